@@ -1,0 +1,202 @@
+#include "dialects/MoERT/MoERTOps.h"
+
+using namespace mlir;
+using namespace moe::moert;
+
+#include "dialects/MoERT/MoERTDialect.cpp.inc"
+#include "dialects/MoERT/MoERTEnums.cpp.inc"
+
+#define GET_OP_CLASSES
+#include "dialects/MoERT/MoERTOps.cpp.inc"
+
+void MoERTDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/MoERT/MoERTOps.cpp.inc"
+      >();
+}
+
+/// On memrefs: destinations are written, everything else is read.
+static void
+effectsOf(DestinationStyleOpInterface op,
+          SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
+  for (OpOperand &operand : op->getOpOperands()) {
+    if (!isa<BaseMemRefType>(operand.get().getType()))
+      continue;
+    if (op.isDpsInit(&operand))
+      effects.emplace_back(MemoryEffects::Write::get(), &operand);
+    else
+      effects.emplace_back(MemoryEffects::Read::get(), &operand);
+  }
+}
+
+static int64_t rank(Value value) {
+  return cast<ShapedType>(value.getType()).getRank();
+}
+
+static LogicalResult verifyLastIs(Operation *op, Value x, Value row,
+                                  StringRef what) {
+  auto rowType = cast<ShapedType>(row.getType());
+  int64_t last = cast<ShapedType>(x.getType()).getShape().back();
+  if (rowType.getRank() == 1 &&
+      (rowType.isDynamicDim(0) || ShapedType::isDynamic(last) ||
+       rowType.getDimSize(0) == last))
+    return success();
+  return op->emitOpError() << what << " is " << rowType
+                           << ", but rows have " << last << " features";
+}
+
+#define MOERT_EFFECTS(OP)                                                      \
+  void OP::getEffects(                                                         \
+      SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {               \
+    effectsOf(*this, effects);                                                 \
+  }
+MOERT_EFFECTS(EmbedOp)
+MOERT_EFFECTS(GemmOp)
+MOERT_EFFECTS(RmsNormOp)
+MOERT_EFFECTS(LayerNormOp)
+MOERT_EFFECTS(RopeTableOp)
+MOERT_EFFECTS(RopeOp)
+MOERT_EFFECTS(KvAppendOp)
+MOERT_EFFECTS(AttentionOp)
+MOERT_EFFECTS(RouteOp)
+MOERT_EFFECTS(ExpertFfnOp)
+#undef MOERT_EFFECTS
+
+LogicalResult EmbedOp::verify() {
+  // embed_c1
+  if (!cast<ShapedType>(getIds().getType()).getElementType().isInteger())
+    return emitOpError("needs integer ids, not ") << getIds().getType();
+  if (rank(getTable()) != 2)
+    return emitOpError("needs a table of rank 2, not ") << getTable().getType();
+  // embed_c2
+  if (rank(getOuts()) != rank(getIds()) + 1)
+    return emitOpError("gathers rows for ids of rank ")
+           << rank(getIds()) << " into rank " << rank(getOuts());
+  return success();
+}
+
+LogicalResult GemmOp::verify() {
+  auto x = cast<ShapedType>(getX().getType());
+  auto w = cast<ShapedType>(getWeight().getType());
+  auto y = cast<ShapedType>(getOuts().getType());
+  int64_t k, n;
+  if (w.getRank() == 2) {
+    k = w.getDimSize(getTransposeWeight() ? 1 : 0);
+    n = w.getDimSize(getTransposeWeight() ? 0 : 1);
+  } else if (w.getRank() == 4) {
+    k = w.getDimSize(2);
+    n = ShapedType::kDynamic; // padded to whole panels
+  } else {
+    return emitOpError("needs a plain weight of rank 2 or a packed one of "
+                       "rank 4, not ")
+           << w;
+  }
+  auto differ = [](int64_t a, int64_t b) {
+    return !ShapedType::isDynamic(a) && !ShapedType::isDynamic(b) && a != b;
+  };
+  // gemm_c1
+  if (differ(x.getShape().back(), k))
+    return emitOpError("multiplies rows of ")
+           << x.getShape().back() << " by a weight of depth " << k;
+  if (differ(y.getShape().back(), n))
+    return emitOpError("writes rows of ")
+           << y.getShape().back() << " from a weight of " << n << " columns";
+  // gemm_c2
+  auto sameRows = [&](ShapedType other) {
+    if (other.getRank() != y.getRank())
+      return false;
+    for (int64_t i = 0; i + 1 < y.getRank(); ++i)
+      if (differ(other.getDimSize(i), y.getDimSize(i)))
+        return false;
+    return true;
+  };
+  if (!sameRows(x))
+    return emitOpError("has rows ") << x << " but destination " << y;
+  if (getResidual() && !sameRows(cast<ShapedType>(getResidual().getType())))
+    return emitOpError("has residual ")
+           << getResidual().getType() << " but destination " << y;
+  return success();
+}
+
+LogicalResult RmsNormOp::verify() {
+  // rms_norm_c1
+  return verifyLastIs(*this, getX(), getScale(), "scale");
+}
+
+LogicalResult LayerNormOp::verify() {
+  // layer_norm_c1
+  if (failed(verifyLastIs(*this, getX(), getScale(), "scale")))
+    return failure();
+  return getBias() ? verifyLastIs(*this, getX(), getBias(), "bias") : success();
+}
+
+LogicalResult RopeTableOp::verify() {
+  // rope_table_c1
+  if (getOuts().size() != 2)
+    return emitOpError("needs two destinations, cosines and sines, not ")
+           << getOuts().size();
+  for (Value out : getOuts())
+    if (rank(out) != rank(getPositions()) + 1)
+      return emitOpError("needs destinations of rank ")
+             << rank(getPositions()) + 1 << ", not " << out.getType();
+  return success();
+}
+
+LogicalResult RopeOp::verify() {
+  // rope_c1
+  if (rank(getX()) != 4 || rank(getOuts()) != 4)
+    return emitOpError("rotates [batch, sequence, heads, features], not ")
+           << getX().getType();
+  if (rank(getCos()) != 3 || rank(getSin()) != 3)
+    return emitOpError("needs tables [batch, sequence, pairs], not ")
+           << getCos().getType();
+  return success();
+}
+
+LogicalResult KvAppendOp::verify() {
+  // kv_append_c1
+  for (Value value : getOperands())
+    if (rank(value) != 4)
+      return emitOpError("needs operands of rank 4, not ") << value.getType();
+  return success();
+}
+
+LogicalResult AttentionOp::verify() {
+  // attention_c1
+  for (Value value : {getQuery(), getKey(), getValue(), getOuts()})
+    if (rank(value) != 4)
+      return emitOpError("needs operands of rank 4, not ") << value.getType();
+  // attention_c2
+  int64_t heads = cast<ShapedType>(getQuery().getType()).getDimSize(2);
+  int64_t groups = cast<ShapedType>(getKey().getType()).getDimSize(1);
+  if (!ShapedType::isDynamic(heads) && !ShapedType::isDynamic(groups) &&
+      heads % groups != 0)
+    return emitOpError("has ") << heads << " query heads, not a multiple of "
+                               << groups << " key heads";
+  return success();
+}
+
+LogicalResult RouteOp::verify() {
+  // route_c1
+  int64_t experts = cast<ShapedType>(getLogits().getType()).getShape().back();
+  int64_t k = cast<ShapedType>(getOuts()[0].getType()).getShape().back();
+  if (!ShapedType::isDynamic(experts) && !ShapedType::isDynamic(k) &&
+      k > experts)
+    return emitOpError("picks ") << k << " of " << experts << " experts";
+  return success();
+}
+
+LogicalResult ExpertFfnOp::verify() {
+  // expert_ffn_c1
+  if (rank(getX()) != 2 || rank(getOuts()) != 2 ||
+      (getResidual() && rank(getResidual()) != 2))
+    return emitOpError("works on rows [tokens, features], not ")
+           << getX().getType();
+  // expert_ffn_c2
+  if (cast<ShapedType>(getIds().getType()).getShape() !=
+      cast<ShapedType>(getWeights().getType()).getShape())
+    return emitOpError("has ids ") << getIds().getType() << " but weights "
+                                   << getWeights().getType();
+  return success();
+}

@@ -1,0 +1,378 @@
+#ifndef MOE_DIALECTS_MOERT_MOERTOPS_TD
+#define MOE_DIALECTS_MOERT_MOERTOPS_TD
+
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/DestinationStyleOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def MoERT_Dialect : Dialect {
+  let name = "moert";
+  let cppNamespace = "::moe::moert";
+  let summary = "One op per kernel family of the runtime";
+  let description = [{
+    The border to generated kernels. Every op writes to destinations (`outs`),
+    on tensors (with one result per destination) before bufferization and on
+    memrefs (without results) after it. Destinations are written, never read.
+  }];
+}
+
+def MoERT_Shaped : AnyTypeOf<[AnyTensor, AnyMemRef]>;
+
+class MoERT_Op<string mnemonic, list<Trait> traits = []>
+    : Op<MoERT_Dialect, mnemonic, !listconcat(traits, [
+        DestinationStyleOpInterface,
+        DeclareOpInterfaceMethods<MemoryEffectsOpInterface>])> {
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let hasVerifier = 1;
+  // Written out, because every op names its destination differently.
+  code extraBaseDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable() {
+      return getOutsMutable();
+    }
+  }];
+  let extraClassDeclaration = extraBaseDeclaration;
+}
+
+def MoERT_Activation : I32EnumAttr<"Activation", "activation of an expert", [
+    I32EnumAttrCase<"Identity", 0, "identity">,
+    I32EnumAttrCase<"Relu", 1, "relu">,
+    I32EnumAttrCase<"Relu2", 2, "relu2">,
+    I32EnumAttrCase<"Silu", 3, "silu">,
+    I32EnumAttrCase<"Gelu", 4, "gelu">,
+    I32EnumAttrCase<"GeluTanh", 5, "gelu_tanh">]> {
+  let cppNamespace = "::moe::moert";
+}
+
+def MoERT_Score : I32EnumAttr<"Score", "score function of a router", [
+    I32EnumAttrCase<"None", 0, "none">,
+    I32EnumAttrCase<"Softmax", 1, "softmax">,
+    I32EnumAttrCase<"Sigmoid", 2, "sigmoid">]> {
+  let cppNamespace = "::moe::moert";
+}
+
+def MoERT_MaskedRow : I32EnumAttr<"MaskedRow", "what a fully masked row attends to", [
+    I32EnumAttrCase<"Zero", 0, "zero">,
+    I32EnumAttrCase<"Uniform", 1, "uniform">]> {
+  let cppNamespace = "::moe::moert";
+}
+
+def MoERT_EmbedOp : MoERT_Op<"embed"> {
+  let summary = "Gather rows of a table";
+  let description = [{
+    `outs[..., :] = table[ids[...], :]`, widened to the destination's type.
+    Negative ids count from the end; an id outside the table ends the run
+    with an error.
+
+    Constraints:
+    - (C1) ids are integers, the table has rank 2.
+    - (C2) the destination has the ids' rank plus one.
+
+    Example:
+
+    ```mlir
+    %y = moert.embed ins(%ids, %table : tensor<?x?xi64>, tensor<256x192xbf16>)
+        outs(%init : tensor<?x?x192xf32>) -> tensor<?x?x192xf32>
+    ```
+  }];
+  let arguments = (ins MoERT_Shaped:$ids, MoERT_Shaped:$table, MoERT_Shaped:$outs);
+  let assemblyFormat = [{
+    `ins` `(` $ids `,` $table `:` type($ids) `,` type($table) `)`
+    `outs` `(` $outs `:` type($outs) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def MoERT_GemmOp : MoERT_Op<"gemm", [AttrSizedOperandSegments]> {
+  let summary = "Multiply rows by a weight matrix";
+  let description = [{
+    `outs[..., n] = sum_k x[..., k] W[k, n] (+ bias[n]) (+ residual[..., n])`,
+    accumulated in f32 or wider. `weight` is plain (`[K, N]`, or `[N, K]` with
+    `transpose_weight`) or packed (rank 4: `[1, panels, K, width]`, made by a
+    `#moe.panels` recipe; columns past N are zero).
+
+    Constraints:
+    - (C1) the last dimension of x is K, the last of the destination N.
+    - (C2) x, the destination and the residual agree in all other dimensions.
+
+    Example:
+
+    ```mlir
+    %y = moert.gemm ins(%x, %w : tensor<?x192xf32>, tensor<192x64xbf16>)
+        outs(%init : tensor<?x64xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins MoERT_Shaped:$x, MoERT_Shaped:$weight,
+                       Optional<MoERT_Shaped>:$bias,
+                       Optional<MoERT_Shaped>:$residual,
+                       MoERT_Shaped:$outs, UnitAttr:$transpose_weight);
+  let assemblyFormat = [{
+    `ins` `(` $x `,` $weight `:` type($x) `,` type($weight) `)`
+    (`bias` `(` $bias^ `:` type($bias) `)`)?
+    (`residual` `(` $residual^ `:` type($residual) `)`)?
+    `outs` `(` $outs `:` type($outs) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def MoERT_RmsNormOp : MoERT_Op<"rms_norm"> {
+  let summary = "Scale rows to unit root mean square";
+  let description = [{
+    `outs = x / sqrt(mean(x^2, last axis) + epsilon) * scale`.
+
+    Constraints:
+    - (C1) `scale` has rank 1 and the length of x's last dimension.
+
+    Example:
+
+    ```mlir
+    %y = moert.rms_norm ins(%x, %scale : tensor<?x192xf32>, tensor<192xf32>)
+        outs(%init : tensor<?x192xf32>) epsilon 1.0e-6 -> tensor<?x192xf32>
+    ```
+  }];
+  let arguments = (ins MoERT_Shaped:$x, MoERT_Shaped:$scale, MoERT_Shaped:$outs,
+                       F64Attr:$epsilon);
+  let assemblyFormat = [{
+    `ins` `(` $x `,` $scale `:` type($x) `,` type($scale) `)`
+    `outs` `(` $outs `:` type($outs) `)` `epsilon` $epsilon attr-dict
+    (`->` type($results)^)?
+  }];
+}
+
+def MoERT_LayerNormOp : MoERT_Op<"layer_norm"> {
+  let summary = "Normalise rows to zero mean and unit variance";
+  let description = [{
+    `outs = (x - mean) / sqrt(var + epsilon) * scale (+ bias)` over the last
+    axis, population variance.
+
+    Constraints:
+    - (C1) `scale` and `bias` have rank 1 and the length of x's last dimension.
+
+    Example:
+
+    ```mlir
+    %y = moert.layer_norm ins(%x, %scale : tensor<?x192xf32>, tensor<192xf32>)
+        outs(%init : tensor<?x192xf32>) epsilon 1.0e-5 -> tensor<?x192xf32>
+    ```
+  }];
+  let arguments = (ins MoERT_Shaped:$x, MoERT_Shaped:$scale,
+                       Optional<MoERT_Shaped>:$bias, MoERT_Shaped:$outs,
+                       F64Attr:$epsilon);
+  let assemblyFormat = [{
+    `ins` `(` $x `,` $scale `:` type($x) `,` type($scale) `)`
+    (`bias` `(` $bias^ `:` type($bias) `)`)?
+    `outs` `(` $outs `:` type($outs) `)` `epsilon` $epsilon attr-dict
+    (`->` type($results)^)?
+  }];
+}
+
+def MoERT_RopeTableOp : MoERT_Op<"rope_table"> {
+  let summary = "Cosines and sines of positions times frequencies";
+  let description = [{
+    `cos[b, s, i] = cos(positions[b, s] * frequencies[i])`, sin likewise,
+    computed in f64 and rounded once.
+
+    Constraints:
+    - (C1) two destinations of shape `positions x frequencies`.
+
+    Example:
+
+    ```mlir
+    %cos, %sin = moert.rope_table ins(%pos, %freq : tensor<?x?xi64>, tensor<16xf32>)
+        outs(%c, %s : tensor<?x?x16xf32>, tensor<?x?x16xf32>)
+        -> tensor<?x?x16xf32>, tensor<?x?x16xf32>
+    ```
+  }];
+  let arguments = (ins MoERT_Shaped:$positions, MoERT_Shaped:$frequencies,
+                       Variadic<MoERT_Shaped>:$outs);
+  let assemblyFormat = [{
+    `ins` `(` $positions `,` $frequencies `:` type($positions) `,` type($frequencies) `)`
+    `outs` `(` $outs `:` type($outs) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def MoERT_RopeOp : MoERT_Op<"rope"> {
+  let summary = "Rotate pairs of features by position";
+  let description = [{
+    With `R = 2 * cos's last dimension` rotated features of each head,
+    `x : [B, S, heads, D]` and `cos, sin : [B or 1, S, R/2]`: halves form
+    pairs (i, i + R/2), or neighbours (2i, 2i + 1) with `interleaved`;
+    `outs_i = x_i cos_i - x_j sin_i`, `outs_j = x_j cos_i + x_i sin_i`.
+    Features from R on are copied.
+
+    Constraints:
+    - (C1) x and the destination have rank 4, cos and sin rank 3.
+
+    Example:
+
+    ```mlir
+    %y = moert.rope ins(%x, %cos, %sin : tensor<?x?x6x32xf32>, tensor<?x?x16xf32>, tensor<?x?x16xf32>)
+        outs(%init : tensor<?x?x6x32xf32>) -> tensor<?x?x6x32xf32>
+    ```
+  }];
+  let arguments = (ins MoERT_Shaped:$x, MoERT_Shaped:$cos, MoERT_Shaped:$sin,
+                       MoERT_Shaped:$outs, UnitAttr:$interleaved);
+  let assemblyFormat = [{
+    `ins` `(` $x `,` $cos `,` $sin `:` type($x) `,` type($cos) `,` type($sin) `)`
+    `outs` `(` $outs `:` type($outs) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def MoERT_KvAppendOp : MoERT_Op<"kv_append"> {
+  let summary = "Append new keys or values to cached ones";
+  let description = [{
+    `outs[b, h, :P] = past[b, h]`, `outs[b, h, P + s] = fresh[b, s, h]`:
+    past and destination are `[B, heads, P or P + S, D]`, `fresh` is
+    `[B, S, heads, D]`. Without `past`, P is 0 and this is a transposition.
+
+    Constraints:
+    - (C1) all operands have rank 4.
+
+    Example:
+
+    ```mlir
+    %present = moert.kv_append past(%past : tensor<?x2x?x32xf32>)
+        ins(%k : tensor<?x?x2x32xf32>) outs(%init : tensor<?x2x?x32xf32>)
+        -> tensor<?x2x?x32xf32>
+    ```
+  }];
+  let arguments = (ins Optional<MoERT_Shaped>:$past, MoERT_Shaped:$fresh,
+                       MoERT_Shaped:$outs);
+  let assemblyFormat = [{
+    (`past` `(` $past^ `:` type($past) `)`)?
+    `ins` `(` $fresh `:` type($fresh) `)`
+    `outs` `(` $outs `:` type($outs) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def MoERT_AttentionOp : MoERT_Op<"attention", [AttrSizedOperandSegments]> {
+  let summary = "Scaled dot-product attention with grouped heads";
+  let description = [{
+    Query `[B, S, Hq, D]`, keys and values `[B, Hkv, L, D]`, destination
+    `[B, S, Hq, D]`; head h uses key head `h / (Hq / Hkv)`. Score of query s
+    and key l is `scale * q.k` (+ `bias[b or 0, h or 0, s, l]`); with `softcap`
+    c > 0 it becomes `c tanh(score / c)` before the bias. Key l is visible iff
+    all of these hold: `l <= s + L - S` where `causal`; also `l > s + L - S -
+    window` where `window` > 0; `key_mask[b, l] != 0` where given. Softmax runs
+    over visible keys in f32. A row that sees no key is `masked_row`: zero, or
+    the mean of all L values (`uniform`, what adding a huge negative number to
+    every score gives).
+
+    Constraints:
+    - (C1) query, key, value and destination have rank 4.
+    - (C2) Hq is a multiple of Hkv.
+
+    Example:
+
+    ```mlir
+    %y = moert.attention ins(%q, %k, %v : tensor<?x?x6x32xf32>, tensor<?x2x?x32xf32>, tensor<?x2x?x32xf32>)
+        outs(%init : tensor<?x?x6x32xf32>) scale 0.1767767 causal -> tensor<?x?x6x32xf32>
+    ```
+  }];
+  let arguments = (ins MoERT_Shaped:$query, MoERT_Shaped:$key, MoERT_Shaped:$value,
+                       Optional<MoERT_Shaped>:$key_mask,
+                       Optional<MoERT_Shaped>:$bias, MoERT_Shaped:$outs,
+                       F64Attr:$scale, UnitAttr:$causal,
+                       DefaultValuedAttr<I64Attr, "0">:$window,
+                       DefaultValuedAttr<F64Attr, "0.0">:$softcap,
+                       DefaultValuedAttr<MoERT_MaskedRow, "::moe::moert::MaskedRow::Zero">:$masked_row);
+  let assemblyFormat = [{
+    `ins` `(` $query `,` $key `,` $value `:` type($query) `,` type($key) `,` type($value) `)`
+    (`key_mask` `(` $key_mask^ `:` type($key_mask) `)`)?
+    (`bias` `(` $bias^ `:` type($bias) `)`)?
+    `outs` `(` $outs `:` type($outs) `)` `scale` $scale (`causal` $causal^)?
+    attr-dict (`->` type($results)^)?
+  }];
+}
+
+def MoERT_RouteOp : MoERT_Op<"route", [AttrSizedOperandSegments]> {
+  let summary = "Pick the experts of each token, and their weights";
+  let description = [{
+    From `logits [T, E]` the `k` experts of each row (destination `ids [T, k]`,
+    i32, best first) and their weights (`[T, k]`, f32). `score` turns logits
+    into scores; `select_first` takes the top k of the logits and scores only
+    those. `choice_bias [E]` is added for the choice alone. With `groups` G > 0
+    the experts form G equal groups, of which `top_groups` stay, ranked by
+    their maximum, or by the sum of their best two with `group_top2`; the
+    others' choice scores become `group_mask_value`. `normalize` divides the
+    weights by their sum plus `norm_epsilon`; all are multiplied by `scale`.
+    Ties go to the lower expert, or to the higher one with `ties_high`. A NaN
+    logit ends the run with an error naming layer and token.
+
+    Constraints:
+    - (C1) k is at most E.
+
+    Example:
+
+    ```mlir
+    %ids, %w = moert.route softmax ins(%logits : tensor<?x16xf32>)
+        outs(%i, %v : tensor<?x2xi32>, tensor<?x2xf32>) {normalize}
+        -> tensor<?x2xi32>, tensor<?x2xf32>
+    ```
+  }];
+  let arguments = (ins MoERT_Score:$score, MoERT_Shaped:$logits,
+                       Optional<MoERT_Shaped>:$choice_bias,
+                       Variadic<MoERT_Shaped>:$outs,
+                       UnitAttr:$select_first, UnitAttr:$normalize,
+                       DefaultValuedAttr<F64Attr, "0.0">:$norm_epsilon,
+                       DefaultValuedAttr<F64Attr, "1.0">:$scale,
+                       DefaultValuedAttr<I64Attr, "0">:$groups,
+                       DefaultValuedAttr<I64Attr, "0">:$top_groups,
+                       UnitAttr:$group_top2,
+                       DefaultValuedAttr<F64Attr, "0.0">:$group_mask_value,
+                       UnitAttr:$ties_high, OptionalAttr<StrAttr>:$layer);
+  let assemblyFormat = [{
+    $score `ins` `(` $logits `:` type($logits) `)`
+    (`choice_bias` `(` $choice_bias^ `:` type($choice_bias) `)`)?
+    `outs` `(` $outs `:` type($outs) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def MoERT_ExpertFfnOp : MoERT_Op<"expert_ffn", [AttrSizedOperandSegments]> {
+  let summary = "Run the chosen expert of each row and add the results up";
+  let description = [{
+    `outs[t] = sum_j weights[t, j] * expert(ids[t, j])(x[t]) (+ residual[t])`
+    with `x [T, H]`, `ids`, `weights [T, k]`. An expert is
+    `W2 act(W1 x + b1) + b2`, or gated, with `glu`:
+    `W2 (act(g) * (l + beta)) + b2`, g and l the two halves of `W1 x + b1`.
+    `alpha` scales the argument of the sigmoid in silu; with `limit` > 0
+    g is clamped to at most `limit`, l to +-`limit`, before. With `scale_input`
+    the weight multiplies x, not the result. Ids outside [0, E) contribute
+    nothing (null experts).
+
+    `up` is packed as `[E, panels, H, width]` (gated: interleaved with half a
+    width each), `down` as `[E, panels, I, width]`; plain weights are
+    `up [E, N, H]` (gated: gate rows, then linear rows) and `down [E, H, I]`.
+    Biases are `[E, N]` in the plain order and `[E, H]`.
+
+    Constraints:
+    - (C1) x, the destination and the residual have rank 2.
+    - (C2) `ids` and `weights` have the same shape.
+
+    Example:
+
+    ```mlir
+    %y = moert.expert_ffn silu glu ins(%x, %ids, %w : tensor<?x192xf32>, tensor<?x2xi32>, tensor<?x2xf32>)
+        up(%up : tensor<16x384x192xbf16>) down(%down : tensor<16x192x192xbf16>)
+        outs(%init : tensor<?x192xf32>) -> tensor<?x192xf32>
+    ```
+  }];
+  let arguments = (ins MoERT_Activation:$activation, UnitAttr:$glu,
+                       MoERT_Shaped:$x, MoERT_Shaped:$ids, MoERT_Shaped:$weights,
+                       MoERT_Shaped:$up, MoERT_Shaped:$down,
+                       Optional<MoERT_Shaped>:$up_bias,
+                       Optional<MoERT_Shaped>:$down_bias,
+                       Optional<MoERT_Shaped>:$residual, MoERT_Shaped:$outs,
+                       DefaultValuedAttr<F64Attr, "1.0">:$alpha,
+                       DefaultValuedAttr<F64Attr, "0.0">:$beta,
+                       DefaultValuedAttr<F64Attr, "0.0">:$limit,
+                       UnitAttr:$scale_input, OptionalAttr<StrAttr>:$layer);
+  let assemblyFormat = [{
+    $activation (`glu` $glu^)?
+    `ins` `(` $x `,` $ids `,` $weights `:` type($x) `,` type($ids) `,` type($weights) `)`
+    `up` `(` $up `:` type($up) `)` (`bias` `(` $up_bias^ `:` type($up_bias) `)`)?
+    `down` `(` $down `:` type($down) `)` (`bias` `(` $down_bias^ `:` type($down_bias) `)`)?
+    (`residual` `(` $residual^ `:` type($residual) `)`)?
+    `outs` `(` $outs `:` type($outs) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+#endif // MOE_DIALECTS_MOERT_MOERTOPS_TD

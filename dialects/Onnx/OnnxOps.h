@@ -1,0 +1,17 @@
+#ifndef MOE_DIALECTS_ONNX_ONNXOPS_H
+#define MOE_DIALECTS_ONNX_ONNXOPS_H
+
+#include "dialects/Onnx/OnnxDialect.h"
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#define GET_OP_CLASSES
+#include "dialects/Onnx/OnnxOps.h.inc"
+
+#endif // MOE_DIALECTS_ONNX_ONNXOPS_H

@@ -1,0 +1,118 @@
+/* What generated code and the runtime agree on. Plain C; the compiler emits
+ * these structs as data and calls these functions, so sizes are asserted and
+ * any change of meaning raises MOERT_ABI_MAJOR. Users include moe_runtime.h
+ * instead. */
+#ifndef MOE_RUNTIME_IRINTERFACE_H
+#define MOE_RUNTIME_IRINTERFACE_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MOERT_MAGIC 0x54524f4du /* "MORT" */
+#define MOERT_ABI_MAJOR 1u
+#define MOERT_ABI_MINOR 0u
+#define MOERT_MAX_RANK 8
+
+/* Element types carry ONNX's numbers (TensorProto.DataType). */
+enum {
+  MOERT_F32 = 1,
+  MOERT_U8 = 2,
+  MOERT_I8 = 3,
+  MOERT_U16 = 4,
+  MOERT_I16 = 5,
+  MOERT_I32 = 6,
+  MOERT_I64 = 7,
+  MOERT_BOOL = 9, /* one byte per element, 0 or 1 */
+  MOERT_F16 = 10,
+  MOERT_F64 = 11,
+  MOERT_U32 = 12,
+  MOERT_U64 = 13,
+  MOERT_BF16 = 16
+};
+
+/* A dense row-major tensor. Inputs belong to the caller. Output data lies in
+ * the session's arena (or aliases an input or a weight) until the next run. */
+typedef struct {
+  void *data;
+  int32_t dtype;
+  int32_t rank;
+  int64_t shape[MOERT_MAX_RANK];
+} moert_tensor;
+
+/* One input or output of the model. `dims[i]` is -1 where dynamic; then
+ * `dim_names[i]` is its symbol ("batch"), or "" where it has none. Inputs with
+ * equal symbols must agree. */
+typedef struct {
+  const char *name;
+  int32_t dtype;
+  int32_t rank;
+  const int64_t *dims;
+  const char *const *dim_names;
+} moert_port;
+
+/* What a compiled model exports, under the symbol `moert_model_descriptor`. */
+typedef struct {
+  uint32_t magic;     /* MOERT_MAGIC */
+  uint16_t abi_major; /* refused when newer than ours */
+  uint16_t abi_minor;
+  const char *name;
+  const char *manifest;     /* JSON: layers, experts, parameters, bytes, ... */
+  const char *cpu_features; /* "avx512f,avx512vl,...": checked at start */
+  uint32_t num_inputs;
+  uint32_t num_outputs;
+  const moert_port *inputs;
+  const moert_port *outputs;
+  uint64_t weights_size;     /* bytes of packed weights */
+  const char **weights_slot; /* the runtime stores the base address here */
+  /* Fills `outputs[i]` (data, shape). Shapes and types of inputs have been
+   * checked. Failures do not return: see moert_fail. */
+  void (*run)(const moert_tensor *inputs, moert_tensor *outputs);
+} moert_model;
+
+/* --- functions that generated code may call --- */
+
+/* Scratch memory of the current run, 64-byte aligned; main thread only. Sizes
+ * that overflow or cannot be had end the run. */
+void *moert_alloc(int64_t bytes);
+void moert_free(void *data);
+
+/* Calls body(arg, begin, end) over disjoint ranges that cover [0, n); runs
+ * inline when n <= grain. `begin` is always a multiple of `grain`. The ranges
+ * depend on n and grain only, never on the number of threads. Not nestable. */
+void moert_parallel_for(int64_t n, int64_t grain,
+                        void (*body)(void *arg, int64_t begin, int64_t end),
+                        void *arg);
+
+/* Per-thread scratch of at least `bytes`, 64-byte aligned, valid until the
+ * calling body returns; contents are undefined on entry. Any thread. */
+void *moert_scratch(int64_t bytes);
+
+/* Ends the run with an error: `code` is a moe_status, `message` a static
+ * string that may hold one %lld for `value` and one %s for `where`. On the
+ * thread that called `run` it does not return; inside a parallel region it
+ * returns, the region finishes, and then the run ends. So code after it must
+ * stay in bounds. */
+void moert_fail(int32_t code, const char *message, const char *where,
+                int64_t value);
+
+/* Expert counts for --profile: `ids` holds n chosen experts (others than
+ * [0, experts) are ignored). Costs one predictable branch when off. */
+void moert_observe(const char *layer, const int32_t *ids, int64_t n,
+                   int64_t experts);
+
+/* Phase marks for --trace and --profile; `name` is static. */
+void moert_phase_begin(const char *name);
+void moert_phase_end(void);
+
+#ifdef __cplusplus
+}
+static_assert(sizeof(void *) == 8, "64-bit targets only");
+static_assert(sizeof(moert_tensor) == 80, "emitted by the compiler");
+static_assert(sizeof(moert_port) == 32, "emitted by the compiler");
+static_assert(sizeof(moert_model) == 80, "emitted by the compiler");
+#endif
+
+#endif /* MOE_RUNTIME_IRINTERFACE_H */

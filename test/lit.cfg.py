@@ -1,0 +1,16 @@
+import os
+
+import lit.formats
+
+config.name = "moe-opt"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test", ".onnxtext"]
+config.excludes = ["Inputs", "models", "unit"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.moe_build_dir, "test")
+config.environment["PATH"] = os.path.pathsep.join(
+    [os.path.join(config.moe_build_dir, "bin"), config.llvm_tools_dir,
+     config.environment.get("PATH", "")])
+config.substitutions.append(("%python", config.python))
+config.substitutions.append(("%source", config.moe_source_dir))
+config.substitutions.append(("%models", os.path.join(config.test_source_root, "models")))
