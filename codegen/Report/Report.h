@@ -1,0 +1,24 @@
+#ifndef MOE_CODEGEN_REPORT_REPORT_H
+#define MOE_CODEGEN_REPORT_REPORT_H
+
+#include "llvm/Support/JSON.h"
+#include <string>
+
+namespace moe {
+/// One HTML file about a compiled model: no scripts, no network, every name
+/// escaped. `facts` is what `collectModelFacts` says (missing members are left
+/// out of the page); `runs` holds one object per measured run:
+///
+///   name             text the reader knows the run by ("prose")
+///   bits_per_byte    number, optional
+///   tokens_per_second number, optional
+///   layers           [{"layer": text, "counts": [n, ...]}, ...], optional
+///   phases           [{"name": text, "seconds": s}, ...], optional
+std::string renderReport(const llvm::json::Object &facts,
+                         const llvm::json::Array &runs);
+
+/// `text` with the characters that HTML gives a meaning replaced.
+std::string escapeHtml(llvm::StringRef text);
+} // namespace moe
+
+#endif // MOE_CODEGEN_REPORT_REPORT_H
