@@ -5,8 +5,8 @@ using namespace moe;
 
 LogicalResult BankOp::verify() {
   // bank_c1
-  int places = getKey().has_value() + getOffset().has_value() +
-               getRecipe().has_value();
+  int places =
+      getKey().has_value() + getOffset().has_value() + getRecipe().has_value();
   if (places != 1)
     return emitOpError("needs exactly one of a key, an offset and a recipe");
   // bank_c2
@@ -17,20 +17,25 @@ LogicalResult BankOp::verify() {
   RankedTensorType type = getTensorType();
   if (!type.hasStaticShape())
     return emitOpError("needs a static type, not ") << type;
+  // bank_c5
+  auto inlined = dyn_cast_or_null<ElementsAttr>(getRecipeAttr());
+  if (inlined && inlined.getShapedType() != type)
+    return emitOpError("holds ") << inlined.getShapedType() << " as " << type;
   // bank_c4
   if (!getOffset())
     return success();
   if (!getLength())
     return emitOpError("has an offset but no length");
   if (!type.getElementType().isIntOrFloat())
-    return emitOpError("cannot hold elements of type ") << type.getElementType();
+    return emitOpError("cannot hold elements of type ")
+           << type.getElementType();
   int64_t bits = type.getElementTypeBitWidth();
   // i1 is stored as one byte per element.
   int64_t bytes = bits == 1 ? type.getNumElements()
                             : (type.getNumElements() * bits + 7) / 8;
   if (static_cast<int64_t>(*getLength()) != bytes)
-    return emitOpError("is ") << *getLength() << " bytes long, but " << type
-                              << " takes " << bytes;
+    return emitOpError("is ")
+           << *getLength() << " bytes long, but " << type << " takes " << bytes;
   return success();
 }
 
@@ -38,7 +43,8 @@ LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
   // weight_c1
   auto bank = symbols.lookupNearestSymbolFrom<BankOp>(*this, getBankAttr());
   if (!bank)
-    return emitOpError("reads ") << getBankAttr() << ", which is not a moe.bank";
+    return emitOpError("reads ")
+           << getBankAttr() << ", which is not a moe.bank";
   if (bank.getTensorType() == getResult().getType())
     return success();
   InFlightDiagnostic diag = emitOpError("has type ")

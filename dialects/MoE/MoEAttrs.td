@@ -56,4 +56,124 @@ def MoE_PanelsAttr : MoE_Attr<"Panels", "panels"> {
   }];
 }
 
+def MoE_SliceAttr : MoE_Attr<"Slice", "slice"> {
+  let summary = "Part of a bank: one matrix or vector of one expert";
+  let description = [{
+    `@bank` with one selector per leading dimension, like numpy: an index drops
+    the dimension, `start:stop` and `start:stop:step` keep a run of it, `:`
+    keeps all of it; dimensions without a selector are kept whole. So the
+    usual ways to store the gate and up matrices of a gated expert are all
+    the same thing: separate banks (`@gate[3]`, `@up[3]`), halves of one
+    (`@gate_up[3, 0:768]`, `@gate_up[3, 768:1536]`), interleaved rows
+    (`@gate_up[3, 0:1536:2]`, `@gate_up[3, 1:1536:2]`).
+
+    What is left is a vector `[n]` or a matrix. Matrices are `[out, in]`, or
+    `[in, out]` where marked `transposed`.
+
+    `quant` says that the bank holds quantised values (`#moe.quant`).
+
+    ```mlir
+    #moe.slice<@gate_up[3, 0:1536:2] transposed>
+    ```
+  }];
+  // Three numbers per selector: start, stop, step. Step 0 marks an index (stop
+  // is start + 1), stop kDynamic the end of the dimension.
+  let parameters = (ins "::mlir::FlatSymbolRefAttr":$bank,
+                        ArrayRefParameter<"int64_t">:$ranges,
+                        "bool":$transposed, "::mlir::Attribute":$quant);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let builders = [
+    AttrBuilderWithInferredContext<(ins "::mlir::FlatSymbolRefAttr":$bank,
+                     CArg<"::llvm::ArrayRef<int64_t>", "{}">:$ranges,
+                     CArg<"bool", "false">:$transposed), [{
+      return $_get(bank.getContext(), bank, ranges, transposed, ::mlir::Attribute());
+    }]>
+  ];
+  let extraClassDeclaration = [{
+    /// `@bank[index]`: the usual slice of a stack.
+    static SliceAttr at(::mlir::FlatSymbolRefAttr bank, int64_t index,
+                        bool transposed = false);
+    /// `@bank[index, start:stop:step]`: a run of rows of one slice.
+    static SliceAttr rows(::mlir::FlatSymbolRefAttr bank, int64_t index,
+                          int64_t start, int64_t stop, int64_t step = 1,
+                          bool transposed = false);
+    /// Where the slice lies in a bank of type `type`, in elements of the bank;
+    /// failure where it does not fit (`emitError` then says why).
+    ::mlir::FailureOr<SliceGeometry> resolve(
+        ::mlir::RankedTensorType type,
+        ::llvm::function_ref<::mlir::InFlightDiagnostic()> emitError);
+    /// The columns (outputs) of the slice: a matrix, or a vector, whose
+    /// `stride_k` is then 0. Null where the slice does not fit or has another
+    /// rank. Quantised matrices count packed elements along k.
+    ColumnsAttr getColumns(::mlir::RankedTensorType type);
+  }];
+}
+
+def MoE_QuantAttr : MoE_Attr<"Quant", "quant"> {
+  let summary = "How the numbers of a quantised slice are to be read";
+  let description = [{
+    Value `(n, k)` of the matrix is `(q - zero[n, k / block]) * scale[n, k / block]`.
+    With `bits` below 8 the bank holds bytes, several values to a byte along
+    k, low bits first. `block` 0 means one scale per row. Without `zeros` the
+    zero point is 0 for signed elements and `2^(bits - 1)` for `ui8`.
+
+    ```mlir
+    #moe.quant<bits = 4, block = 32, scales = <@s[0]>>
+    ```
+  }];
+  let parameters = (ins "int64_t":$bits, "int64_t":$block, "SliceAttr":$scales,
+                        OptionalParameter<"SliceAttr">:$zeros);
+  let assemblyFormat = [{
+    `<` `bits` `=` $bits `,` `block` `=` $block `,` `scales` `=` $scales
+    (`,` `zeros` `=` $zeros^)? `>`
+  }];
+  let genVerifyDecl = 1;
+}
+
+def MoE_FactoredAttr : MoE_Attr<"Factored", "factored"> {
+  let summary = "A matrix as a sum: base, low-rank product, some full rows";
+  let description = [{
+    `W = base + scale * left * right + scatter(rows)`; every term may be
+    missing, but not all. `left` is `[out, rank]`, `right` `[rank, in]`; row i of `rows`
+    (`[n, in]`) stands at output `row_ids[i]`. Low-rank plus row-sparse
+    experts (MC-SMoE) have no base; a LoRA expert has a base and no rows; a
+    MoLoRA expert has neither.
+
+    ```mlir
+    #moe.factored<base = <@w[0]>, left = <@b[0]>, right = <@a[0]>, scale = 4.0>
+    ```
+  }];
+  let parameters = (ins OptionalParameter<"SliceAttr">:$base,
+                        OptionalParameter<"SliceAttr">:$left,
+                        OptionalParameter<"SliceAttr">:$right,
+                        OptionalParameter<"::mlir::FloatAttr">:$scale,
+                        OptionalParameter<"SliceAttr">:$rows,
+                        OptionalParameter<"SliceAttr">:$row_ids);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def MoE_VariantAttr : MoE_Attr<"Variant", "variant"> {
+  let summary = "Another storage of an expert's matrices";
+  let description = [{
+    The same matrices from other banks, usually with fewer bits. `weights`
+    maps names of the expert's matrices (`gate`, `up`, `down`) to slices.
+
+    ```mlir
+    #moe.variant<"int4", {up = #moe.slice<@up4[0]>, down = #moe.slice<@down4[0]>}>
+    ```
+  }];
+  let parameters = (ins "::mlir::StringAttr":$name,
+                        "::mlir::DictionaryAttr":$weights);
+  let assemblyFormat = "`<` $name `,` $weights `>`";
+}
+
+/// A matrix of an expert: a slice or a sum.
+def MoE_MatrixAttr : AnyAttrOf<[MoE_SliceAttr, MoE_FactoredAttr],
+                               "a slice of a bank or a factored matrix"> {
+  let storageType = "::mlir::Attribute";
+  let returnType = "::mlir::Attribute";
+}
+
 #endif // MOE_DIALECTS_MOE_MOEATTRS_TD

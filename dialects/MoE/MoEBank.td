@@ -13,13 +13,16 @@ def MoE_BankOp : MoE_Op<"bank", [Symbol]> {
     lists them), either under `key` (archives with an index: safetensors, our
     own banks) or `length` bytes from byte `offset` on (ONNX files and their
     external data). A *derived* bank has a `recipe` over other banks instead;
-    it is executed, streaming, when the artefact is written.
+    it is executed, streaming, when the artefact is written. The simplest
+    recipe is an elements attribute: the numbers themselves (small tensors of
+    a model that has no archive for them).
 
     Constraints:
     - (C1) exactly one of `key`, `offset`, `recipe`.
     - (C2) `archive` goes with `key` or `offset`, not with `recipe`.
     - (C3) the type is static.
     - (C4) with `offset`, `length` equals the bytes of the type.
+    - (C5) a recipe that is an elements attribute has the bank's type.
 
     Example:
 

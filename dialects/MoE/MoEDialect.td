@@ -12,6 +12,9 @@ def MoE_Dialect : Dialect {
     value semantics on tensors. Dense mathematics around the experts stays in
     linalg, arith, math and tensor.
   }];
+  // Canonicalisation makes their ops.
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
   let useDefaultAttributePrinterParser = 1;
   let extraClassDeclaration = "void registerAttributes();";
 }
