@@ -1,4 +1,5 @@
 #include "dialects/MoE/MoEOps.h"
+#include "dialects/MoE/MoEUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/PatternMatch.h"
@@ -20,14 +21,6 @@ void ApplyOp::build(OpBuilder &builder, OperationState &state, Type result,
   properties.operandSegmentSizes = {1, ids ? 1 : 0, weights ? 1 : 0, 0, 0};
 }
 
-static RankedTensorType typeOf(Value value) {
-  return cast<RankedTensorType>(value.getType());
-}
-
-static bool differ(int64_t a, int64_t b) {
-  return !ShapedType::isDynamic(a) && !ShapedType::isDynamic(b) && a != b;
-}
-
 LogicalResult ApplyOp::verify() {
   size_t ids = getIds().size(), weights = getWeights().size();
   if (getTokens().empty())
@@ -40,16 +33,18 @@ LogicalResult ApplyOp::verify() {
            << ids << " gates but weights of " << weights;
   // apply_c2
   for (Value id : getIds())
-    if (typeOf(id).getRank() != 2 || !typeOf(id).getElementType().isInteger(32))
+    if (tensorType(id).getRank() != 2 ||
+        !tensorType(id).getElementType().isInteger(32))
       return emitOpError("needs i32 ids of rank 2, not ") << id.getType();
   for (Value weight : getWeights())
-    if (typeOf(weight).getRank() != 2 ||
-        !isa<FloatType>(typeOf(weight).getElementType()))
+    if (tensorType(weight).getRank() != 2 ||
+        !isa<FloatType>(tensorType(weight).getElementType()))
       return emitOpError("needs float weights of rank 2, not ")
              << weight.getType();
   for (auto [id, weight] : llvm::zip(getIds(), getWeights()))
     for (unsigned i : {0u, 1u})
-      if (differ(typeOf(id).getDimSize(i), typeOf(weight).getDimSize(i)))
+      if (differ(tensorType(id).getDimSize(i),
+                 tensorType(weight).getDimSize(i)))
         return emitOpError("has ids ")
                << id.getType() << " but weights " << weight.getType();
   // apply_c3
@@ -61,7 +56,7 @@ LogicalResult ApplyOp::verify() {
              << subsets->size() << " subsets for " << weights << " gates";
     for (auto [subset, weight] :
          llvm::zip(subsets->getAsRange<DenseI64ArrayAttr>(), getWeights()))
-      if (differ(subset.size(), typeOf(weight).getDimSize(1)))
+      if (differ(subset.size(), tensorType(weight).getDimSize(1)))
         return emitOpError("has a subset of ")
                << subset.size() << " entries for weights " << weight.getType();
   }
@@ -77,7 +72,7 @@ LogicalResult ApplyOp::verify() {
   // apply_c5
   if (getCombine() == Combine::Replace)
     for (Value choice : isDense() ? getWeights() : getIds())
-      if (differ(typeOf(choice).getDimSize(1), 1))
+      if (differ(tensorType(choice).getDimSize(1), 1))
         return emitOpError("replaces, so it needs one slot per token, not ")
                << choice.getType();
   if (getScaleInput() && (getCombine() != Combine::Add || weights == 0))
@@ -104,7 +99,7 @@ LogicalResult ApplyOp::verifySymbolUses(SymbolTableCollection &symbols) {
                       << entries);
   } else if (isDense()) {
     for (Value weight : getWeights())
-      if (differ(typeOf(weight).getDimSize(1), entries))
+      if (differ(tensorType(weight).getDimSize(1), entries))
         return fail(emitOpError("has weights ")
                     << weight.getType() << ", but " << getPoolAttr() << " has "
                     << entries << " entries");
@@ -124,28 +119,26 @@ LogicalResult ApplyOp::verifySymbolUses(SymbolTableCollection &symbols) {
     FailureOr<ExpertShape> shape = expert.getShape(symbols);
     if (failed(shape))
       continue; // said by the expert itself
-    int64_t in = typeOf(getTokens()[group]).getShape().empty()
+    int64_t in = tensorType(getTokens()[group]).getShape().empty()
                      ? ShapedType::kDynamic
-                     : typeOf(getTokens()[group]).getShape().back();
+                     : tensorType(getTokens()[group]).getShape().back();
     if (differ(in, shape->in))
       return fail(emitOpError("has tokens of ")
                   << in << " features, but entry @" << entry.getEntryName()
                   << " takes " << shape->in);
     for (Value result : getGateResults())
-      if (!typeOf(result).getShape().empty() && shape->out >= 0 &&
-          differ(typeOf(result).getShape().back(), shape->out))
+      if (!tensorType(result).getShape().empty() && shape->out >= 0 &&
+          differ(tensorType(result).getShape().back(), shape->out))
         return fail(emitOpError("gives rows of ")
-                    << typeOf(result).getShape().back()
+                    << tensorType(result).getShape().back()
                     << " features, but entry @" << entry.getEntryName()
                     << " gives " << shape->out);
   }
   return success();
 }
 
-/// A function may do anything, so an apply over one is not free of effects.
-/// `getEffects` sees no symbol table cache; walking up once per query is fine
-/// for a pool of functions, which are few, and stops at the first entry
-/// otherwise.
+/// Functions may have effects of their own (states, observers), so an apply
+/// over one keeps its place.
 void ApplyOp::getEffects(
     SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
   auto pool =

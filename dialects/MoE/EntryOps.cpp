@@ -185,8 +185,8 @@ FailureOr<ExpertShape> ExpertOp::getShape(SymbolTableCollection &symbols,
       return failure();
     if ((*sizes)[0] == outputs || outputs < 0)
       return success();
-    return fail("has a " + name + " bias of " + Twine((*sizes)[0]) + " for " +
-                Twine(outputs) + " outputs");
+    return fail("has " + Twine(outputs) + " outputs of " + name +
+                " but a bias of " + Twine((*sizes)[0]));
   };
   // expert_c6, expert_c7
   if (getKind() == ExpertKind::Scale) {
@@ -237,7 +237,7 @@ LogicalResult ExpertOp::verifySymbolUses(SymbolTableCollection &symbols) {
       int64_t in = down ? hidden : shape->in;
       if ((*sizes)[0] != out || (*sizes)[1] != in)
         return emitOpError("stores ")
-               << weight.getName() << " of [" << out << ", " << in
+               << weight.getName().getValue() << " of [" << out << ", " << in
                << "] as one of [" << (*sizes)[0] << ", " << (*sizes)[1]
                << "] in variant '" << variant.getName().getValue() << "'";
     }

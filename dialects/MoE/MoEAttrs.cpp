@@ -44,7 +44,7 @@ ParseResult moe::parseSliceBody(AsmParser &parser, SliceAttr &slice) {
   bool transposed = succeeded(parser.parseOptionalKeyword("transposed"));
   Attribute quant;
   if (succeeded(parser.parseOptionalKeyword("quant")) &&
-      parser.parseAttribute(quant))
+      !(quant = QuantAttr::parse(parser, Type())))
     return failure();
   slice = SliceAttr::getChecked(
       [&] { return parser.emitError(parser.getNameLoc()); },
@@ -78,8 +78,10 @@ void moe::printSliceBody(AsmPrinter &printer, SliceAttr slice) {
     printer << "]";
   if (slice.getTransposed())
     printer << " transposed";
-  if (slice.getQuant())
-    printer << " quant " << slice.getQuant();
+  if (auto quant = dyn_cast_or_null<QuantAttr>(slice.getQuant())) {
+    printer << " quant";
+    quant.print(printer);
+  }
 }
 
 Attribute SliceAttr::parse(AsmParser &parser, Type) {

@@ -96,7 +96,8 @@ def MoE_GateOp : MoE_Op<"gate", [
        expert), or that are `nonzero` (no `zero` expert); the weights of
        slots outside the sum become zero. A zero sum leaves zeros.
     5. Skip rules, on slots in descending order. `skip_ratio beta` empties slots
-       j > 0 with `w_j < beta w_0` and normalises again if there is a norm (NAEE).
+       j > 0 with `w_j < beta w_0` and divides by the sum again if the weights added up
+       to 1 before, by a norm or a softmax over the selected (NAEE).
        `skip_cumulative [T1, T2]`: with s_j the sum of the (normalised) weights before
        slot j, storage 0 if `s_j <= T1`, 1 if `s_j <= T2`, else the slot is
        emptied (HOBBIT); the third result holds the storage of each slot.

@@ -1,5 +1,5 @@
 #include "dialects/MoE/MoEOps.h"
-#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 using namespace moe;

@@ -1,4 +1,5 @@
 #include "dialects/MoE/MoEOps.h"
+#include "dialects/MoE/MoEUtils.h"
 
 using namespace mlir;
 using namespace moe;
@@ -10,10 +11,6 @@ void RouterOp::build(OpBuilder &builder, OperationState &state, Type logits,
         /*residual=*/Value(), /*residual_weight=*/Value(), transposed,
         /*temperature=*/FloatAttr(), /*seed=*/IntegerAttr(),
         /*standardize=*/false);
-}
-
-static bool differ(int64_t a, int64_t b) {
-  return !ShapedType::isDynamic(a) && !ShapedType::isDynamic(b) && a != b;
 }
 
 LogicalResult RouterOp::verify() {

@@ -1,0 +1,78 @@
+#include "dialects/MoE/MoEOps.h"
+
+using namespace mlir;
+using namespace moe;
+
+using EmitError = function_ref<InFlightDiagnostic()>;
+
+static LogicalResult verifySource(EmitError emitError, Attribute source) {
+  if (isa<SliceAttr, MixAttr, StackAttr, PermuteAttr, LowRankAttr,
+          QuantizeAttr>(source))
+    return success();
+  return emitError() << "needs a slice or a recipe, not " << source;
+}
+
+static LogicalResult verifySources(EmitError emitError, ArrayAttr sources) {
+  if (sources.empty())
+    return emitError() << "needs a source";
+  for (Attribute source : sources)
+    if (failed(verifySource(emitError, source)))
+      return failure();
+  return success();
+}
+
+// mix_c1
+LogicalResult MixAttr::verify(EmitError emitError, ArrayAttr sources,
+                              ArrayAttr weights) {
+  if (failed(verifySources(emitError, sources)))
+    return failure();
+  if (sources.size() != weights.size() ||
+      !llvm::all_of(weights, llvm::IsaPred<FloatAttr>))
+    return emitError() << "needs a number for each of " << sources.size()
+                       << " sources";
+  return success();
+}
+
+// stack_c1
+LogicalResult StackAttr::verify(EmitError emitError, ArrayAttr sources) {
+  return verifySources(emitError, sources);
+}
+
+// permute_c1
+LogicalResult PermuteAttr::verify(EmitError emitError, Attribute source,
+                                  int64_t dim, DenseI64ArrayAttr order) {
+  if (failed(verifySource(emitError, source)))
+    return failure();
+  if (dim < 0 || order.empty() ||
+      llvm::any_of(order.asArrayRef(), [](int64_t i) { return i < 0; }))
+    return emitError() << "needs a dimension and the places to take from";
+  return success();
+}
+
+// low_rank_c1
+LogicalResult LowRankAttr::verify(EmitError emitError, Attribute source,
+                                  int64_t rank, StringAttr factor) {
+  if (failed(verifySource(emitError, source)))
+    return failure();
+  if (rank < 1)
+    return emitError() << "needs a positive rank, not " << rank;
+  if (factor != "left" && factor != "right" && factor != "rest")
+    return emitError() << "needs factor \"left\", \"right\" or \"rest\", not "
+                       << factor;
+  return success();
+}
+
+// quantize_c1
+LogicalResult QuantizeAttr::verify(EmitError emitError, Attribute source,
+                                   int64_t bits, int64_t block,
+                                   StringAttr part) {
+  if (failed(verifySource(emitError, source)))
+    return failure();
+  if (bits != 2 && bits != 4 && bits != 8)
+    return emitError() << "needs 2, 4 or 8 bits, not " << bits;
+  if (block < 0)
+    return emitError() << "has a block of " << block << " values";
+  if (part != "values" && part != "scales")
+    return emitError() << "needs part \"values\" or \"scales\", not " << part;
+  return success();
+}

@@ -1,0 +1,86 @@
+// RUN: moe-opt %s --split-input-file --verify-diagnostics
+
+// slice_c1: an empty run
+// expected-error @below {{selector 1 of @w is empty or negative}}
+module attributes {a.slice_c1 = #moe.slice<@w[0, 4:4]>} {}
+
+// -----
+
+// slice_c1: neither index nor range
+// expected-error @below {{expected an index or a range}}
+module attributes {a.slice_c1 = #moe.slice<@w[0, x]>} {}
+
+// -----
+
+// expected-error @below {{needs 2, 4 or 8 bits, not 3}}
+module attributes {a.quant_c1 = #moe.quant<bits = 3, block = 32, scales = <@s>>} {}
+
+// -----
+
+// expected-error @below {{has a block of -1 values}}
+module attributes {a.quant_c1 = #moe.quant<bits = 4, block = -1, scales = <@s>>} {}
+
+// -----
+
+// expected-error @below {{needs a base, factors or rows}}
+module attributes {a.factored_c1 = #moe.factored<scale = 1.0>} {}
+
+// -----
+
+// expected-error @below {{needs left and right together}}
+module attributes {a.factored_c1 = #moe.factored<left = <@b>>} {}
+
+// -----
+
+// expected-error @below {{has a scale but no factors}}
+module attributes {a.factored_c1 = #moe.factored<base = <@w>, scale = 1.0>} {}
+
+// -----
+
+// expected-error @below {{needs rows and row_ids together}}
+module attributes {a.factored_c1 = #moe.factored<rows = <@r>>} {}
+
+// -----
+
+// expected-error @below {{needs a source}}
+module attributes {a.mix_c1 = #moe.mix<[], []>} {}
+
+// -----
+
+// expected-error @below {{needs a slice or a recipe, not "up"}}
+module attributes {a.mix_c1 = #moe.mix<["up"], [1.0]>} {}
+
+// -----
+
+// expected-error @below {{needs a number for each of 1 sources}}
+module attributes {a.mix_c1 = #moe.mix<[#moe.slice<@up>], []>} {}
+
+// -----
+
+// expected-error @below {{needs a slice or a recipe, not 1}}
+module attributes {a.stack_c1 = #moe.stack<[1]>} {}
+
+// -----
+
+// expected-error @below {{needs a dimension and the places to take from}}
+module attributes {a.permute_c1 = #moe.permute<#moe.slice<@up>, dim = -1, order = [0]>} {}
+
+// -----
+
+// expected-error @below {{needs a positive rank, not 0}}
+module attributes {a.low_rank_c1 = #moe.low_rank<#moe.slice<@up>, rank = 0, factor = "left">} {}
+
+// -----
+
+// expected-error @below {{needs factor "left", "right" or "rest", not "up"}}
+module attributes {a.low_rank_c1 = #moe.low_rank<#moe.slice<@up>, rank = 1, factor = "up">} {}
+
+// -----
+
+// expected-error @below {{needs 2, 4 or 8 bits, not 5}}
+module attributes {a.quantize_c1 = #moe.quantize<#moe.slice<@up>, bits = 5, block = 0, part = "values">} {}
+
+// -----
+
+// expected-error @below {{needs part "values" or "scales", not "zeros"}}
+module attributes {a.quantize_c1 = #moe.quantize<#moe.slice<@up>, bits = 4, block = 0, part = "zeros">} {}
