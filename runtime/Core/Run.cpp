@@ -1,0 +1,208 @@
+#include "runtime/Core/Run.h"
+
+#include "runtime/Core/Text.h"
+#include "runtime/IRInterface.h"
+
+#include <algorithm>
+
+namespace moe::rt {
+namespace {
+
+/// What the calling thread is doing for whom.
+struct ThreadSlot {
+  RunContext *context = nullptr;
+  std::jmp_buf *chunkExit = nullptr; // set inside a region
+  int64_t chunk = -1;
+  int worker = 0;
+};
+
+thread_local ThreadSlot slot;
+
+/// No region is cut finer than this; ranges must not depend on threads, so it
+/// is a constant that keeps 64 threads busy.
+constexpr int64_t maxChunks = 256;
+
+struct Region {
+  RunContext *context;
+  void (*body)(void *arg, int64_t begin, int64_t end);
+  void *arg;
+  int64_t n;
+  int64_t step;
+};
+
+} // namespace
+
+std::string expandMessage(const char *message, const char *where,
+                          int64_t value) {
+  std::string out;
+  for (const char *p = message ? message : "unknown failure"; *p; ++p) {
+    std::string_view rest = p;
+    if (rest.substr(0, 4) == "%lld") {
+      out += std::to_string(value);
+      p += 3;
+    } else if (rest.substr(0, 2) == "%s") {
+      out += printable(where ? where : "?");
+      p += 1;
+    } else {
+      out += *p;
+    }
+  }
+  return out;
+}
+
+RunContext::RunContext(int threads, uint64_t memoryLimit)
+    : arenas{Arena(memoryLimit), Arena(memoryLimit)},
+      pool(threads > 0 ? threads : availableProcessors()),
+      scratch(new Scratch[pool.threads()]) {}
+
+void RunContext::nextArena(bool keepLatest) {
+  if (keepLatest)
+    current ^= 1;
+  arenas[current].reset();
+}
+
+void RunContext::recordFailure(const Failure &latest) {
+  while (failureLock.test_and_set(std::memory_order_acquire)) {
+  }
+  // The failure of the lowest chunk, so that threads cannot change the message.
+  if (!failed.load(std::memory_order_relaxed) || latest.chunk < failure.chunk)
+    failure = latest;
+  failed.store(true, std::memory_order_relaxed);
+  failureLock.clear(std::memory_order_release);
+}
+
+void RunContext::leave() { std::longjmp(exit, 1); }
+
+Status RunContext::execute(void (*function)(void *), void *arg) {
+  ThreadSlot before = slot;
+  failed.store(false, std::memory_order_relaxed);
+  recorder.beginRun();
+  slot = {this, nullptr, -1, 0};
+  if (_setjmp(exit) == 0)
+    function(arg);
+  slot = before;
+  scratch[0].release({});
+  recorder.endRun();
+  if (!failed.load(std::memory_order_relaxed))
+    return {};
+  Code code = failure.code > MOE_OK && failure.code <= MOE_INTERNAL
+                  ? static_cast<Code>(failure.code)
+                  : Code::Internal;
+  return {code, expandMessage(failure.message, failure.where, failure.value)};
+}
+
+/// The functions of IRInterface.h, as far as they touch the context's insides.
+/// Nothing here may own anything across a call that can longjmp.
+struct EntryPoints {
+  static void runChunk(void *argument, uint32_t chunk, int worker) {
+    Region &region = *static_cast<Region *>(argument);
+    ThreadSlot before = slot;
+    Scratch &scratch = region.context->scratch[worker];
+    Scratch::Mark mark = scratch.mark();
+    std::jmp_buf chunkExit;
+    slot = {region.context, &chunkExit, chunk, worker};
+    int64_t begin = chunk * region.step;
+    // Only running out of scratch memory leaves a body early.
+    if (_setjmp(chunkExit) == 0)
+      region.body(region.arg, begin,
+                  begin + std::min(region.step, region.n - begin));
+    scratch.release(mark);
+    slot = before;
+  }
+
+  static void parallelFor(int64_t n, int64_t grain,
+                          void (*body)(void *, int64_t, int64_t), void *arg) {
+    if (n <= 0)
+      return;
+    grain = std::max<int64_t>(grain, 1);
+    RunContext &context = *slot.context;
+    int64_t grains = n / grain + (n % grain != 0);
+    int64_t perChunk = grains / maxChunks + (grains % maxChunks != 0);
+    int64_t step;
+    if (__builtin_mul_overflow(perChunk, grain, &step))
+      step = n;
+    uint32_t chunks = static_cast<uint32_t>(n / step + (n % step != 0));
+    Region region{&context, body, arg, n, step};
+    if (slot.chunkExit || chunks == 1) {
+      for (uint32_t i = 0; i < chunks; ++i)
+        runChunk(&region, i, slot.worker);
+    } else {
+      context.pool.run(chunks, runChunk, &region);
+    }
+    if (!slot.chunkExit && context.failed.load(std::memory_order_relaxed))
+      context.leave();
+  }
+
+  static void fail(int32_t code, const char *message, const char *where,
+                   int64_t value) {
+    slot.context->recordFailure({code, message, where, value, slot.chunk});
+    if (!slot.chunkExit)
+      slot.context->leave();
+  }
+
+  static void *scratch(int64_t bytes) {
+    void *data = slot.context->scratch[slot.worker].allocate(bytes);
+    if (data)
+      return data;
+    outOfMemory(bytes);
+  }
+
+  [[noreturn]] static void outOfMemory(int64_t bytes) {
+    fail(MOE_OUT_OF_MEMORY, "cannot allocate %lld bytes of memory for the run",
+         nullptr, bytes);
+    std::longjmp(*slot.chunkExit, 1);
+  }
+
+  static void *allocate(int64_t bytes) {
+    // The arena is not locked: inside a region memory lives as long as the
+    // body.
+    if (slot.chunkExit)
+      return scratch(bytes);
+    void *data = slot.context->arena().allocate(bytes);
+    if (data)
+      return data;
+    outOfMemory(bytes);
+  }
+
+  static void release(void *data) {
+    if (!slot.chunkExit && slot.context->arena().owns(data))
+      slot.context->arena().release(data);
+  }
+
+  static RunContext &context() { return *slot.context; }
+  static bool onMainThread() { return slot.worker == 0; }
+};
+
+} // namespace moe::rt
+
+using moe::rt::EntryPoints;
+
+void *moert_alloc(int64_t bytes) { return EntryPoints::allocate(bytes); }
+void moert_free(void *data) { EntryPoints::release(data); }
+void *moert_scratch(int64_t bytes) { return EntryPoints::scratch(bytes); }
+
+void moert_parallel_for(int64_t n, int64_t grain,
+                        void (*body)(void *arg, int64_t begin, int64_t end),
+                        void *arg) {
+  EntryPoints::parallelFor(n, grain, body, arg);
+}
+
+void moert_fail(int32_t code, const char *message, const char *where,
+                int64_t value) {
+  EntryPoints::fail(code, message, where, value);
+}
+
+void moert_observe(const char *layer, const int32_t *ids, int64_t n,
+                   int64_t experts) {
+  EntryPoints::context().recorder.observe(layer, ids, n, experts);
+}
+
+void moert_phase_begin(const char *name) {
+  if (EntryPoints::onMainThread())
+    EntryPoints::context().recorder.phaseBegin(name);
+}
+
+void moert_phase_end() {
+  if (EntryPoints::onMainThread())
+    EntryPoints::context().recorder.phaseEnd();
+}

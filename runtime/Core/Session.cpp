@@ -1,0 +1,145 @@
+#include "runtime/Core/Session.h"
+
+#include "runtime/Core/Tensor.h"
+#include "runtime/Core/Text.h"
+
+#include <cstring>
+
+namespace moe::rt {
+
+Result<std::unique_ptr<Session>>
+Session::create(const moert_model &model, const moe_session_options &options) {
+  if (options.threads < 0 || options.threads > 1024)
+    return {Code::InvalidArgument,
+            text("a session has 1 to 1024 threads, not ", options.threads)};
+  return std::unique_ptr<Session>(new Session(model, options));
+}
+
+Session::Session(const moert_model &model, const moe_session_options &options)
+    : model(model), runContext(options.threads, options.memory_limit),
+      given(model.num_inputs), inputs(model.num_inputs),
+      outputs(model.num_outputs) {
+  runContext.recorder.recordExperts = options.record_experts;
+  runContext.recorder.recordPhases = options.record_phases;
+}
+
+Status Session::setInput(const char *name, const moe_tensor &tensor) {
+  Result<uint32_t> index =
+      findPort(model.inputs, model.num_inputs, "input", name);
+  if (!index)
+    return index.error();
+  Status status = checkTensor(asPort(model.inputs[*index]), "input", tensor);
+  if (status.ok())
+    given[*index] = tensor;
+  return status;
+}
+
+Status Session::feedBack(const char *output, const char *input) {
+  Result<uint32_t> from =
+      findPort(model.outputs, model.num_outputs, "output", output);
+  if (!from)
+    return from.error();
+  Result<uint32_t> to =
+      findPort(model.inputs, model.num_inputs, "input", input);
+  if (!to)
+    return to.error();
+  const moert_port &source = model.outputs[*from];
+  const moert_port &target = model.inputs[*to];
+  if (source.dtype != target.dtype || source.rank != target.rank)
+    return {Code::InvalidArgument,
+            text("output ", quoted(output), " is ", portText(asPort(source)),
+                 ", it cannot become input ", quoted(input), ", which is ",
+                 portText(asPort(target)))};
+  for (const Link &link : links)
+    if (link.input == *to)
+      return {Code::InvalidArgument,
+              text("input ", quoted(input), " is fed back already")};
+  links.push_back({*from, *to});
+  return {};
+}
+
+Status Session::gatherInputs() {
+  inputs = given;
+  if (hasFedBack)
+    for (const Link &link : links)
+      inputs[link.input] = outputs[link.output];
+  for (uint32_t i = 0; i < model.num_inputs; ++i) {
+    const moe_port &port = asPort(model.inputs[i]);
+    if (!inputs[i].dtype)
+      return {Code::InvalidArgument, text("input ", quoted(port.name),
+                                          " is missing: ", portText(port))};
+    Status status = checkTensor(port, "input", inputs[i]);
+    if (!status.ok())
+      return status;
+  }
+  return checkSymbols(model, inputs.data());
+}
+
+Status Session::checkOutputs() {
+  for (uint32_t i = 0; i < model.num_outputs; ++i) {
+    Status status = checkTensor(asPort(model.outputs[i]), "output", outputs[i]);
+    if (!status.ok())
+      return {Code::Internal, "the model broke its promise: " + status.message};
+  }
+  return {};
+}
+
+/// Outputs that alias an input may lie in the older arena, which the next run
+/// recycles.
+Status Session::keepLinkedOutputs() {
+  for (const Link &link : links) {
+    moe_tensor &tensor = outputs[link.output];
+    int64_t bytes = *byteSize(tensor);
+    if (!bytes || runContext.arena().owns(tensor.data))
+      continue;
+    void *copy = runContext.arena().allocate(bytes);
+    if (!copy)
+      return {Code::OutOfMemory, text("cannot allocate ", bytes, " bytes")};
+    std::memcpy(copy, tensor.data, bytes);
+    tensor.data = copy;
+  }
+  return {};
+}
+
+Status Session::run() {
+  Status status = gatherInputs();
+  if (!status.ok())
+    return status;
+  runContext.nextArena(/*keepLatest=*/!links.empty());
+  for (uint32_t i = 0; i < model.num_outputs; ++i) {
+    outputs[i] = {};
+    outputs[i].dtype = model.outputs[i].dtype;
+    outputs[i].rank = model.outputs[i].rank;
+  }
+  hasOutputs = hasFedBack = false;
+  status = runContext.execute(
+      [](void *argument) {
+        Session &self = *static_cast<Session *>(argument);
+        self.model.run(
+            reinterpret_cast<const moert_tensor *>(self.inputs.data()),
+            reinterpret_cast<moert_tensor *>(self.outputs.data()));
+      },
+      this);
+  if (status.ok())
+    status = checkOutputs();
+  if (status.ok())
+    status = keepLinkedOutputs();
+  hasOutputs = status.ok();
+  hasFedBack = hasOutputs && !links.empty();
+  return status;
+}
+
+Result<moe_tensor> Session::output(const char *name) const {
+  Result<uint32_t> index =
+      findPort(model.outputs, model.num_outputs, "output", name);
+  if (!index)
+    return index.error();
+  if (!hasOutputs)
+    return {Code::InvalidArgument,
+            text("there is no output ", quoted(name), " before a run")};
+  return outputs[*index];
+}
+
+void Session::reset() { hasOutputs = hasFedBack = false; }
+
+} // namespace moe::rt

@@ -1,0 +1,54 @@
+// One user's runs of a model.
+#ifndef MOE_RUNTIME_CORE_SESSION_H
+#define MOE_RUNTIME_CORE_SESSION_H
+
+#include "runtime/Core/Model.h"
+#include "runtime/Core/Run.h"
+#include "runtime/Core/Status.h"
+
+#include <memory>
+#include <vector>
+
+namespace moe::rt {
+
+/// Holds inputs, outputs, memory and threads of a caller. Owns its outputs,
+/// borrows its inputs and the model. One thread at a time; see moe_runtime.h
+/// for what each call means.
+class Session {
+public:
+  /// The descriptor must have passed checkDescriptor and outlive the session.
+  static Result<std::unique_ptr<Session>>
+  create(const moert_model &model, const moe_session_options &options);
+
+  Status setInput(const char *name, const moe_tensor &tensor);
+  Status feedBack(const char *output, const char *input);
+  Status run();
+  Result<moe_tensor> output(const char *name) const;
+  void reset();
+
+  RunContext &context() { return runContext; }
+
+private:
+  struct Link {
+    uint32_t output;
+    uint32_t input;
+  };
+
+  Session(const moert_model &model, const moe_session_options &options);
+  Status gatherInputs();
+  Status checkOutputs();
+  Status keepLinkedOutputs();
+
+  const moert_model &model;
+  RunContext runContext;
+  std::vector<moe_tensor> given; // by set_input; dtype 0 where missing
+  std::vector<moe_tensor> inputs;
+  std::vector<moe_tensor> outputs;
+  std::vector<Link> links;
+  bool hasOutputs = false;
+  bool hasFedBack = false;
+};
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_CORE_SESSION_H

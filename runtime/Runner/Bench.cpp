@@ -1,0 +1,141 @@
+// --bench: repeated runs, timed.
+#include "runtime/Core/Recorder.h"
+#include "runtime/Core/Tensor.h"
+#include "runtime/Core/Text.h"
+#include "runtime/Runner/Program.h"
+#include "runtime/Runner/Random.h"
+#include "runtime/Runner/Roles.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+namespace moe::rt {
+namespace {
+
+constexpr int64_t warmupRuns = 2;
+constexpr int64_t fillNs = 2000000000;
+constexpr int64_t leastRuns = 10;
+constexpr int64_t mostRuns = 10000;
+
+/// Size of a free dimension: --dim, or 1.
+int64_t chosenSize(const Options &options, const char *symbol) {
+  for (const auto &[name, size] : options.dims)
+    if (name == symbol)
+      return std::atoll(size.c_str());
+  return 1;
+}
+
+/// An input nobody gave: floats in [-1, 1), positions counting up, a mask of
+/// ones, tokens at random within the vocabulary, other integers zero.
+Result<Array> makeUp(const moe_port &port, const Program &program,
+                     const Roles &roles, Random &random) {
+  Array array;
+  array.name = port.name;
+  array.tensor.dtype = port.dtype;
+  array.tensor.rank = port.rank;
+  for (int32_t i = 0; i < port.rank; ++i)
+    array.tensor.shape[i] =
+        port.dims[i] >= 0 ? port.dims[i]
+                          : chosenSize(program.options, port.dim_names[i]);
+  std::optional<int64_t> bytes = byteSize(array.tensor);
+  if (!bytes)
+    return {Code::InvalidArgument,
+            "input " + quoted(port.name) + " would be too large"};
+  auto storage = Buffer::create(static_cast<uint64_t>(*bytes));
+  if (!storage)
+    return storage.error();
+  array.storage = std::move(*storage);
+  array.tensor.data = array.storage.data();
+  int64_t count = *elementCount(array.tensor.shape, array.tensor.rank);
+  int64_t row = port.rank ? array.tensor.shape[port.rank - 1] : 1;
+  for (int64_t i = 0; i < count; ++i) {
+    double value = 0;
+    if (array.name == roles.positions)
+      value = static_cast<double>(i % row);
+    else if (array.name == roles.mask)
+      value = 1;
+    else if (array.name == roles.tokens)
+      value = static_cast<double>(random.below(
+          static_cast<uint64_t>(std::max<int64_t>(roles.vocabulary, 1))));
+    else if (isFloat(port.dtype))
+      value = 2 * random.unit() - 1;
+    setElement(array.tensor.data, port.dtype, i, value);
+  }
+  return array;
+}
+
+double quantile(const std::vector<double> &sorted, double q) {
+  double at = q * static_cast<double>(sorted.size() - 1);
+  size_t below = static_cast<size_t>(at);
+  size_t above = std::min(below + 1, sorted.size() - 1);
+  double part = at - static_cast<double>(below);
+  return sorted[below] * (1 - part) + sorted[above] * part;
+}
+
+} // namespace
+
+Result<int> runBench(Program &program) {
+  auto given = loadInputs(program);
+  if (!given)
+    return given.error();
+  Roles roles = findRoles(program);
+  std::vector<Array> madeUp;
+  Random random(program.options.seed);
+  moe_tensor tokens = {};
+  for (uint32_t i = 0; i < program.api->num_inputs(); ++i) {
+    const moe_port &port = *program.api->input(i);
+    const Array *array = nullptr;
+    for (const Array &candidate : *given)
+      if (candidate.name == port.name)
+        array = &candidate;
+    if (!array) {
+      auto made = makeUp(port, program, roles, random);
+      if (!made)
+        return made.error();
+      madeUp.push_back(std::move(*made));
+      array = &madeUp.back();
+      Status status = program.setInput(array->name, array->tensor);
+      if (!status.ok())
+        return status;
+    }
+    if (array->name == roles.tokens)
+      tokens = array->tensor;
+  }
+  std::vector<double> times;
+  int64_t runs = program.options.benchRuns, began = 0;
+  for (int64_t i = -warmupRuns;; ++i) {
+    if (i == 0)
+      began = monotonicNs();
+    if (runs ? i >= runs
+             : i >= mostRuns ||
+                   (i >= leastRuns && monotonicNs() - began > fillNs))
+      break;
+    int64_t start = monotonicNs();
+    Status status = program.run();
+    if (!status.ok())
+      return status;
+    if (i >= 0)
+      times.push_back(static_cast<double>(monotonicNs() - start) / 1e6);
+  }
+  std::sort(times.begin(), times.end());
+  double median = quantile(times, 0.5);
+  std::printf("median %.3f ms   quartiles %.3f .. %.3f ms   best %.3f ms   "
+              "%zu runs, %d threads\n",
+              median, quantile(times, 0.25), quantile(times, 0.75),
+              times.front(), times.size(),
+              program.api->threads(program.session));
+  if (tokens.dtype) {
+    int64_t count = *elementCount(tokens.shape, tokens.rank);
+    std::printf("%.0f tokens/s (%lld tokens per run)\n",
+                static_cast<double>(count) / median * 1e3,
+                static_cast<long long>(count));
+  }
+  std::printf(
+      "scratch memory %s\n",
+      bytesText(static_cast<double>(program.api->peak_memory(program.session)))
+          .c_str());
+  return ExitDone;
+}
+
+} // namespace moe::rt

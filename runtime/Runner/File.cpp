@@ -1,0 +1,165 @@
+#include "runtime/Runner/File.h"
+
+#include "runtime/Core/Text.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace moe::rt {
+namespace {
+
+/// What the signal handler unlinks; one file is written at a time.
+char pendingPath[4200];
+volatile sig_atomic_t hasPending = 0;
+
+void onInterrupt(int) {
+  if (hasPending)
+    unlink(pendingPath);
+  _exit(130);
+}
+
+} // namespace
+
+void cleanUpOnInterrupt() {
+  struct sigaction action = {};
+  action.sa_handler = onInterrupt;
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction old;
+    // Whoever started us with a signal ignored (nohup) meant it.
+    if (sigaction(signal, nullptr, &old) == 0 && old.sa_handler != SIG_IGN)
+      sigaction(signal, &action, nullptr);
+  }
+}
+
+Status systemError(const char *verb, const std::string &path, int error) {
+  return {error == ENOENT ? Code::NotFound : Code::Io,
+          text("cannot ", verb, " ", quoted(path), ": ", std::strerror(error))};
+}
+
+Result<Buffer> Buffer::create(uint64_t size) {
+  Buffer buffer;
+  buffer.bytes.reset(static_cast<char *>(std::malloc(size ? size : 1)));
+  if (!buffer.bytes)
+    return {Code::OutOfMemory,
+            text("cannot allocate ", bytesText(static_cast<double>(size)))};
+  buffer.length = size;
+  return buffer;
+}
+
+Result<Buffer> readFile(const std::string &path) {
+  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return systemError("read", path, errno);
+  struct stat info;
+  // Grows as bytes come, so that sizes reported by odd files do not matter.
+  uint64_t capacity = fstat(file, &info) == 0 && S_ISREG(info.st_mode)
+                          ? static_cast<uint64_t>(info.st_size) + 1
+                          : 1 << 16;
+  Buffer buffer;
+  for (;;) {
+    if (buffer.length == capacity || !buffer.bytes) {
+      if (buffer.bytes)
+        capacity *= 2;
+      void *grown = std::realloc(buffer.bytes.get(), capacity);
+      if (!grown) {
+        close(file);
+        return {Code::OutOfMemory, text("cannot allocate ", capacity,
+                                        " bytes for ", quoted(path))};
+      }
+      static_cast<void>(buffer.bytes.release());
+      buffer.bytes.reset(static_cast<char *>(grown));
+    }
+    ssize_t got = read(file, buffer.bytes.get() + buffer.length,
+                       std::min<uint64_t>(capacity - buffer.length, 1 << 30));
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0) {
+      int error = errno;
+      close(file);
+      return systemError("read", path, error);
+    }
+    if (got == 0)
+      break;
+    buffer.length += static_cast<uint64_t>(got);
+  }
+  close(file);
+  return buffer;
+}
+
+Result<std::unique_ptr<OutputFile>>
+OutputFile::create(const std::string &path) {
+  std::unique_ptr<OutputFile> file(new OutputFile);
+  file->path = path;
+  struct stat info;
+  bool exists = stat(path.c_str(), &info) == 0;
+  if (exists && !S_ISREG(info.st_mode)) {
+    file->descriptor = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (file->descriptor < 0)
+      return systemError("write", path, errno);
+    return file;
+  }
+  std::string temporary = path + ".XXXXXX";
+  if (temporary.size() >= sizeof(pendingPath))
+    return systemError("write", path, ENAMETOOLONG);
+  file->descriptor = mkostemp(temporary.data(), O_CLOEXEC);
+  if (file->descriptor < 0)
+    return systemError("write", path, errno);
+  std::memcpy(pendingPath, temporary.c_str(), temporary.size() + 1);
+  hasPending = 1;
+  file->temporary = temporary;
+  // mkostemp makes private files; ours are ordinary ones.
+  mode_t mask = umask(0);
+  umask(mask);
+  fchmod(file->descriptor, exists ? info.st_mode & 07777 : 0666 & ~mask);
+  return file;
+}
+
+OutputFile::~OutputFile() {
+  if (descriptor >= 0)
+    close(descriptor);
+  if (!temporary.empty()) {
+    unlink(temporary.c_str());
+    hasPending = 0;
+  }
+}
+
+void OutputFile::write(const void *data, uint64_t size) {
+  const char *bytes = static_cast<const char *>(data);
+  while (size && failure.ok()) {
+    ssize_t put = ::write(descriptor, bytes, std::min<uint64_t>(size, 1 << 30));
+    if (put < 0 && errno == EINTR)
+      continue;
+    if (put < 0) {
+      failure = systemError("write", path, errno);
+      return;
+    }
+    bytes += put;
+    size -= static_cast<uint64_t>(put);
+  }
+}
+
+Status OutputFile::commit() {
+  if (!failure.ok())
+    return failure;
+  if (!temporary.empty() && fsync(descriptor) != 0)
+    return systemError("write", path, errno);
+  int closed = close(descriptor);
+  descriptor = -1;
+  if (closed != 0)
+    return systemError("write", path, errno);
+  if (!temporary.empty()) {
+    if (rename(temporary.c_str(), path.c_str()) != 0)
+      return systemError("write", path, errno);
+    hasPending = 0;
+    temporary.clear();
+  }
+  return {};
+}
+
+} // namespace moe::rt

@@ -1,0 +1,129 @@
+// From arguments to exit code.
+#include "runtime/Core/Tensor.h"
+#include "runtime/Core/Text.h"
+#include "runtime/Runner/Licenses.h"
+#include "runtime/Runner/Load.h"
+#include "runtime/Runner/Program.h"
+
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <unistd.h>
+
+namespace moe::rt {
+namespace {
+
+/// Only small allocations get here; arrays are allocated with a check.
+void outOfMemory() {
+  constexpr std::string_view message = "error: out of memory\n";
+  static_cast<void>(!write(STDERR_FILENO, message.data(), message.size()));
+  _exit(ExitFailed);
+}
+
+void printError(const char *program, const std::string &message) {
+  std::fflush(stdout);
+  const char *slash = std::strrchr(program, '/');
+  std::fprintf(stderr, "%s: error: %s\n", slash ? slash + 1 : program,
+               message.c_str());
+}
+
+void printHelp(const char *name, bool withModel, const moe_api *api) {
+  std::printf("usage: %s %s[options]\n\n", name, withModel ? "MODEL " : "");
+  if (withModel)
+    std::printf("Runs MODEL, a library (.so) made by moe-opt.\n\n");
+  if (api) {
+    std::printf("Model %s\n", printable(api->name()).c_str());
+    auto list = [](const char *title, uint32_t count,
+                   const moe_port *(*port)(uint32_t)) {
+      std::printf("%s:\n", title);
+      for (uint32_t i = 0; i < count; ++i)
+        std::printf("  %-24s %s\n", printable(port(i)->name).c_str(),
+                    portText(*port(i)).c_str());
+    };
+    list("inputs", api->num_inputs(), api->input);
+    list("outputs", api->num_outputs(), api->output);
+    std::printf("\n");
+  }
+  std::printf("options:\n%s", optionsHelp().c_str());
+}
+
+int exitCode(const Status &status) {
+  return status.code == Code::Internal ? ExitInternal : ExitFailed;
+}
+
+Result<int> runProgram(Program &program) {
+  moe_session_options options = {};
+  options.size = sizeof(options);
+  options.threads = static_cast<int32_t>(program.options.threads);
+  options.record_experts = !program.options.profile.empty();
+  options.record_phases = !program.options.trace.empty();
+  Status status =
+      program.check(program.api->session_create(&options, &program.session));
+  if (!status.ok())
+    return status;
+  Result<int> code = !program.options.evalFiles.empty() ? runEval(program)
+                     : program.options.generate         ? runGenerate(program)
+                     : program.options.bench            ? runBench(program)
+                                                        : runOnce(program);
+  if (!code)
+    return code;
+  status = writeRecords(program);
+  if (!status.ok())
+    return status;
+  return code;
+}
+
+int finish(const char *name, int code) {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout))
+    return code;
+  printError(name, "cannot write standard output");
+  return code == ExitDone ? ExitFailed : code;
+}
+
+} // namespace
+
+int runMain(int argc, const char *const *argv, const moe_api *embedded) {
+  std::set_new_handler(outOfMemory);
+  cleanUpOnInterrupt();
+  const char *name = argc > 0 ? argv[0] : "moe-run";
+  Program program;
+  Result<Options> options = parseOptions(argc, argv, !embedded);
+  if (!options) {
+    printError(name, options.error().message + "; see --help");
+    return ExitUsage;
+  }
+  program.options = std::move(*options);
+  if (program.options.version) {
+    std::printf("moe runtime %u.%u (%s)\n", MOE_API_MAJOR, MOE_API_MINOR,
+                MOE_VERSION);
+    return finish(name, ExitDone);
+  }
+  if (program.options.licenses) {
+    std::string_view text = licenseTexts();
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    return finish(name, ExitDone);
+  }
+  program.api = embedded;
+  if (!embedded && !program.options.model.empty()) {
+    Result<const moe_api *> loaded = loadModel(program.options.model);
+    if (!loaded) {
+      printError(name, loaded.error().message);
+      return exitCode(loaded.error());
+    }
+    program.api = *loaded;
+  }
+  if (program.options.help) {
+    printHelp(name, !embedded, program.api);
+    return finish(name, ExitDone);
+  }
+  Result<int> code = runProgram(program);
+  if (!code) {
+    printError(name, code.error().message);
+    if (code.error().code == Code::Internal)
+      std::fprintf(stderr, "This is a bug; please report it.\n");
+    return exitCode(code.error());
+  }
+  return finish(name, *code);
+}
+
+} // namespace moe::rt

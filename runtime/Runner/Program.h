@@ -1,0 +1,74 @@
+// What the command line does with a model; works through moe_api alone.
+#ifndef MOE_RUNTIME_RUNNER_PROGRAM_H
+#define MOE_RUNTIME_RUNNER_PROGRAM_H
+
+#include "runtime/Core/Status.h"
+#include "runtime/Runner/Npz.h"
+#include "runtime/Runner/Options.h"
+
+#include <memory>
+
+namespace moe::rt {
+
+/// Process exit codes, as everywhere in moe-opt.
+enum ExitCode {
+  ExitDone = 0,
+  ExitFailed = 1,
+  ExitUsage = 2,
+  ExitDiffers = 3,
+  ExitInternal = 70
+};
+
+/// A model's function table and one session of it.
+struct Program {
+  const moe_api *api = nullptr;
+  Options options;
+  moe_session *session = nullptr;
+
+  Program() = default;
+  Program(const Program &) = delete;
+  Program &operator=(const Program &) = delete;
+  ~Program() {
+    if (session)
+      api->session_destroy(session);
+  }
+
+  /// Turns what a table function returned into a Status.
+  Status check(moe_status status) const {
+    if (status == MOE_OK)
+      return {};
+    return {static_cast<Code>(status), api->error()};
+  }
+
+  const moe_port *findInput(const std::string &name) const;
+  const moe_port *findOutput(const std::string &name) const;
+  Status setInput(const std::string &name, const moe_tensor &tensor) const {
+    return check(api->set_input(session, name.c_str(), &tensor));
+  }
+  Status run() const { return check(api->run(session)); }
+  Result<moe_tensor> output(const std::string &name) const;
+};
+
+/// Reads --input and --inputs files and hands them to the session; the arrays
+/// must live while it runs. uint16 arrays become bfloat16 where a port is.
+Result<std::vector<Array>> loadInputs(Program &program);
+
+/// One run: inputs, run, then outputs, comparison or a summary.
+Result<int> runOnce(Program &program);
+/// --bench
+Result<int> runBench(Program &program);
+/// --eval
+Result<int> runEval(Program &program);
+/// --generate
+Result<int> runGenerate(Program &program);
+
+/// Writes --profile and --trace files.
+Status writeRecords(Program &program);
+
+/// What main() returns: everything from arguments to messages. `embedded` is
+/// the model in this executable, or null in moe-run.
+int runMain(int argc, const char *const *argv, const moe_api *embedded);
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_RUNNER_PROGRAM_H

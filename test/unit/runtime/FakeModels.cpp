@@ -1,0 +1,205 @@
+#include "test/unit/runtime/FakeModels.h"
+
+#include <cstring>
+
+namespace moe::test {
+namespace {
+
+float *floats(const moert_tensor &tensor) {
+  return static_cast<float *>(tensor.data);
+}
+int64_t *ints(const moert_tensor &tensor) {
+  return static_cast<int64_t *>(tensor.data);
+}
+
+// --- add ---
+
+const int64_t rowDims[] = {-1, 4};
+const char *const rowNames[] = {"n", ""};
+const moert_port addInputs[] = {{"x", MOERT_F32, 2, rowDims, rowNames},
+                                {"y", MOERT_F32, 2, rowDims, rowNames}};
+const moert_port addOutputs[] = {{"sum", MOERT_F32, 2, rowDims, rowNames}};
+
+struct AddArguments {
+  const float *x, *y;
+  float *sum;
+};
+
+void runAdd(const moert_tensor *inputs, moert_tensor *outputs) {
+  int64_t n = inputs[0].shape[0];
+  outputs[0].shape[0] = n;
+  outputs[0].shape[1] = 4;
+  outputs[0].data = moert_alloc(n * 4 * 4);
+  AddArguments arguments = {floats(inputs[0]), floats(inputs[1]),
+                            floats(outputs[0])};
+  moert_phase_begin("add");
+  moert_parallel_for(
+      n, 2,
+      [](void *argument, int64_t begin, int64_t end) {
+        auto &a = *static_cast<AddArguments *>(argument);
+        for (int64_t i = begin * 4; i < end * 4; ++i)
+          a.sum[i] = a.x[i] + a.y[i];
+      },
+      &arguments);
+  moert_phase_end();
+  const int32_t chosen[] = {0, 2, 2, -1, 9};
+  moert_observe("layers.0", chosen, 5, 3);
+}
+
+// --- fail ---
+
+const int64_t oneDims[] = {1};
+const char *const noNames[] = {""};
+const moert_port failInputs[] = {{"how", MOERT_I64, 1, oneDims, noNames}};
+const moert_port failOutputs[] = {{"out", MOERT_F32, 1, oneDims, noNames}};
+
+void runFail(const moert_tensor *inputs, moert_tensor *outputs) {
+  int64_t how = *ints(inputs[0]);
+  outputs[0].data = moert_alloc(4);
+  *floats(outputs[0]) = 1;
+  outputs[0].shape[0] = how == 5 ? 2 : 1;
+  if (how == 1)
+    moert_fail(7, "NaN in router of %s at token %lld", "layer 3", 17);
+  if (how == 2)
+    moert_parallel_for(
+        8, 1,
+        [](void *, int64_t begin, int64_t) {
+          if (begin == 5 || begin == 3)
+            moert_fail(7, "chunk %lld of %s", "the region", begin);
+        },
+        nullptr);
+  if (how == 3)
+    moert_alloc(int64_t(1) << 60);
+  if (how == 4)
+    moert_parallel_for(
+        8, 1,
+        [](void *, int64_t, int64_t) {
+          std::memset(moert_scratch(int64_t(1) << 60), 0, 64);
+        },
+        nullptr);
+}
+
+// --- text ---
+
+const int64_t idsDims[] = {-1, -1};
+const char *const idsNames[] = {"batch", "seq"};
+const char *const maskNames[] = {"batch", "total"};
+const int64_t logitsDims[] = {-1, -1, 256};
+const char *const logitsNames[] = {"batch", "seq", ""};
+const int64_t pastDims[] = {-1, -1, 1};
+const char *const pastNames[] = {"batch", "past", ""};
+const char *const presentNames[] = {"batch", "total", ""};
+const moert_port textInputs[] = {
+    {"attention_mask", MOERT_I64, 2, idsDims, maskNames},
+    {"position_ids", MOERT_I64, 2, idsDims, idsNames},
+    {"input_ids", MOERT_I64, 2, idsDims, idsNames},
+    {"past.0.key", MOERT_F32, 3, pastDims, pastNames}};
+const moert_port textOutputs[] = {
+    {"logits", MOERT_F32, 3, logitsDims, logitsNames},
+    {"present.0.key", MOERT_F32, 3, pastDims, presentNames}};
+
+void runText(const moert_tensor *inputs, moert_tensor *outputs) {
+  const moert_tensor &mask = inputs[0], &positions = inputs[1],
+                     &ids = inputs[2], &past = inputs[3];
+  int64_t batch = ids.shape[0], seq = ids.shape[1], before = past.shape[1];
+  int64_t total = before + seq;
+  if (mask.shape[1] != total)
+    moert_fail(7, "the mask has %lld columns", nullptr, mask.shape[1]);
+  outputs[0].shape[0] = outputs[1].shape[0] = batch;
+  outputs[0].shape[1] = seq;
+  outputs[0].shape[2] = 256;
+  outputs[1].shape[1] = total;
+  outputs[1].shape[2] = 1;
+  outputs[0].data = moert_alloc(batch * seq * 256 * 4);
+  outputs[1].data = moert_alloc(batch * total * 4);
+  for (int64_t b = 0; b < batch; ++b) {
+    float *present = floats(outputs[1]) + b * total;
+    if (before)
+      std::memcpy(present, floats(past) + b * before, before * 4);
+    float sum = 0;
+    for (int64_t t = 0; t < before; ++t)
+      sum += present[t];
+    for (int64_t t = 0; t < seq; ++t) {
+      if (ints(positions)[b * seq + t] != before + t)
+        moert_fail(7, "position %lld is wrong", nullptr, t);
+      if (ints(mask)[b * total + before + t] != 1)
+        moert_fail(7, "mask %lld is wrong", nullptr, t);
+      present[before + t] = static_cast<float>(ints(ids)[b * seq + t]);
+      sum += present[before + t];
+      float *logits = floats(outputs[0]) + (b * seq + t) * 256;
+      for (int v = 0; v < 256; ++v)
+        logits[v] = 0;
+      logits[(static_cast<int64_t>(sum) + 1) % 256] = 3;
+    }
+  }
+}
+
+// --- weight ---
+
+const char *weightBase = nullptr;
+const int64_t vectorDims[] = {-1};
+const char *const vectorNames[] = {"n"};
+const moert_port weightInputs[] = {
+    {"x", MOERT_F32, 1, vectorDims, vectorNames}};
+const moert_port weightOutputs[] = {
+    {"y", MOERT_F32, 1, vectorDims, vectorNames}};
+
+void runWeight(const moert_tensor *inputs, moert_tensor *outputs) {
+  int64_t n = outputs[0].shape[0] = inputs[0].shape[0];
+  outputs[0].data = moert_alloc(n * 4);
+  float w;
+  std::memcpy(&w, weightBase, 4);
+  for (int64_t i = 0; i < n; ++i)
+    floats(outputs[0])[i] = w * floats(inputs[0])[i];
+}
+
+moert_model describe(const char *name, const moert_port *inputs, uint32_t ins,
+                     const moert_port *outputs, uint32_t outs,
+                     void (*run)(const moert_tensor *, moert_tensor *)) {
+  moert_model model = {};
+  model.magic = MOERT_MAGIC;
+  model.abi_major = MOERT_ABI_MAJOR;
+  model.abi_minor = MOERT_ABI_MINOR;
+  model.name = name;
+  model.manifest = "{}";
+  model.cpu_features = "";
+  model.num_inputs = ins;
+  model.num_outputs = outs;
+  model.inputs = inputs;
+  model.outputs = outputs;
+  model.run = run;
+  return model;
+}
+
+} // namespace
+
+const moert_model &addModel() {
+  static const moert_model model =
+      describe("add", addInputs, 2, addOutputs, 1, runAdd);
+  return model;
+}
+
+const moert_model &failModel() {
+  static const moert_model model =
+      describe("fail", failInputs, 1, failOutputs, 1, runFail);
+  return model;
+}
+
+const moert_model &textModel() {
+  static const moert_model model =
+      describe("text", textInputs, 4, textOutputs, 2, runText);
+  return model;
+}
+
+const moert_model &weightModel() {
+  static const moert_model model = [] {
+    moert_model made =
+        describe("weight", weightInputs, 1, weightOutputs, 1, runWeight);
+    made.weights_size = 64;
+    made.weights_slot = &weightBase;
+    return made;
+  }();
+  return model;
+}
+
+} // namespace moe::test

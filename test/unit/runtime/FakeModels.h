@@ -1,0 +1,28 @@
+// Models written by hand, in the form in which moe-opt writes them.
+#ifndef MOE_TEST_UNIT_RUNTIME_FAKEMODELS_H
+#define MOE_TEST_UNIT_RUNTIME_FAKEMODELS_H
+
+#include "runtime/IRInterface.h"
+
+namespace moe::test {
+
+/// sum[n, 4] = x[n, 4] + y[n, 4], floats, in parallel.
+const moert_model &addModel();
+
+/// Fails on purpose, by input `how` [1] int64: 0 not at all, 1 outside a
+/// region, 2 in chunks 3 and 5 of one, 3 asks the arena for too much, 4 asks
+/// scratch for too much in a region, 5 returns a bad shape.
+const moert_model &failModel();
+
+/// A language model over bytes with a cache: the logits favour the token that
+/// follows the sum of everything seen so far, mod 256. Inputs input_ids
+/// [batch, seq], attention_mask [batch, total], position_ids [batch, seq],
+/// past.0.key [batch, past, 1]; outputs logits, present.0.key.
+const moert_model &textModel();
+
+/// One weight: y[n] = w * x[n], weights of 64 bytes.
+const moert_model &weightModel();
+
+} // namespace moe::test
+
+#endif // MOE_TEST_UNIT_RUNTIME_FAKEMODELS_H

@@ -1,0 +1,6 @@
+// moe-run: the runner of moe-opt's executables for models in files.
+#include "runtime/Runner/Program.h"
+
+int main(int argc, char **argv) {
+  return moe::rt::runMain(argc, argv, nullptr);
+}
