@@ -44,7 +44,8 @@ def MoE_LayerKind : MoE_Enum<"LayerKind", "what a layer region is", [
     I32EnumAttrCase<"Moe", 3, "moe">]>;
 
 def MoE_LayerOp : MoE_Op<"layer", [
-    SingleBlock, NoRegionArguments, RecursiveMemoryEffects,
+    SingleBlockImplicitTerminator<"::moe::YieldOp">, NoRegionArguments,
+    RecursiveMemoryEffects,
     DeclareOpInterfaceMethods<RegionBranchOpInterface,
                               ["getEntrySuccessorRegions"]>]> {
   let summary = "Name a block or a sub-layer, so that it can be dropped";
@@ -89,6 +90,7 @@ def MoE_YieldOp : MoE_Op<"yield", [
     ```
   }];
   let arguments = (ins Variadic<AnyType>:$values);
+  let builders = [OpBuilder<(ins), [{ }]>];
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
 }
 

@@ -37,16 +37,7 @@ void StateOp::getEffects(
 }
 
 LogicalResult LayerOp::verifyRegions() {
-  // layer_c1
-  auto yield = dyn_cast<YieldOp>(getBody().front().getTerminator());
-  if (!yield)
-    return emitOpError("ends without moe.yield");
-  if (yield.getOperandTypes() != getResultTypes()) {
-    InFlightDiagnostic diag = emitOpError("has results of other types than "
-                                          "its region yields");
-    diag.attachNote(yield.getLoc()) << "yielded here";
-    return diag;
-  }
+  // layer_c1 is said by the traits.
   // layer_c2
   if (getBypass().size() > getNumResults())
     return emitOpError("has ") << getBypass().size() << " bypassing values for "

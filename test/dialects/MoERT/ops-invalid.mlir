@@ -1,0 +1,167 @@
+// RUN: moe-opt %s --split-input-file --verify-diagnostics
+
+func.func @embed_c1_ids(%i: tensor<?xf32>, %t: tensor<8x4xf32>, %o: tensor<?x4xf32>) {
+  // expected-error @below {{'moert.embed' op needs integer ids, not 'tensor<?xf32>'}}
+  %0 = moert.embed ins(%i, %t : tensor<?xf32>, tensor<8x4xf32>) outs(%o : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @embed_c1_table(%i: tensor<?xi64>, %t: tensor<8xf32>, %o: tensor<?x4xf32>) {
+  // expected-error @below {{'moert.embed' op needs a table of rank 2, not 'tensor<8xf32>'}}
+  %0 = moert.embed ins(%i, %t : tensor<?xi64>, tensor<8xf32>) outs(%o : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @embed_c2(%i: tensor<?xi64>, %t: tensor<8x4xf32>, %o: tensor<?x?x4xf32>) {
+  // expected-error @below {{'moert.embed' op gathers rows for ids of rank 1 into rank 3}}
+  %0 = moert.embed ins(%i, %t : tensor<?xi64>, tensor<8x4xf32>) outs(%o : tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_c1_depth(%x: tensor<?x5xf32>, %w: tensor<4x8xf32>, %o: tensor<?x8xf32>) {
+  // expected-error @below {{'moert.gemm' op multiplies rows of 5 by a weight of depth 4}}
+  %0 = moert.gemm ins(%x, %w : tensor<?x5xf32>, tensor<4x8xf32>) outs(%o : tensor<?x8xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_c1_columns(%x: tensor<?x4xf32>, %w: tensor<4x8xf32>, %o: tensor<?x9xf32>) {
+  // expected-error @below {{'moert.gemm' op writes rows of 9 from a weight of 8 columns}}
+  %0 = moert.gemm ins(%x, %w : tensor<?x4xf32>, tensor<4x8xf32>) outs(%o : tensor<?x9xf32>) -> tensor<?x9xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_c1_rank(%x: tensor<?x4xf32>, %w: tensor<1x4x8xf32>, %o: tensor<?x8xf32>) {
+  // expected-error @below {{'moert.gemm' op needs a plain weight of rank 2 or a packed one of rank 4, not 'tensor<1x4x8xf32>'}}
+  %0 = moert.gemm ins(%x, %w : tensor<?x4xf32>, tensor<1x4x8xf32>) outs(%o : tensor<?x8xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_c2_rows(%x: tensor<3x4xf32>, %w: tensor<4x8xf32>, %o: tensor<2x8xf32>) {
+  // expected-error @below {{'moert.gemm' op has rows 'tensor<3x4xf32>' but destination 'tensor<2x8xf32>'}}
+  %0 = moert.gemm ins(%x, %w : tensor<3x4xf32>, tensor<4x8xf32>) outs(%o : tensor<2x8xf32>) -> tensor<2x8xf32>
+  return
+}
+
+// -----
+
+func.func @gemm_c2_residual(%x: tensor<3x4xf32>, %w: tensor<4x8xf32>, %r: tensor<2x8xf32>, %o: tensor<3x8xf32>) {
+  // expected-error @below {{'moert.gemm' op has residual 'tensor<2x8xf32>' but destination 'tensor<3x8xf32>'}}
+  %0 = moert.gemm ins(%x, %w : tensor<3x4xf32>, tensor<4x8xf32>) residual(%r : tensor<2x8xf32>) outs(%o : tensor<3x8xf32>) -> tensor<3x8xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_c1(%x: tensor<?x4xf32>, %s: tensor<5xf32>, %o: tensor<?x4xf32>) {
+  // expected-error @below {{'moert.rms_norm' op scale is 'tensor<5xf32>', but rows have 4 features}}
+  %0 = moert.rms_norm ins(%x, %s : tensor<?x4xf32>, tensor<5xf32>) outs(%o : tensor<?x4xf32>) epsilon 1.0e-6 -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @layer_norm_c1_scale(%x: tensor<?x4xf32>, %s: tensor<1x4xf32>, %o: tensor<?x4xf32>) {
+  // expected-error @below {{'moert.layer_norm' op scale is 'tensor<1x4xf32>', but rows have 4 features}}
+  %0 = moert.layer_norm ins(%x, %s : tensor<?x4xf32>, tensor<1x4xf32>) outs(%o : tensor<?x4xf32>) epsilon 1.0e-6 -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @layer_norm_c1_bias(%x: tensor<?x4xf32>, %s: tensor<4xf32>, %b: tensor<3xf32>, %o: tensor<?x4xf32>) {
+  // expected-error @below {{'moert.layer_norm' op bias is 'tensor<3xf32>', but rows have 4 features}}
+  %0 = moert.layer_norm ins(%x, %s : tensor<?x4xf32>, tensor<4xf32>) bias(%b : tensor<3xf32>) outs(%o : tensor<?x4xf32>) epsilon 1.0e-6 -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @rope_table_c1_count(%p: tensor<?x?xi64>, %f: tensor<4xf32>, %o: tensor<?x?x4xf32>) {
+  // expected-error @below {{'moert.rope_table' op needs two destinations, cosines and sines, not 1}}
+  %0 = moert.rope_table ins(%p, %f : tensor<?x?xi64>, tensor<4xf32>) outs(%o : tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return
+}
+
+// -----
+
+func.func @rope_table_c1_rank(%p: tensor<?x?xi64>, %f: tensor<4xf32>, %o: tensor<?x4xf32>) {
+  // expected-error @below {{'moert.rope_table' op needs destinations of rank 3, not 'tensor<?x4xf32>'}}
+  %0:2 = moert.rope_table ins(%p, %f : tensor<?x?xi64>, tensor<4xf32>) outs(%o, %o : tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @rope_c1_x(%x: tensor<?x?x8xf32>, %c: tensor<?x?x4xf32>) {
+  // expected-error @below {{'moert.rope' op rotates [batch, sequence, heads, features], not 'tensor<?x?x8xf32>'}}
+  %0 = moert.rope ins(%x, %c, %c : tensor<?x?x8xf32>, tensor<?x?x4xf32>, tensor<?x?x4xf32>) outs(%x : tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @rope_c1_tables(%x: tensor<?x?x2x8xf32>, %c: tensor<?x4xf32>) {
+  // expected-error @below {{'moert.rope' op needs tables [batch, sequence, pairs], not 'tensor<?x4xf32>'}}
+  %0 = moert.rope ins(%x, %c, %c : tensor<?x?x2x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>) outs(%x : tensor<?x?x2x8xf32>) -> tensor<?x?x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @kv_append_c1(%k: tensor<?x?x8xf32>, %o: tensor<?x2x?x8xf32>) {
+  // expected-error @below {{'moert.kv_append' op needs operands of rank 4, not 'tensor<?x?x8xf32>'}}
+  %0 = moert.kv_append ins(%k : tensor<?x?x8xf32>) outs(%o : tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c1(%q: tensor<?x?x8xf32>, %k: tensor<?x2x?x8xf32>) {
+  // expected-error @below {{'moert.attention' op needs operands of rank 4, not 'tensor<?x?x8xf32>'}}
+  %0 = moert.attention ins(%q, %k, %k : tensor<?x?x8xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>) outs(%q : tensor<?x?x8xf32>) scale 1.0 -> tensor<?x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c2(%q: tensor<?x?x3x8xf32>, %k: tensor<?x2x?x8xf32>) {
+  // expected-error @below {{'moert.attention' op has 3 query heads, not a multiple of 2 key heads}}
+  %0 = moert.attention ins(%q, %k, %k : tensor<?x?x3x8xf32>, tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>) outs(%q : tensor<?x?x3x8xf32>) scale 1.0 -> tensor<?x?x3x8xf32>
+  return
+}
+
+// -----
+
+func.func @route_c1(%z: tensor<?x2xf32>, %i: tensor<?x3xi32>, %w: tensor<?x3xf32>) {
+  // expected-error @below {{'moert.route' op picks 3 of 2 experts}}
+  %0:2 = moert.route softmax ins(%z : tensor<?x2xf32>) outs(%i, %w : tensor<?x3xi32>, tensor<?x3xf32>) -> tensor<?x3xi32>, tensor<?x3xf32>
+  return
+}
+
+// -----
+
+func.func @expert_ffn_c1(%x: tensor<?x?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<2x8x4xf32>, %down: tensor<2x4x8xf32>) {
+  // expected-error @below {{'moert.expert_ffn' op works on rows [tokens, features], not 'tensor<?x?x4xf32>'}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x8x4xf32>) down(%down : tensor<2x4x8xf32>) outs(%x : tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return
+}
+
+// -----
+
+func.func @expert_ffn_c2(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x1xf32>, %up: tensor<2x8x4xf32>, %down: tensor<2x4x8xf32>) {
+  // expected-error @below {{'moert.expert_ffn' op has ids 'tensor<?x2xi32>' but weights 'tensor<?x1xf32>'}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x1xf32>) up(%up : tensor<2x8x4xf32>) down(%down : tensor<2x4x8xf32>) outs(%x : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
