@@ -1,0 +1,5 @@
+#include "passes/RegisterPasses.h"
+
+#include "passes/Verify/Passes.h"
+
+void moe::registerAllPasses() { registerVerifyPasses(); }

@@ -1,0 +1,12 @@
+#ifndef MOE_PASSES_VERIFY_PASSES_H
+#define MOE_PASSES_VERIFY_PASSES_H
+
+#include "mlir/Pass/Pass.h"
+
+namespace moe {
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "passes/Verify/Passes.h.inc"
+} // namespace moe
+
+#endif // MOE_PASSES_VERIFY_PASSES_H
