@@ -13,4 +13,5 @@ config.environment["PATH"] = os.path.pathsep.join(
      config.environment.get("PATH", "")])
 config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%source", config.moe_source_dir))
+config.substitutions.append(("%fakes", os.path.join(config.moe_build_dir, "unit")))
 config.substitutions.append(("%models", os.path.join(config.test_source_root, "models")))

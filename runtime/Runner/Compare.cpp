@@ -26,10 +26,9 @@ Comparison compare(const moe_tensor &got, const moe_tensor &want, double rtol,
       difference = INFINITY;
     else if (a != b && !std::isnan(a))
       difference = std::fabs(a - b);
-    bool within = difference <= atol + rtol * std::fabs(b);
     // An infinite bound must not excuse a finite value where inf belongs.
-    if (std::isinf(difference))
-      within = false;
+    bool within = difference == 0 || (std::isfinite(difference) &&
+                                      difference <= atol + rtol * std::fabs(b));
     result.failed += !within;
     // Failing elements outrank passing ones, then the difference decides.
     double rank = within ? difference / (1 + difference) : 1 + difference;

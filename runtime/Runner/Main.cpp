@@ -20,11 +20,9 @@ void outOfMemory() {
   _exit(ExitFailed);
 }
 
-void printError(const char *program, const std::string &message) {
+void printError(const char *name, const std::string &message) {
   std::fflush(stdout);
-  const char *slash = std::strrchr(program, '/');
-  std::fprintf(stderr, "%s: error: %s\n", slash ? slash + 1 : program,
-               message.c_str());
+  std::fprintf(stderr, "%s: error: %s\n", name, message.c_str());
 }
 
 void printHelp(const char *name, bool withModel, const moe_api *api) {
@@ -86,6 +84,8 @@ int runMain(int argc, const char *const *argv, const moe_api *embedded) {
   std::set_new_handler(outOfMemory);
   cleanUpOnInterrupt();
   const char *name = argc > 0 ? argv[0] : "moe-run";
+  if (const char *slash = std::strrchr(name, '/'))
+    name = slash + 1;
   Program program;
   Result<Options> options = parseOptions(argc, argv, !embedded);
   if (!options) {
