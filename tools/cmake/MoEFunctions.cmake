@@ -27,7 +27,8 @@ function(moe_add_compiler_options target)
                              ${LLVM_INCLUDE_DIRS} ${LLD_INCLUDE_DIRS})
   target_compile_definitions(${target} PUBLIC ${LLVM_DEFINITIONS_LIST})
   target_compile_options(${target} PRIVATE -fno-exceptions -Wall -Wextra
-                         -Wno-unused-parameter -UNDEBUG)
+                         -Wno-unused-parameter
+                         -Wno-c++20-extensions -UNDEBUG)
   if(NOT target STREQUAL MoEPch)
     target_precompile_headers(${target} REUSE_FROM MoEPch)
   endif()
