@@ -1,5 +1,9 @@
 #include "passes/RegisterPasses.h"
 
+#include "passes/Raise/Passes.h"
 #include "passes/Verify/Passes.h"
 
-void moe::registerAllPasses() { registerVerifyPasses(); }
+void moe::registerAllPasses() {
+  registerRaisePasses();
+  registerVerifyPasses();
+}

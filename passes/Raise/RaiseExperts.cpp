@@ -1,0 +1,82 @@
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Iterators.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "passes/Raise/ContribMoE.h"
+#include "passes/Raise/Passes.h"
+
+namespace moe {
+#define GEN_PASS_DEF_RAISEEXPERTSPASS
+#include "passes/Raise/Passes.h.inc"
+} // namespace moe
+
+using namespace mlir;
+using namespace moe;
+using onnx::NodeOp;
+
+namespace {
+constexpr remark::RemarkOpts raise =
+    remark::RemarkOpts::name("experts").category("moe-raise");
+
+/// The name of a layer in messages: that of the node, or a number.
+std::string nameOf(Operation *op, int64_t index) {
+  if (auto location = dyn_cast<NameLoc>(op->getLoc()))
+    return location.getName().str();
+  return "layer " + std::to_string(index);
+}
+
+struct RaiseExpertsPass : moe::impl::RaiseExpertsPassBase<RaiseExpertsPass> {
+  using RaiseExpertsPassBase::RaiseExpertsPassBase;
+
+  void runOnOperation() override {
+    BankNames banks(getOperation());
+    int64_t layers = 0;
+    SmallVector<FunctionOpInterface> functions(
+        getOperation().getOps<FunctionOpInterface>());
+    for (FunctionOpInterface function : functions) {
+      if (failed(raiseContrib(function, banks, layers)))
+        return signalPassFailure();
+      eraseDead(function);
+    }
+  }
+
+  LogicalResult raiseContrib(FunctionOpInterface function, BankNames &banks,
+                             int64_t &layers) {
+    SmallVector<NodeOp> nodes;
+    function.walk([&](NodeOp node) {
+      if (isContribMoE(node))
+        nodes.push_back(node);
+    });
+    for (NodeOp node : nodes) {
+      FailureOr<MoELayerMatch> match = matchContribMoE(node, banks);
+      if (failed(match))
+        return failure();
+      match->name = nameOf(node, layers);
+      if (failed(emit(*match, banks, layers)))
+        return failure();
+    }
+    return success();
+  }
+
+  LogicalResult emit(const MoELayerMatch &match, BankNames &banks,
+                     int64_t &layers) {
+    Location loc = match.output.getDefiningOp()->getLoc();
+    if (failed(emitLayer(match, banks, layers++)))
+      return failure();
+    remark::passed(loc, raise)
+        << "raised " << match.name << remark::metric("encoding", match.encoding)
+        << remark::metric("experts", static_cast<int64_t>(match.experts.size()))
+        << remark::metric("top_k", match.gate.topK);
+    return success();
+  }
+
+  /// What led to the layer and nothing else is dead now.
+  static void eraseDead(FunctionOpInterface function) {
+    function.walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {
+      if (isOpTriviallyDead(op))
+        op->erase();
+    });
+  }
+};
+} // namespace
