@@ -69,6 +69,12 @@ LogicalResult ApplyOp::verify() {
     if (state.getType() != result.getType())
       return emitOpError("takes state ")
              << state.getType() << " but returns " << result.getType();
+  // apply_c7
+  for (ValueRange rows :
+       {ValueRange(getTokens()), ValueRange(getGateResults())})
+    for (Value row : rows)
+      if (tensorType(row).getRank() == 0)
+        return emitOpError("needs rows, not ") << row.getType();
   // apply_c5
   if (getCombine() == Combine::Replace)
     for (Value choice : isDense() ? getWeights() : getIds())

@@ -1,7 +1,11 @@
 #include "dialects/MoE/MoEOps.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace moe;
+
+/// Sizes in bits and sums of them stay far from the limits of 64 bits.
+static constexpr int64_t kMaxElements = int64_t(1) << 48;
 
 LogicalResult BankOp::verify() {
   // bank_c1
@@ -17,6 +21,10 @@ LogicalResult BankOp::verify() {
   RankedTensorType type = getTensorType();
   if (!type.hasStaticShape())
     return emitOpError("needs a static type, not ") << type;
+  int64_t elements = 1;
+  for (int64_t size : type.getShape())
+    if (llvm::MulOverflow(elements, size, elements) || elements > kMaxElements)
+      return emitOpError("is too large: ") << type;
   // bank_c5
   auto inlined = dyn_cast_or_null<ElementsAttr>(getRecipeAttr());
   if (inlined && inlined.getShapedType() != type)

@@ -108,6 +108,7 @@ ConfidenceGateOp::verifySymbolUses(SymbolTableCollection &symbols) {
 
 /// E over k; -1 where it is larger than any table can be.
 static int64_t choose(int64_t experts, int64_t k) {
+  k = std::min(k, experts - k);
   double estimate = 1;
   int64_t result = 1;
   for (int64_t i = 1; i <= k; ++i) {
@@ -145,6 +146,9 @@ LogicalResult HyperAdapterOp::verify() {
     return emitOpError("has a table, so it needs a fixed number of ids up to ")
            << experts;
   int64_t sets = choose(experts, k);
+  if (sets < 0)
+    return emitOpError("has a table, but there are too many sets of ")
+           << k << " of " << experts << " experts";
   for (auto [table, rank] :
        llvm::zip(getTable(), ArrayRef<int64_t>{3, 2, 3, 2}))
     if (tensorType(table).getRank() != rank ||

@@ -1,6 +1,7 @@
 #include "dialects/MoE/MoEOps.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <limits>
 
 using namespace mlir;
 using namespace moe;
@@ -24,7 +25,7 @@ ParseResult moe::parseSliceBody(AsmParser &parser, SliceAttr &slice) {
     if (first.has_value() && failed(*first))
       return failure();
     if (failed(parser.parseOptionalColon())) {
-      if (!first.has_value())
+      if (!first.has_value() || start == std::numeric_limits<int64_t>::max())
         return parser.emitError(parser.getCurrentLocation(),
                                 "expected an index or a range");
       ranges.append({start, start + 1, 0});
@@ -33,8 +34,10 @@ ParseResult moe::parseSliceBody(AsmParser &parser, SliceAttr &slice) {
     OptionalParseResult second = parser.parseOptionalInteger(stop);
     if (second.has_value() && failed(*second))
       return failure();
-    if (succeeded(parser.parseOptionalColon()) && parser.parseInteger(step))
-      return failure();
+    if (succeeded(parser.parseOptionalColon()) &&
+        (parser.parseInteger(step) || step < 1))
+      return parser.emitError(parser.getCurrentLocation(),
+                              "expected a positive step");
     ranges.append({start, stop, step});
     return success();
   };
@@ -108,6 +111,7 @@ LogicalResult SliceAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                        << bank;
   for (size_t i = 0; i < ranges.size(); i += 3)
     if (ranges[i] < 0 || ranges[i + 2] < 0 ||
+        (ranges[i + 2] == 0 && ranges[i + 1] - 1 != ranges[i]) ||
         (!ShapedType::isDynamic(ranges[i + 1]) && ranges[i + 1] <= ranges[i]))
       return emitError() << "selector " << i / 3 << " of " << bank
                          << " is empty or negative";
@@ -156,7 +160,7 @@ SliceAttr::resolve(RankedTensorType type,
     geometry.offset += start * strides[i];
     if (step == 0)
       continue;
-    geometry.shape.push_back((stop - start + step - 1) / step);
+    geometry.shape.push_back((stop - start - 1) / step + 1);
     geometry.strides.push_back(step * strides[i]);
   }
   return geometry;

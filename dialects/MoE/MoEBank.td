@@ -20,7 +20,7 @@ def MoE_BankOp : MoE_Op<"bank", [Symbol]> {
     Constraints:
     - (C1) exactly one of `key`, `offset`, `recipe`.
     - (C2) `archive` goes with `key` or `offset`, not with `recipe`.
-    - (C3) the type is static.
+    - (C3) the type is static, of at most 2^48 elements.
     - (C4) with `offset`, `length` equals the bytes of the type.
     - (C5) a recipe that is an elements attribute has the bank's type.
 

@@ -163,3 +163,11 @@ func.func @apply_c7_out(%x: tensor<?x4xf32>, %w: tensor<?x1xf32>) {
   %0 = moe.apply @p %x weights %w : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
   return
 }
+
+// -----
+
+func.func @apply_c7_rows(%x: tensor<f32>, %w: tensor<?x1xf32>) {
+  // expected-error @below {{'moe.apply' op needs rows, not 'tensor<f32>'}}
+  %0 = moe.apply @p %x weights %w : (tensor<f32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  return
+}

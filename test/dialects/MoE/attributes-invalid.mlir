@@ -84,3 +84,18 @@ module attributes {a.quantize_c1 = #moe.quantize<#moe.slice<@up>, bits = 5, bloc
 
 // expected-error @below {{needs part "values" or "scales", not "zeros"}}
 module attributes {a.quantize_c1 = #moe.quantize<#moe.slice<@up>, bits = 4, block = 0, part = "zeros">} {}
+
+// -----
+
+// expected-error @below {{expected a positive step}}
+module attributes {a.slice_c1 = #moe.slice<@w[0:8:0]>} {}
+
+// -----
+
+// expected-error @below {{expected an index or a range}}
+module attributes {a.slice_c1 = #moe.slice<@w[9223372036854775807]>} {}
+
+// -----
+
+// expected-error @below {{selector 0 of @w is empty or negative}}
+module attributes {a.slice_c1 = #moe.slice<@w[-1]>} {}

@@ -63,3 +63,9 @@ func.func @weight_c1_type() {
   %w = moe.weight @b : tensor<4xbf16>
   return
 }
+
+// -----
+
+// bank_c3: more elements than 64 bits can count
+// expected-error @below {{'moe.bank' op is too large: 'tensor<4611686018427387904x4xf32>'}}
+moe.bank @bank_c3 in "a" key "b" : tensor<4611686018427387904x4xf32>

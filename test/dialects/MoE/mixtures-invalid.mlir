@@ -240,3 +240,11 @@ func.func @observe_c3_unknown(%x: tensor<?x4xf32>) {
   moe.observe expert_outputs "l" over @p %x : tensor<?x4xf32>
   return
 }
+
+// -----
+
+func.func @hyper_adapter_c3_many(%x: tensor<?x4xf32>, %i: tensor<?x32xi32>, %d: tensor<28x4x2xf32>, %db: tensor<28x2xf32>) {
+  // expected-error @below {{'moe.hyper_adapter' op has a table, but there are too many sets of 32 of 64 experts}}
+  %0 = moe.hyper_adapter %x ids %i experts 64 table %d, %db, %d, %db : (tensor<?x4xf32>, tensor<?x32xi32>, tensor<28x4x2xf32>, tensor<28x2xf32>, tensor<28x4x2xf32>, tensor<28x2xf32>) -> tensor<?x4xf32>
+  return
+}
