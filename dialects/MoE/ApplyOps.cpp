@@ -18,7 +18,7 @@ void ApplyOp::build(OpBuilder &builder, OperationState &state, Type result,
   if (weights)
     state.addOperands(weights);
   properties.pool = pool;
-  properties.operandSegmentSizes = {1, ids ? 1 : 0, weights ? 1 : 0, 0, 0};
+  properties.operandSegmentSizes = {1, ids ? 1 : 0, weights ? 1 : 0, 0, 0, 0};
 }
 
 LogicalResult ApplyOp::verify() {
@@ -47,6 +47,14 @@ LogicalResult ApplyOp::verify() {
                  tensorType(weight).getDimSize(i)))
         return emitOpError("has ids ")
                << id.getType() << " but weights " << weight.getType();
+  if (!getVariants().empty() && getVariants().size() != ids)
+    return emitOpError("has ids of ")
+           << ids << " gates but variants of " << getVariants().size();
+  for (auto [id, variant] : llvm::zip(getIds(), getVariants()))
+    if (!tensorType(variant).getElementType().isInteger(32) ||
+        differ(tensorType(id), tensorType(variant)))
+      return emitOpError("has ids ")
+             << id.getType() << " but variants " << variant.getType();
   // apply_c3
   if (std::optional<ArrayAttr> subsets = getSubsets()) {
     if (!isDense())

@@ -39,6 +39,25 @@ sizesOf(Operation *from, SliceAttr slice, size_t rank,
     sizes.back() *= 8 / quant.getBits();
   if (slice.getTransposed() && rank == 2)
     std::swap(sizes[0], sizes[1]);
+  if (!quant || rank != 2)
+    return sizes;
+  SmallVector<int64_t, 2> wanted = {sizes[0]};
+  if (int64_t block = quant.getBlock())
+    wanted.push_back((sizes[1] + block - 1) / block);
+  for (SliceAttr part : {quant.getScales(), quant.getZeros()}) {
+    if (!part)
+      continue;
+    auto own = sizesOf(from, part, wanted.size(), symbols, emitError);
+    if (failed(own))
+      return failure();
+    if (*own == wanted)
+      continue;
+    if (emitError)
+      emitError() << "has scales or zero points " << part.getBank()
+                  << " that do not fit a matrix of [" << sizes[0] << ", "
+                  << sizes[1] << "] in blocks of " << quant.getBlock();
+    return failure();
+  }
   return sizes;
 }
 

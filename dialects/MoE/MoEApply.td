@@ -17,6 +17,9 @@ def MoE_ApplyOp : MoE_Op<"apply", [
     zero. Without ids (a dense gate) weights are `[T, entries]` and every
     entry runs on every token. Without weights they are 1 (a `table` router).
 
+    `variants`, where a gate gives them, say which storage of its expert each slot uses
+    (0: its body, i: `variants[i - 1]`); an expert without it uses its body.
+
     Several gates may share one run over the pool: as many results as gates,
     each from its `ids` and `weights`. `subsets`, one list per gate, says which
     entries the columns of a dense gate stand for; entries in no list do not run.
@@ -35,7 +38,7 @@ def MoE_ApplyOp : MoE_Op<"apply", [
 
     Constraints:
     - (C1) every gate gives ids, or none does; weights likewise; one of both at least.
-    - (C2) ids are i32, weights floats, both of rank 2, with the same shape per gate.
+    - (C2) ids and variants are i32, weights floats, all of rank 2, with the same shape per gate; variants go with ids.
     - (C3) `subsets` goes with dense weights, one list per gate, one entry per column.
     - (C4) one result per gate, then one per state, of its type.
     - (C5) `replace` has one slot per token; `scale_input` goes with `add` and weights.
@@ -51,7 +54,8 @@ def MoE_ApplyOp : MoE_Op<"apply", [
   }];
   let arguments = (ins FlatSymbolRefAttr:$pool,
       Variadic<AnyRankedTensor>:$tokens, Variadic<AnyRankedTensor>:$ids,
-      Variadic<AnyRankedTensor>:$weights, Variadic<AnyType>:$extras,
+      Variadic<AnyRankedTensor>:$weights, Variadic<AnyRankedTensor>:$variants,
+      Variadic<AnyType>:$extras,
       Variadic<AnyRankedTensor>:$states,
       DefaultValuedAttr<MoE_Combine, "::moe::Combine::Add">:$combine,
       UnitAttr:$scale_input, DefaultValuedAttr<F64Attr, "1.0">:$prescale,
@@ -59,8 +63,8 @@ def MoE_ApplyOp : MoE_Op<"apply", [
       OptionalAttr<StrAttr>:$layer);
   let results = (outs Variadic<AnyRankedTensor>:$outs);
   let assemblyFormat = [{
-    $pool $tokens (`ids` $ids^)? (`weights` $weights^)? (`extras` $extras^)?
-    (`states` $states^)? (`combine` $combine^)? (`scale_input` $scale_input^)?
+    $pool $tokens (`ids` $ids^)? (`weights` $weights^)? (`variants` $variants^)?
+    (`extras` $extras^)? (`states` $states^)? (`combine` $combine^)? (`scale_input` $scale_input^)?
     (`prescale` $prescale^)? (`subsets` $subsets^)? (`layer` $layer^)?
     attr-dict `:` functional-type(operands, results)
   }];

@@ -115,8 +115,14 @@ LogicalResult SliceAttr::verify(function_ref<InFlightDiagnostic()> emitError,
         (!ShapedType::isDynamic(ranges[i + 1]) && ranges[i + 1] <= ranges[i]))
       return emitError() << "selector " << i / 3 << " of " << bank
                          << " is empty or negative";
-  if (quant && !isa<QuantAttr>(quant))
+  if (!quant)
+    return success();
+  auto quantised = dyn_cast<QuantAttr>(quant);
+  if (!quantised)
     return emitError() << "expected #moe.quant, not " << quant;
+  if (transposed && quantised.getBits() < 8)
+    return emitError() << bank << " is packed along its inputs, so it cannot "
+                       << "be transposed";
   return success();
 }
 

@@ -115,8 +115,9 @@ def MoE_QuantAttr : MoE_Attr<"Quant", "quant"> {
   let description = [{
     Value `(n, k)` of the matrix is `(q - zero[n, k / block]) * scale[n, k / block]`.
     With `bits` below 8 the bank holds bytes, several values to a byte along
-    k, low bits first. `block` 0 means one scale per row. Without `zeros` the
-    zero point is 0 for signed elements and `2^(bits - 1)` for `ui8`.
+    k, low bits first. `scales` and `zeros` are `[out, in / block]`, or `[out]` with
+    `block` 0: one scale per row. Without `zeros` the zero point is 0 for
+    signed elements and `2^(bits - 1)` for `ui8`.
 
     ```mlir
     #moe.quant<bits = 4, block = 32, scales = <@s[0]>>

@@ -86,7 +86,8 @@ def MoE_GateOp : MoE_Op<"gate", [
        those of groups below the g best become zero, or `minus_infinity`.
     3. The `top_k` columns with the highest choice scores, best first; ties go
        to the lower column, with `ties_high` to the higher. `dynamic %k` takes k at
-       run time (1 <= k <= `top_k`): slots from k on are empty.
+       run time (1 <= k <= `top_k`): slots from k on are empty. A dense gate
+       without `top_k` selects all columns.
        `sparse_mixer eps` (k = 2, `none`) chooses by maximum, then again
        without it, weighting each by the softmax over the columns that
        are within `eps` relative to that maximum (PhiMoE).

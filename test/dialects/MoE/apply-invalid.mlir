@@ -40,6 +40,22 @@ func.func @apply_c2_shapes(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<
 
 // -----
 
+func.func @apply_c2_variants(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %v: tensor<?x1xi32>) {
+  // expected-error @below {{'moe.apply' op has ids 'tensor<?x2xi32>' but variants 'tensor<?x1xi32>'}}
+  %0 = moe.apply @p %x ids %i variants %v : (tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x1xi32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @apply_c2_variants_of_dense(%x: tensor<?x4xf32>, %w: tensor<?x2xf32>, %v: tensor<?x2xi32>) {
+  // expected-error @below {{'moe.apply' op has ids of 0 gates but variants of 1}}
+  %0 = moe.apply @p %x weights %w variants %v : (tensor<?x4xf32>, tensor<?x2xf32>, tensor<?x2xi32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
 func.func @apply_c3_ids(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>) {
   // expected-error @below {{'moe.apply' op has subsets, but its gates give ids}}
   %0 = moe.apply @p %x ids %i subsets [array<i64: 0>] : (tensor<?x4xf32>, tensor<?x2xi32>) -> tensor<?x4xf32>

@@ -12,6 +12,12 @@ module attributes {a.slice_c1 = #moe.slice<@w[0, x]>} {}
 
 // -----
 
+// slice_c1: bytes hold neighbouring inputs
+// expected-error @below {{@w is packed along its inputs, so it cannot be transposed}}
+module attributes {a.slice_c1 = #moe.slice<@w transposed quant<bits = 4, block = 32, scales = <@s>>>} {}
+
+// -----
+
 // expected-error @below {{needs 2, 4 or 8 bits, not 3}}
 module attributes {a.quant_c1 = #moe.quant<bits = 3, block = 32, scales = <@s>>} {}
 

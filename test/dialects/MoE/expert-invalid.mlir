@@ -207,3 +207,12 @@ moe.pool @expert_c7_variant {
   // expected-error @below {{'moe.expert' op stores up of [8, 4] as one of [8, 8] in variant 'int4'}}
   moe.expert @e linear up @w variants [#moe.variant<"int4", {up = #moe.slice<@q quant<bits = 4, block = 0, scales = <@s>>>}>]
 }
+
+// -----
+
+moe.bank @q in "m" key "q" : tensor<8x32xui8>
+moe.bank @s in "m" key "s" : tensor<8x3xf16>
+moe.pool @expert_c7_scales {
+  // expected-error @below {{'moe.expert' op has scales or zero points @s that do not fit a matrix of [8, 64] in blocks of 32}}
+  moe.expert @e linear up @q quant<bits = 4, block = 32, scales = <@s>>
+}
