@@ -17,9 +17,8 @@ void MoERTDialect::initialize() {
 }
 
 /// On memrefs: destinations are written, everything else is read.
-static void
-effectsOf(DestinationStyleOpInterface op,
-          SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
+static void effectsOf(DestinationStyleOpInterface op,
+                      SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
   for (OpOperand &operand : op->getOpOperands()) {
     if (!isa<BaseMemRefType>(operand.get().getType()))
       continue;
@@ -37,13 +36,15 @@ static int64_t rank(Value value) {
 static LogicalResult verifyLastIs(Operation *op, Value x, Value row,
                                   StringRef what) {
   auto rowType = cast<ShapedType>(row.getType());
+  if (rank(x) == 0)
+    return op->emitOpError("needs rows, not ") << x.getType();
   int64_t last = cast<ShapedType>(x.getType()).getShape().back();
   if (rowType.getRank() == 1 &&
       (rowType.isDynamicDim(0) || ShapedType::isDynamic(last) ||
        rowType.getDimSize(0) == last))
     return success();
-  return op->emitOpError() << what << " is " << rowType
-                           << ", but rows have " << last << " features";
+  return op->emitOpError() << what << " is " << rowType << ", but rows have "
+                           << last << " features";
 }
 
 #define MOERT_EFFECTS(OP)                                                      \
@@ -96,6 +97,8 @@ LogicalResult GemmOp::verify() {
     return !ShapedType::isDynamic(a) && !ShapedType::isDynamic(b) && a != b;
   };
   // gemm_c1
+  if (x.getRank() == 0 || y.getRank() == 0)
+    return emitOpError("needs rows, not ") << (x.getRank() ? y : x);
   if (differ(x.getShape().back(), k))
     return emitOpError("multiplies rows of ")
            << x.getShape().back() << " by a weight of depth " << k;
@@ -178,6 +181,13 @@ LogicalResult AttentionOp::verify() {
 }
 
 LogicalResult RouteOp::verify() {
+  // route_c2
+  if (getOuts().size() != 2)
+    return emitOpError("needs two destinations, ids and weights, not ")
+           << getOuts().size();
+  for (Value value : {getLogits(), getOuts()[0], getOuts()[1]})
+    if (rank(value) != 2)
+      return emitOpError("needs operands of rank 2, not ") << value.getType();
   // route_c1
   int64_t experts = cast<ShapedType>(getLogits().getType()).getShape().back();
   int64_t k = cast<ShapedType>(getOuts()[0].getType()).getShape().back();
@@ -196,7 +206,7 @@ LogicalResult ExpertFfnOp::verify() {
   // expert_ffn_c2
   if (cast<ShapedType>(getIds().getType()).getShape() !=
       cast<ShapedType>(getWeights().getType()).getShape())
-    return emitOpError("has ids ") << getIds().getType() << " but weights "
-                                   << getWeights().getType();
+    return emitOpError("has ids ")
+           << getIds().getType() << " but weights " << getWeights().getType();
   return success();
 }

@@ -17,7 +17,7 @@ def MoERT_Dialect : Dialect {
   }];
 }
 
-def MoERT_Shaped : AnyTypeOf<[AnyTensor, AnyMemRef]>;
+def MoERT_Shaped : AnyTypeOf<[AnyRankedTensor, AnyMemRef]>;
 
 class MoERT_Op<string mnemonic, list<Trait> traits = []>
     : Op<MoERT_Dialect, mnemonic, !listconcat(traits, [
@@ -91,7 +91,7 @@ def MoERT_GemmOp : MoERT_Op<"gemm", [AttrSizedOperandSegments]> {
     `#moe.panels` recipe; columns past N are zero).
 
     Constraints:
-    - (C1) the last dimension of x is K, the last of the destination N.
+    - (C1) the last dimension of x is K, the last of the destination N, and both have rows.
     - (C2) x, the destination and the residual agree in all other dimensions.
 
     Example:
@@ -119,7 +119,7 @@ def MoERT_RmsNormOp : MoERT_Op<"rms_norm"> {
     `outs = x / sqrt(mean(x^2, last axis) + epsilon) * scale`.
 
     Constraints:
-    - (C1) `scale` has rank 1 and the length of x's last dimension.
+    - (C1) `scale` has rank 1 and the length of x's last dimension, which there is.
 
     Example:
 
@@ -299,6 +299,7 @@ def MoERT_RouteOp : MoERT_Op<"route", [AttrSizedOperandSegments]> {
 
     Constraints:
     - (C1) k is at most E.
+    - (C2) two destinations, ids and weights; they and the logits have rank 2.
 
     Example:
 

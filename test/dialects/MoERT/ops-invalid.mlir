@@ -165,3 +165,43 @@ func.func @expert_ffn_c2(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x
   %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x1xf32>) up(%up : tensor<2x8x4xf32>) down(%down : tensor<2x4x8xf32>) outs(%x : tensor<?x4xf32>) -> tensor<?x4xf32>
   return
 }
+
+// -----
+
+func.func @gemm_c1_rows(%x: tensor<f32>, %w: tensor<4x8xf32>, %o: tensor<?x8xf32>) {
+  // expected-error @below {{'moert.gemm' op needs rows, not 'tensor<f32>'}}
+  %0 = moert.gemm ins(%x, %w : tensor<f32>, tensor<4x8xf32>) outs(%o : tensor<?x8xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_c1_rows(%x: tensor<f32>, %s: tensor<4xf32>) {
+  // expected-error @below {{'moert.rms_norm' op needs rows, not 'tensor<f32>'}}
+  %0 = moert.rms_norm ins(%x, %s : tensor<f32>, tensor<4xf32>) outs(%x : tensor<f32>) epsilon 1.0e-6 -> tensor<f32>
+  return
+}
+
+// -----
+
+func.func @route_c2_count(%z: tensor<?x4xf32>, %i: tensor<?x2xi32>) {
+  // expected-error @below {{'moert.route' op needs two destinations, ids and weights, not 1}}
+  %0 = moert.route softmax ins(%z : tensor<?x4xf32>) outs(%i : tensor<?x2xi32>) -> tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @route_c2_rank(%z: tensor<4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>) {
+  // expected-error @below {{'moert.route' op needs operands of rank 2, not 'tensor<4xf32>'}}
+  %0:2 = moert.route softmax ins(%z : tensor<4xf32>) outs(%i, %w : tensor<?x2xi32>, tensor<?x2xf32>) -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+func.func @unranked(%x: tensor<*xf32>, %s: tensor<4xf32>) {
+  // expected-error @below {{'moert.rms_norm' op operand #0 must be ranked tensor of any type values or memref of any type values, but got 'tensor<*xf32>'}}
+  %0 = "moert.rms_norm"(%x, %s, %x) {epsilon = 1.0e-6 : f64} : (tensor<*xf32>, tensor<4xf32>, tensor<*xf32>) -> tensor<*xf32>
+  return
+}
