@@ -88,9 +88,9 @@ def MoE_GateOp : MoE_Op<"gate", [
        to the lower column, with `ties_high` to the higher. `dynamic %k` takes k at
        run time (1 <= k <= `top_k`): slots from k on are empty. A dense gate
        without `top_k` selects all columns.
-       `sparse_mixer eps` (k = 2, `none`) chooses by maximum, then again
-       without it, weighting each by the softmax over the columns that
-       are within `eps` relative to that maximum (PhiMoE).
+       `sparse_mixer d` (k = 2, `none`; PhiMoE, d = 0.02) takes the column
+       with the highest logit m, weighted by its softmax over the columns without
+       `(m - z) / max(|z|, m) > d`, then the same again without that column.
     4. Weights are the scores of the chosen, or the entries of `values [T, E]`
        there. The norm divides them by their sum plus `norm_epsilon`:
        over the `selected`, over those that are `real` experts (no null

@@ -66,7 +66,7 @@ func.func @gate_c4_values(%z: tensor<?x8xf32>, %v: tensor<?x7xf32>) {
 
 func.func @gate_c5(%z: tensor<?x8xf32>) {
   // expected-error @below {{'moe.gate' op needs score none and top_k 2 for sparse_mixer}}
-  %0:2 = moe.gate softmax %z top_k 2 sparse_mixer 0.01 : tensor<?x8xf32>
+  %0:2 = moe.gate softmax %z top_k 2 sparse_mixer 0.02 : tensor<?x8xf32>
   return
 }
 

@@ -37,8 +37,8 @@ func.func @forms(%logits: tensor<?x8xf32>, %p: tensor<?x8xf32>, %b: tensor<8xf32
   %7:2 = moe.gate sigmoid %logits over @ffn0 top_k 3 choice_bias(%b : tensor<8xf32>) groups 4 top_groups 2
       group_score top2 group_mask minus_infinity norm selected norm_epsilon 1.0e-20 scale 2.5 : tensor<?x8xf32>
   // PhiMoE; weights from elsewhere; compatibility of ties.
-  // CHECK: moe.gate none %{{.*}} over @ffn0 top_k 2 sparse_mixer 1.000000e-02
-  %8:2 = moe.gate none %logits over @ffn0 top_k 2 sparse_mixer 0.01 : tensor<?x8xf32>
+  // CHECK: moe.gate none %{{.*}} over @ffn0 top_k 2 sparse_mixer 2.000000e-02
+  %8:2 = moe.gate none %logits over @ffn0 top_k 2 sparse_mixer 0.02 : tensor<?x8xf32>
   // CHECK: moe.gate none %{{.*}} over @ffn0 top_k 2 values(%{{.*}} : tensor<?x8xf32>) ties_high layer "layers.0.moe"
   %9:2 = moe.gate none %logits over @ffn0 top_k 2 values(%p : tensor<?x8xf32>) ties_high layer "layers.0.moe" : tensor<?x8xf32>
   // NAEE; HOBBIT with a third result.

@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // AdaMoE (arXiv 2406.13233; CengZihao/AdaMoE): Mixtral's 8 experts and 16 null experts
 // in one softmax, top 4; weights are renormalised over the true experts among

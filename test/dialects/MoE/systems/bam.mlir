@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // BAM (arXiv 2408.08274): a parallel block x + Attn(LN(x)) + FFN(LN(x)), both made
 // of N = 4 models (seed and three domains). FFN: top 1, raw softmax weight.

@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // Branch-Train-Merge (arXiv 2208.03306; hadasah/btm) and c-BTM (arXiv 2303.14177;
 // kernelmachine/cbtm): experts are whole language models, loaded when first

@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 // RUN: moe-opt %s --canonicalize --cse | FileCheck %s
 
 // A closer look into MoE (arXiv 2406.18219; kamanphoebe/Look-into-MoEs): observers beside an ordinary layer. They

@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // DEK (arXiv 2407.09590), its second stage: similar experts are grouped, and every group
 // is merged in weight space together with its router rows (MERGE-ROW: one row,

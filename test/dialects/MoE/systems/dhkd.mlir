@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // DHKD (arXiv 2411.08937; penghui-yang/DHKD): during training, a student has two heads on
 // one feature: the main one learns from labels, an auxiliary one, here linear,

@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // He et al., "Demystifying the compression of MoE" (arXiv 2406.02500;
 // CASE-Lab-UMD/Unified-MoE-Compression). Expert trimming drops experts (with their router rows),

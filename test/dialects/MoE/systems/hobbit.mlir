@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // HOBBIT (arXiv 2411.01433), dynamic loading: every expert is stored twice, fp16 and
 // int4 in groups of 32. Of the normalised, sorted weights, expert i is wanted in

@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // HoME (arXiv 2408.05430): two levels of experts Swish(BN(MLP(v))), shared or of one
 // category (watch, interact); every consumer has its own dense softmax gate over

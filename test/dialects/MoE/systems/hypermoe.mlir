@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // HyperMoE (arXiv 2402.12656; Bumble666/Hyper_MoE) on a Switch layer: top 1, raw weight, tokens of
 // full experts go on themselves, scaled. An adapter is added whose weights a

@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // M-SMoE and MC-SMoE (arXiv 2310.01334; UNITES-Lab/MC-SMoE) on a Switch layer
 // (top 1, raw softmax, two layers without bias, ReLU): eight experts in two

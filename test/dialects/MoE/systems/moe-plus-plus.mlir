@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // MoE++ (arXiv 2410.07348; SkyworkAI/MoE-plus-plus): zero, copy and constant experts beside
 // FFNs, and logits that add a map of the logits of the layer before. The paper

@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // MoEBERT (NAACL 2022; SimiaoZuo/MoEBERT): the FFN sub-layer of BERT, residual and
 // norm included, becomes two experts, LN(W2 gelu(W1 x + b1) + b2 + x). Hidden

@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // MoV and MoLoRA (arXiv 2309.05444; for-ai/parameter-efficient-moe): a dense router without bias over
 // small adapters. MoV scales a hidden vector by the mixture of vectors; MoLoRA

@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // Mowst (arXiv 2311.05185; facebookresearch/mowst-gnn): a weak MLP sees a node's
 // features, a strong graph network its neighbourhood. The dispersion of the

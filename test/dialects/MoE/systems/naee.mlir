@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // NAEE (arXiv 2402.14800; Lucky-Lance/Expert_Sparsity). Expert pruning: experts are removed together with
 // their router rows (REMOVE: the rest decides anew), here 2 and 5 of Mixtral's

@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // A provably effective method for pruning experts (arXiv 2405.16646;
 // nowazrabbani/MoE_Pruning) on V-MoE (arXiv 2106.05974): softmax over 8 experts, top 2, raw

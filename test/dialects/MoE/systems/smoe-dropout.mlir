@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // SMoE-Dropout (arXiv 2303.01610; VITA-Group/Random-MoE-as-Dropout): a dense FFN of width 8192 becomes 16
 // experts of 512 with biases; the router (with bias) is random, frozen, and so

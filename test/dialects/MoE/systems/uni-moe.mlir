@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --moe-verify-phase=raised --verify-roundtrip | FileCheck %s
 
 // Uni-MoE (arXiv 2405.11273; HITsz-TMG/UMOE-Scaling-Unified-Multimodal-LLMs): one decoder with MoE layers, entered
 // through several functions (an image's features or text). Four gated experts,
