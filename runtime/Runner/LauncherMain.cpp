@@ -2,5 +2,5 @@
 #include "runtime/Runner/Program.h"
 
 int main(int argc, char **argv) {
-  return moe::rt::runMain(argc, argv, moe_model_api(MOE_API_MAJOR));
+  return moe::rt::runMain(argc, argv, moe_model_api(MOE_API_MAJOR), nullptr);
 }

@@ -8,7 +8,7 @@
 
 namespace moe::rt {
 
-/// Opens a model library and asks it for its table. The library stays loaded
+/// Opens a model library or a bundle and asks it for its table. It stays loaded
 /// until the process ends: sessions, threads and strings lead into it.
 Result<const moe_api *> loadModel(const std::string &path);
 

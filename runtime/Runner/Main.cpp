@@ -2,7 +2,6 @@
 #include "runtime/Core/Tensor.h"
 #include "runtime/Core/Text.h"
 #include "runtime/Runner/Licenses.h"
-#include "runtime/Runner/Load.h"
 #include "runtime/Runner/Program.h"
 
 #include <cstdio>
@@ -28,7 +27,9 @@ void printError(const char *name, const std::string &message) {
 void printHelp(const char *name, bool withModel, const moe_api *api) {
   std::printf("usage: %s %s[options]\n\n", name, withModel ? "MODEL " : "");
   if (withModel)
-    std::printf("Runs MODEL, a library (.so) made by moe-opt.\n\n");
+    std::printf("Runs MODEL: a library (.so) or a bundle (.moe) made by "
+                "moe-opt, or an .onnx\nfile, which moe-opt beside this "
+                "program compiles first.\n\n");
   if (api) {
     std::printf("Model %s\n", printable(api->name()).c_str());
     auto list = [](const char *title, uint32_t count,
@@ -80,7 +81,8 @@ int finish(const char *name, int code) {
 
 } // namespace
 
-int runMain(int argc, const char *const *argv, const moe_api *embedded) {
+int runMain(int argc, const char *const *argv, const moe_api *embedded,
+            ModelLoader load) {
   std::set_new_handler(outOfMemory);
   cleanUpOnInterrupt();
   const char *name = argc > 0 ? argv[0] : "moe-run";
@@ -105,7 +107,7 @@ int runMain(int argc, const char *const *argv, const moe_api *embedded) {
   }
   program.api = embedded;
   if (!embedded && !program.options.model.empty()) {
-    Result<const moe_api *> loaded = loadModel(program.options.model);
+    Result<const moe_api *> loaded = load(program.options.model);
     if (!loaded) {
       printError(name, loaded.error().message);
       return exitCode(loaded.error());

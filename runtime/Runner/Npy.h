@@ -3,8 +3,8 @@
 #ifndef MOE_RUNTIME_RUNNER_NPY_H
 #define MOE_RUNTIME_RUNNER_NPY_H
 
+#include "runtime/Core/File.h"
 #include "runtime/Core/Status.h"
-#include "runtime/Runner/File.h"
 
 #include <string>
 #include <string_view>

@@ -237,7 +237,9 @@ Result<Options> parseOptions(int argc, const char *const *argv,
   if (options.help || options.version || options.licenses)
     return options;
   if (withModel && options.model.empty())
-    return usage("which model? Give a library or a bundle made by moe-opt");
+    return usage(
+        "which model? Give an .onnx file, or a library or a bundle made by "
+        "moe-opt");
   if (options.generate + options.bench + !options.evalFiles.empty() > 1)
     return usage("--generate, --eval and --bench exclude each other");
   return options;

@@ -65,9 +65,15 @@ Result<int> runGenerate(Program &program);
 /// Writes --profile and --trace files.
 Status writeRecords(Program &program);
 
+/// Opens the model that the command line names.
+using ModelLoader = Result<const moe_api *> (*)(const std::string &path);
+
 /// What main() returns: everything from arguments to messages. `embedded` is
-/// the model in this executable, or null in moe-run.
-int runMain(int argc, const char *const *argv, const moe_api *embedded);
+/// the model in this executable; where it is null the command line names one
+/// and `load` opens it. A function pointer, so that executables do not carry
+/// the loader.
+int runMain(int argc, const char *const *argv, const moe_api *embedded,
+            ModelLoader load);
 
 } // namespace moe::rt
 

@@ -77,7 +77,8 @@ TEST(Options, SaysWhatIsWrong) {
   EXPECT_EQ(error({"x.onnx"}), "unexpected argument 'x.onnx'");
   EXPECT_EQ(error({"a", "b"}, true), "unexpected argument 'b'");
   EXPECT_EQ(error({}, true),
-            "which model? Give a library or a bundle made by moe-opt");
+            "which model? Give an .onnx file, or a library or a bundle made by "
+            "moe-opt");
   EXPECT_EQ(error({"--input"}), "--input needs a value: NAME=FILE.npy");
   EXPECT_EQ(error({"--input", "x"}),
             "--input: 'x' is not of the form name=value");

@@ -1,4 +1,4 @@
-#include "runtime/Runner/File.h"
+#include "runtime/Core/File.h"
 
 #include "runtime/Core/Text.h"
 

@@ -1,6 +1,6 @@
 // Reading files whole and writing them so that nothing half-written stays.
-#ifndef MOE_RUNTIME_RUNNER_FILE_H
-#define MOE_RUNTIME_RUNNER_FILE_H
+#ifndef MOE_RUNTIME_CORE_FILE_H
+#define MOE_RUNTIME_CORE_FILE_H
 
 #include "runtime/Core/Status.h"
 
@@ -67,4 +67,4 @@ Status systemError(const char *verb, const std::string &path, int error);
 
 } // namespace moe::rt
 
-#endif // MOE_RUNTIME_RUNNER_FILE_H
+#endif // MOE_RUNTIME_CORE_FILE_H

@@ -1,0 +1,79 @@
+#include "tools/moe-run/Compile.h"
+
+#include "runtime/Core/File.h"
+#include "runtime/Core/Text.h"
+#include "runtime/Runner/Load.h"
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+namespace moe::rt {
+namespace {
+
+bool endsWith(const std::string &text, std::string_view end) {
+  return text.size() >= end.size() &&
+         text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+/// The moe-opt in this program's folder.
+std::string compilerPath() {
+  char self[PATH_MAX];
+  ssize_t length = readlink("/proc/self/exe", self, sizeof(self));
+  std::string path(self, length > 0 ? static_cast<size_t>(length) : 0);
+  return path.substr(0, path.rfind('/') + 1) + "moe-opt";
+}
+
+Status compile(const std::string &input, const std::string &output) {
+  std::string compiler = compilerPath();
+  // A file name may start with a dash.
+  std::string source = input[0] == '-' ? "./" + input : input;
+  const char *arguments[] = {compiler.c_str(), source.c_str(), "-o",
+                             output.c_str(), nullptr};
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  // Our standard output is the model's.
+  posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+  pid_t child;
+  int error = posix_spawn(&child, compiler.c_str(), &actions, nullptr,
+                          const_cast<char **>(arguments), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error)
+    return {Code::Unsupported, quoted(input) + " needs compiling, but " +
+                                   systemError("run", compiler, error).message};
+  int state = 0;
+  while (waitpid(child, &state, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(state) && WEXITSTATUS(state) == 0)
+    return {};
+  return {Code::InvalidFile, "moe-opt could not compile " + quoted(input)};
+}
+
+} // namespace
+
+Result<const moe_api *> compileOrLoad(const std::string &path) {
+  if (!endsWith(path, ".onnx"))
+    return loadModel(path);
+  if (access(path.c_str(), R_OK) != 0)
+    return systemError("read", path, errno);
+  const char *temporary = std::getenv("TMPDIR");
+  std::string folder =
+      std::string(temporary && *temporary ? temporary : "/tmp") +
+      "/moe-run-XXXXXX";
+  if (!mkdtemp(folder.data()))
+    return systemError("create", folder, errno);
+  std::string library = folder + "/model.so";
+  Status status = compile(path, library);
+  Result<const moe_api *> api =
+      status.ok() ? loadModel(library) : Result<const moe_api *>(status);
+  unlink(library.c_str());
+  rmdir(folder.c_str());
+  return api;
+}
+
+} // namespace moe::rt
