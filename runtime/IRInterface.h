@@ -33,6 +33,16 @@ enum {
   MOERT_BF16 = 16
 };
 
+/* Codes for moert_fail: those of moe_status in moe_runtime.h that generated
+ * code has use for. */
+enum {
+  MOERT_INVALID_ARGUMENT = 1, /* values of the inputs do not fit together */
+  MOERT_UNSUPPORTED = 4,
+  MOERT_OUT_OF_MEMORY = 5,
+  MOERT_MODEL_FAILED = 7, /* e.g. NaN router logits */
+  MOERT_INTERNAL = 8      /* a check of ours that can never fail, did */
+};
+
 /* A dense row-major tensor. Inputs belong to the caller. Output data lies in
  * the session's arena (or aliases an input or a weight) until the next run. */
 typedef struct {

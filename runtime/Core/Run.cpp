@@ -5,6 +5,12 @@
 
 #include <algorithm>
 
+static_assert(int(MOERT_INVALID_ARGUMENT) == int(MOE_INVALID_ARGUMENT) &&
+              int(MOERT_UNSUPPORTED) == int(MOE_UNSUPPORTED) &&
+              int(MOERT_OUT_OF_MEMORY) == int(MOE_OUT_OF_MEMORY) &&
+              int(MOERT_MODEL_FAILED) == int(MOE_MODEL_FAILED) &&
+              int(MOERT_INTERNAL) == int(MOE_INTERNAL));
+
 namespace moe::rt {
 namespace {
 

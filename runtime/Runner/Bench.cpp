@@ -73,6 +73,44 @@ double quantile(const std::vector<double> &sorted, double q) {
   return sorted[below] * (1 - part) + sorted[above] * part;
 }
 
+/// Time by phase over all runs, the longest first. Phases inside others are
+/// indented and count in both.
+void printPhases(const Program &program) {
+  struct Row {
+    const char *name;
+    int32_t depth;
+    int64_t ns;
+    int64_t count;
+  };
+  uint64_t count = 0;
+  const moe_phase *phases = program.api->phases(program.session, &count);
+  std::vector<Row> rows;
+  int64_t total = 0;
+  for (uint64_t i = 0; i < count; ++i) {
+    const moe_phase &phase = phases[i];
+    int64_t ns = phase.end_ns - phase.begin_ns;
+    total += phase.depth == 0 ? ns : 0;
+    auto row = std::find_if(rows.begin(), rows.end(), [&](const Row &r) {
+      return r.depth == phase.depth && !std::strcmp(r.name, phase.name);
+    });
+    if (row == rows.end())
+      row = rows.insert(rows.end(), {phase.name, phase.depth, 0, 0});
+    row->ns += ns;
+    ++row->count;
+  }
+  std::sort(rows.begin(), rows.end(), [](const Row &a, const Row &b) {
+    return a.ns != b.ns ? a.ns > b.ns : std::strcmp(a.name, b.name) < 0;
+  });
+  for (const Row &row : rows)
+    std::printf("%5.1f %%  %9.2f us x %-8lld %*s%s\n",
+                100.0 * static_cast<double>(row.ns) /
+                    static_cast<double>(std::max<int64_t>(total, 1)),
+                static_cast<double>(row.ns) / 1e3 /
+                    static_cast<double>(row.count),
+                static_cast<long long>(row.count), 2 * row.depth, "",
+                printable(row.name).c_str());
+}
+
 } // namespace
 
 Result<int> runBench(Program &program) {
@@ -135,6 +173,8 @@ Result<int> runBench(Program &program) {
       "scratch memory %s\n",
       bytesText(static_cast<double>(program.api->peak_memory(program.session)))
           .c_str());
+  if (!program.options.trace.empty())
+    printPhases(program);
   return ExitDone;
 }
 

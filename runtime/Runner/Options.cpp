@@ -124,7 +124,8 @@ return {};
 }
 }
 , {"trace", Value::Required, "FILE",
-   "write the time of each phase (JSON for chrome://tracing, Perfetto)",
+   "write the time of each phase (JSON for chrome://tracing, Perfetto); "
+   "--bench also prints a table",
    FLAG{o.trace = v;
 return {};
 }

@@ -3,6 +3,7 @@
 #include "runtime/Core/CpuFeatures.h"
 #include "runtime/Core/Run.h"
 #include "runtime/Core/Scratch.h"
+#include "runtime/Core/Symbols.h"
 #include "runtime/Core/Tensor.h"
 #include "runtime/Core/Text.h"
 #include "runtime/Core/ThreadPool.h"
@@ -11,7 +12,10 @@
 
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <gtest/gtest.h>
+#include <regex>
+#include <set>
 
 using namespace moe::rt;
 
@@ -278,6 +282,22 @@ TEST(RunContext, LatestMemoryOutlivesOneMoreRun) {
       EXPECT_EQ(data[run - 1][999], 'a' + run - 1);
   }
   EXPECT_NE(data[0], data[1]);
+}
+
+// A function that is added to the interface must be added to the table.
+TEST(Symbols, AreThoseOfTheInterface) {
+  std::ifstream file(MOE_SOURCE_DIR "/runtime/IRInterface.h");
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  std::regex declaration("^(?:void|void \\*)\\s*(moert_\\w+)\\(",
+                         std::regex::multiline);
+  std::set<std::string> declared, listed;
+  for (std::sregex_iterator it(text.begin(), text.end(), declaration), end;
+       it != end; ++it)
+    declared.insert((*it)[1]);
+  for (const RuntimeSymbol *symbol = runtimeSymbols(); symbol->name; ++symbol)
+    listed.insert(symbol->name);
+  EXPECT_EQ(declared, listed);
+  EXPECT_EQ(declared.size(), 8u);
 }
 
 // --- Tensor ---
