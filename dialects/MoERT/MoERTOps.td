@@ -57,6 +57,23 @@ def MoERT_MaskedRow : I32EnumAttr<"MaskedRow", "what a fully masked row attends 
   let cppNamespace = "::moe::moert";
 }
 
+def MoERT_WeightRefOp : Op<MoERT_Dialect, "weight_ref", [Pure]> {
+  let summary = "The memory that a bank's bytes are mapped to";
+  let description = [{
+    What `moe.weight` becomes in bufferization: read-only memory, dense and
+    row-major, at the bank's place in the packed weights.
+
+    Example:
+
+    ```mlir
+    %w = moert.weight_ref @up : memref<2x192x384xbf16>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$bank);
+  let results = (outs AnyStaticShapeMemRef:$result);
+  let assemblyFormat = "$bank attr-dict `:` type($result)";
+}
+
 def MoERT_EmbedOp : MoERT_Op<"embed"> {
   let summary = "Gather rows of a table";
   let description = [{

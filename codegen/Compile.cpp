@@ -1,0 +1,275 @@
+#include "codegen/Compile.h"
+
+#include "codegen/LLVM/ObjectFile.h"
+#include "codegen/LLVM/Pipelines.h"
+#include "codegen/Link/Linker.h"
+#include "codegen/Link/WeightWriter.h"
+#include "codegen/Report/ModelFacts.h"
+#include "dialects/MoE/MoEOps.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Pass/PassManager.h"
+#include "passes/Pipelines.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/Signals.h"
+#include "llvm/Support/raw_ostream.h"
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace mlir;
+using namespace moe;
+
+static InFlightDiagnostic failed(ModuleOp module, const llvm::Twine &why) {
+  return emitError(UnknownLoc::get(module.getContext())) << why;
+}
+
+static void report(const CompileOptions &options, StringRef step) {
+  if (options.progress)
+    options.progress(step);
+}
+
+/// A temporary name beside a result; removed unless it is kept.
+namespace {
+class PendingFile {
+public:
+  explicit PendingFile(StringRef path) : path(path) {
+    temporary =
+        (path + ".tmp-" + std::to_string(llvm::sys::Process::getProcessId()))
+            .str();
+    llvm::sys::RemoveFileOnSignal(temporary);
+  }
+  ~PendingFile() {
+    if (!kept)
+      llvm::sys::fs::remove(temporary);
+    llvm::sys::DontRemoveFileOnSignal(temporary);
+  }
+  const std::string &name() const { return temporary; }
+
+  /// Syncs the open file `fd` and gives it its real name.
+  llvm::Error keep(int fd) {
+    if (fsync(fd) != 0 && errno != EINVAL && errno != EROFS)
+      return error("write");
+    if (std::error_code code = llvm::sys::fs::rename(temporary, path))
+      return llvm::createStringError(code, "cannot write '" + path +
+                                               "': " + code.message());
+    kept = true;
+    return llvm::Error::success();
+  }
+  llvm::Error error(const char *what) {
+    std::error_code code(errno, std::generic_category());
+    return llvm::createStringError(code, llvm::Twine("cannot ") + what + " '" +
+                                             path + "': " + code.message());
+  }
+
+private:
+  std::string path, temporary;
+  bool kept = false;
+};
+} // namespace
+
+/// Devices and pipes are written directly.
+static bool isSpecial(StringRef path) {
+  llvm::sys::fs::file_status status;
+  return !llvm::sys::fs::status(path, status) &&
+         status.type() != llvm::sys::fs::file_type::regular_file &&
+         status.type() != llvm::sys::fs::file_type::directory_file;
+}
+
+static bool writeAll(int fd, StringRef text) {
+  while (!text.empty()) {
+    ssize_t n = write(fd, text.data(), text.size());
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return false;
+    text = text.drop_front(n);
+  }
+  return true;
+}
+
+llvm::Error moe::writeFile(StringRef path, StringRef text) {
+  if (path == "-") {
+    if (!writeAll(1, text))
+      return llvm::createStringError("cannot write to standard output");
+    return llvm::Error::success();
+  }
+  PendingFile file(path);
+  bool special = isSpecial(path);
+  std::string name = special ? path.str() : file.name();
+  int fd = open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0)
+    return file.error("create");
+  llvm::Error result = llvm::Error::success();
+  if (!writeAll(fd, text))
+    result = llvm::joinErrors(std::move(result), file.error("write"));
+  else if (!special)
+    result = llvm::joinErrors(std::move(result), file.keep(fd));
+  if (close(fd) != 0 && !result)
+    result = llvm::joinErrors(std::move(result), file.error("write"));
+  return result;
+}
+
+LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
+                           const CompileOptions &options,
+                           llvm::json::Object &facts) {
+  auto run = [&](StringRef step,
+                 llvm::function_ref<void(OpPassManager &)> build) {
+    report(options, step);
+    PassManager pm(module.getContext());
+    build(pm);
+    return pm.run(module);
+  };
+  if (last == Phase::Imported)
+    return success();
+  PipelineOptions pipeline;
+  pipeline.oracle = options.road == Road::Oracle;
+  pipeline.oracleF64 = options.oracleF64;
+  pipeline.raise = options.raise;
+  pipeline.avx512 = options.target.avx512;
+  pipeline.weights = &weights;
+  if (mlir::failed(run("raise", [&](OpPassManager &pm) {
+        buildRaisePipeline(pm, pipeline);
+      })))
+    return failure();
+  if (last == Phase::Raised) {
+    facts = collectModelFacts(module);
+    return success();
+  }
+  if (mlir::failed(run("optimize", [&](OpPassManager &pm) {
+        buildOptimizePipeline(pm, pipeline);
+      })))
+    return failure();
+  facts = collectModelFacts(module);
+  if (last == Phase::Optimized)
+    return success();
+  if (mlir::failed(run("bufferize", [&](OpPassManager &pm) {
+        buildLowerMoEPipeline(pm, pipeline);
+        buildBufferizePipeline(pm);
+        buildKernelsPipeline(pm, pipeline);
+      })))
+    return failure();
+  if (last == Phase::Bufferized)
+    return success();
+  return run("lower", [&](OpPassManager &pm) { buildLLVMPipeline(pm); });
+}
+
+/// A copy of `module` that LLVM IR can express: banks and pools have served,
+/// and so have the names of ports.
+static OwningOpRef<ModuleOp> withoutOurs(ModuleOp module) {
+  OwningOpRef<ModuleOp> copy = module.clone();
+  for (Operation &op : llvm::make_early_inc_range(*copy->getBody()))
+    if (isa<BankOp, PoolOp>(op))
+      op.erase();
+  auto ours = [](StringAttr name) {
+    return name.getValue().starts_with("moe.");
+  };
+  copy->walk([&](FunctionOpInterface function) {
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      for (NamedAttribute attribute : llvm::to_vector(function.getArgAttrs(i)))
+        if (ours(attribute.getName()))
+          function.removeArgAttr(i, attribute.getName());
+    for (unsigned i = 0; i < function.getNumResults(); ++i)
+      for (NamedAttribute attribute :
+           llvm::to_vector(function.getResultAttrs(i)))
+        if (ours(attribute.getName()))
+          function.removeResultAttr(i, attribute.getName());
+  });
+  return copy;
+}
+
+/// A C identifier made of a file's name.
+static std::string identifier(StringRef name) {
+  std::string text;
+  for (char c : llvm::sys::path::stem(name))
+    text += llvm::isAlnum(c) ? c : '_';
+  return text.empty() ? "model" : text;
+}
+
+LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
+                             WeightSource &weights,
+                             const CompileOptions &options,
+                             llvm::json::Object &facts) {
+  auto main = module.lookupSymbol<func::FuncOp>("main");
+  if (!main)
+    return ::failed(module, "the module has no function @main to compile");
+  auto signature = collectSignature(main);
+  if (mlir::failed(signature))
+    return failure();
+  main->setAttr("llvm.emit_c_interface", UnitAttr::get(module.getContext()));
+  if (mlir::failed(lowerTo(module, Phase::LLVM, weights, options, facts)))
+    return failure();
+
+  report(options, "generate code");
+  auto machine = createTargetMachine(options.target, options.optLevel);
+  if (!machine)
+    return ::failed(module, "this compiler was built without code generation "
+                            "for x86-64");
+  auto size = module->getAttrOfType<IntegerAttr>("moe.weights_size");
+  uint64_t weightsSize = size ? size.getInt() : 0;
+  DescriptorText text;
+  text.name = identifier(options.name);
+  text.cpuFeatures = requiredFeatures(*machine);
+  text.weightsSize = weightsSize;
+  facts["target"] = "cpu:" + options.target.cpu;
+  llvm::raw_string_ostream(text.manifest)
+      << llvm::json::Value(llvm::json::Object(facts));
+  llvm::LLVMContext context;
+  OwningOpRef<ModuleOp> bare = withoutOurs(module);
+  auto code = translateToLLVM(*bare, *signature, text, *machine,
+                              options.optLevel, context);
+  if (!code)
+    return failure();
+  auto check = [&](llvm::Error error) -> LogicalResult {
+    if (!error)
+      return success();
+    return ::failed(module, llvm::toString(std::move(error)));
+  };
+  if (emit == Emit::LLVMIR) {
+    std::string ir;
+    llvm::raw_string_ostream(ir) << *code;
+    return check(writeFile(path, ir));
+  }
+  code->appendModuleInlineAsm(weightsSection(weightsSize));
+  auto object = emitObject(*code, *machine);
+  if (!object)
+    return check(object.takeError());
+  facts["object_bytes"] = static_cast<int64_t>(object->size());
+  if (emit == Emit::Object)
+    return check(writeFile(path, StringRef(object->data(), object->size())));
+
+  report(options, "link");
+  PendingFile file(path);
+  if (llvm::sys::fs::is_directory(path))
+    return ::failed(module, "cannot write '" + path + "': it is a directory");
+  bool library = emit == Emit::Library;
+  auto linked =
+      linkModel(*object, file.name(),
+                library ? LinkKind::Library : LinkKind::Executable, text.name);
+  if (!linked)
+    return check(linked.takeError());
+  if (linked->weightsSize != weightsSize)
+    return ::failed(module, "internal error: the linker reserved " +
+                                llvm::Twine(linked->weightsSize) +
+                                " bytes for " + llvm::Twine(weightsSize));
+  report(options, "write weights");
+  int fd = open(file.name().c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0)
+    return check(file.error("write"));
+  LogicalResult result =
+      writeWeights(module, weights, fd, linked->weightsOffset);
+  if (succeeded(result)) {
+    uint64_t whole = 0;
+    (void)llvm::sys::fs::file_size(file.name(), whole);
+    facts["executable_bytes"] = static_cast<int64_t>(whole);
+    facts["code_bytes"] = static_cast<int64_t>(whole - weightsSize);
+    mode_t mask = umask(0);
+    umask(mask);
+    fchmod(fd, (library ? 0666 : 0777) & ~mask);
+    result = check(file.keep(fd));
+  }
+  close(fd);
+  return result;
+}

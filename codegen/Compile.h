@@ -1,0 +1,48 @@
+#ifndef MOE_CODEGEN_COMPILE_H
+#define MOE_CODEGEN_COMPILE_H
+
+#include "codegen/LLVM/Target.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "passes/Analysis/WeightSource.h"
+#include "llvm/Support/JSON.h"
+
+namespace moe {
+
+enum class Phase { Imported, Raised, Optimized, Bufferized, LLVM };
+enum class Emit { Executable, Library, Object, LLVMIR, MLIR };
+enum class Road { Fast, Oracle };
+
+struct CompileOptions {
+  CpuTarget target;
+  unsigned optLevel = 2;
+  Road road = Road::Fast;
+  /// Oracle road only: compute in f64.
+  bool oracleF64 = false;
+  /// Whether raising may replace ONNX ops by moe and moert ops.
+  bool raise = true;
+  /// The model's name in messages and in moe_<name>_api.
+  std::string name;
+  /// Called with the name of each step as it begins.
+  std::function<void(llvm::StringRef)> progress;
+};
+
+/// Runs the pipelines on `module` until phase `last`, in place.
+mlir::LogicalResult lowerTo(mlir::ModuleOp module, Phase last,
+                            WeightSource &weights,
+                            const CompileOptions &options,
+                            llvm::json::Object &facts);
+
+/// Compiles `module` (phase `imported` or later) to `path`. Nothing
+/// half-written is left: the file appears when it is complete.
+mlir::LogicalResult compileTo(mlir::ModuleOp module, llvm::StringRef path,
+                              Emit emit, WeightSource &weights,
+                              const CompileOptions &options,
+                              llvm::json::Object &facts);
+
+/// Writes `text` to `path` ("-" is standard output) by way of a temporary file
+/// that is synced and renamed; the error names the path.
+llvm::Error writeFile(llvm::StringRef path, llvm::StringRef text);
+
+} // namespace moe
+
+#endif // MOE_CODEGEN_COMPILE_H

@@ -1,0 +1,18 @@
+#ifndef MOE_CODEGEN_LINK_WEIGHTWRITER_H
+#define MOE_CODEGEN_LINK_WEIGHTWRITER_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "passes/Analysis/WeightSource.h"
+
+namespace moe {
+
+/// Writes every placed bank (`moe-place-weights`) of `module` into `fd`, its
+/// place counted from `offset`. Banks of archives are copied, derived ones
+/// made by their recipe, a piece at a time; mapped pages are released on the
+/// way, so that memory stays flat however large the model is.
+mlir::LogicalResult writeWeights(mlir::ModuleOp module, WeightSource &source,
+                                 int fd, uint64_t offset);
+
+} // namespace moe
+
+#endif // MOE_CODEGEN_LINK_WEIGHTWRITER_H

@@ -1,0 +1,56 @@
+#include "passes/Analysis/WeightSource.h"
+
+#include "dialects/MoE/MoEOps.h"
+#include <sys/mman.h>
+
+using namespace mlir;
+using namespace moe;
+namespace fs = llvm::sys::fs;
+
+FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
+  if (!bank.getArchive() || !bank.getOffset())
+    return bank.emitOpError("does not lie in an archive at an offset");
+  StringRef name = *bank.getArchive();
+  auto &region = mapped[name];
+  if (!region) {
+    auto path = paths.find(name);
+    if (path == paths.end())
+      return bank.emitOpError("lies in archive '")
+             << name << "', which is not bound to a file (--bank " << name
+             << "=PATH)";
+    int fd = -1;
+    std::error_code error = fs::openFileForRead(path->second, fd);
+    fs::file_status status;
+    if (!error)
+      error = fs::status(fd, status);
+    if (!error && status.getSize() > 0)
+      region = std::make_unique<fs::mapped_file_region>(
+          fs::convertFDToNativeFile(fd), fs::mapped_file_region::readonly,
+          status.getSize(), 0, error);
+    if (fd >= 0) {
+      fs::file_t file = fs::convertFDToNativeFile(fd);
+      (void)fs::closeFile(file);
+    }
+    if (error || !region) {
+      region.reset();
+      return bank.emitOpError("cannot be read from '")
+             << path->second
+             << "': " << (error ? error.message() : "the file is empty");
+    }
+  }
+  uint64_t offset = *bank.getOffset(), length = *bank.getLength();
+  if (offset > region->size() || length > region->size() - offset)
+    return bank.emitOpError("needs ")
+           << length << " bytes from offset " << offset << " of archive '"
+           << name << "', which has " << region->size();
+  return StringRef(region->const_data() + offset, length);
+}
+
+void WeightSource::release(StringRef range) {
+  uintptr_t page = 4096;
+  uintptr_t begin =
+      (reinterpret_cast<uintptr_t>(range.begin()) + page - 1) / page * page;
+  uintptr_t end = reinterpret_cast<uintptr_t>(range.end()) / page * page;
+  if (begin < end)
+    (void)madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+}

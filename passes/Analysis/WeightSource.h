@@ -1,0 +1,37 @@
+#ifndef MOE_PASSES_ANALYSIS_WEIGHTSOURCE_H
+#define MOE_PASSES_ANALYSIS_WEIGHTSOURCE_H
+
+#include "mlir/Support/LLVM.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/FileSystem.h"
+#include <memory>
+
+namespace moe {
+class BankOp;
+
+/// The bytes behind `moe.bank` symbols: archives by logical name, mapped read
+/// only when they are first needed. Views die with the object. Not thread-safe.
+class WeightSource {
+public:
+  /// Binds archive `name` to the file at `path`; a later call wins.
+  void bind(llvm::StringRef name, llvm::StringRef path) {
+    paths[name] = path.str();
+  }
+
+  /// The bytes of a bank that lies in an archive at an offset. Fails with a
+  /// diagnostic on the bank when the archive is not bound, cannot be mapped,
+  /// or is too short.
+  mlir::FailureOr<llvm::StringRef> bytes(BankOp bank);
+
+  /// Gives the memory of mapped pages inside `range` back to the system; they
+  /// are read again from the file when they are needed again.
+  void release(llvm::StringRef range);
+
+private:
+  llvm::StringMap<std::string> paths;
+  llvm::StringMap<std::unique_ptr<llvm::sys::fs::mapped_file_region>> mapped;
+};
+
+} // namespace moe
+
+#endif // MOE_PASSES_ANALYSIS_WEIGHTSOURCE_H

@@ -1,0 +1,22 @@
+#include "passes/Pipelines.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+void moe::buildRaisePipeline(OpPassManager &pm,
+                             const PipelineOptions &options) {
+  pm.addPass(createCSEPass());
+}
+
+void moe::buildOptimizePipeline(OpPassManager &pm,
+                                const PipelineOptions &options) {
+  pm.addPass(createCSEPass());
+}
+
+void moe::buildLowerMoEPipeline(OpPassManager &pm,
+                                const PipelineOptions &options) {}
+
+void moe::buildKernelsPipeline(OpPassManager &pm,
+                               const PipelineOptions &options) {}

@@ -1,0 +1,38 @@
+#ifndef MOE_PASSES_PIPELINES_H
+#define MOE_PASSES_PIPELINES_H
+
+namespace mlir {
+class OpPassManager;
+} // namespace mlir
+
+namespace moe {
+class WeightSource;
+
+struct PipelineOptions {
+  /// Plain loops for moe and moert ops instead of generated kernels.
+  bool oracle = false;
+  /// On the oracle road: widen f32 arithmetic to f64.
+  bool oracleF64 = false;
+  /// Replace ONNX ops by moe and moert ops where a match is proved.
+  bool raise = true;
+  /// The target has 512-bit vectors: panels are 32 columns wide, else 16.
+  bool avx512 = true;
+  /// Bytes of weights, for folding and proofs; may be null.
+  WeightSource *weights = nullptr;
+};
+
+/// Phase `imported` to `raised`.
+void buildRaisePipeline(mlir::OpPassManager &pm,
+                        const PipelineOptions &options);
+/// Phase `raised` to `optimized`.
+void buildOptimizePipeline(mlir::OpPassManager &pm,
+                           const PipelineOptions &options);
+/// What is left of moe (and, on the oracle road, moert) to what bufferizes.
+void buildLowerMoEPipeline(mlir::OpPassManager &pm,
+                           const PipelineOptions &options);
+/// After bufferization: moert ops on memrefs to calls of generated kernels.
+void buildKernelsPipeline(mlir::OpPassManager &pm,
+                          const PipelineOptions &options);
+} // namespace moe
+
+#endif // MOE_PASSES_PIPELINES_H

@@ -1,0 +1,10 @@
+// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+
+moe.bank @up in "a" at 0 length 294912 : tensor<2x192x384xbf16>
+
+// CHECK-LABEL: func.func @weight
+func.func @weight() -> memref<2x192x384xbf16> {
+  // CHECK: moert.weight_ref @up : memref<2x192x384xbf16>
+  %w = moert.weight_ref @up : memref<2x192x384xbf16>
+  return %w : memref<2x192x384xbf16>
+}

@@ -1,0 +1,356 @@
+#include "tools/moe-opt/Driver.h"
+
+#include "codegen/Compile.h"
+#include "codegen/Report/Report.h"
+#include "frontends/ONNX/Importer.h"
+#include "frontends/ONNX/OpRegistry.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/Signals.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+#include <chrono>
+#include <csignal>
+#include <unistd.h>
+
+using namespace llvm;
+using namespace moe;
+
+bool moe::wantsProduct(int argc, char **argv) {
+  static const char *flags[] = {
+      "emit", "stop-after", "target",   "report",   "report-run", "road",
+      "bank", "list-ops",   "licenses", "no-raise", "oracle-f64"};
+  for (int i = 1; i < argc; ++i) {
+    StringRef argument = argv[i];
+    if (argument.ends_with(".onnx") && !argument.starts_with("-"))
+      return true;
+    if (argument == "-o" && i + 1 < argc) {
+      StringRef out = argv[i + 1];
+      StringRef suffix = sys::path::extension(out);
+      if (out != "-" && !out.starts_with("/dev/") && suffix != ".mlir" &&
+          suffix != ".mlirbc")
+        return true;
+    }
+    if (!argument.consume_front("--") && !argument.consume_front("-"))
+      continue;
+    for (const char *flag : flags)
+      if (argument == flag || argument.starts_with(std::string(flag) + "="))
+        return true;
+  }
+  return false;
+}
+
+namespace {
+struct Request {
+  std::string input, output, emit, target, stopAfter, road, report;
+  std::vector<std::string> banks, runs;
+  char optLevel;
+  bool verbose, listOps, licenses, noRaise, oracleF64;
+};
+
+/// Shows where a long compilation is: on a terminal only.
+class Progress {
+public:
+  explicit Progress(bool verbose)
+      : verbose(verbose), terminal(sys::Process::StandardErrIsDisplayed()),
+        start(Clock::now()), last(start) {}
+  ~Progress() { finish(); }
+
+  void step(StringRef name) {
+    finish();
+    current = name.str();
+    last = Clock::now();
+    if (terminal && !verbose)
+      errs() << "\r\033[K" << name << "...";
+  }
+  void finish() {
+    if (current.empty())
+      return;
+    if (verbose)
+      errs() << "moe-opt: " << current << ": " << format("%.3f", seconds(last))
+             << " s\n";
+    else if (terminal)
+      errs() << "\r\033[K";
+    current.clear();
+  }
+  double total() const { return seconds(start); }
+
+private:
+  using Clock = std::chrono::steady_clock;
+  static double seconds(Clock::time_point from) {
+    return std::chrono::duration<double>(Clock::now() - from).count();
+  }
+  bool verbose, terminal;
+  Clock::time_point start, last;
+  std::string current;
+};
+} // namespace
+
+static int fail(const Twine &why, int code = 1) {
+  errs() << "moe-opt: error: " << why << "\n";
+  return code;
+}
+
+/// Fills `request`; false after a message about wrong usage.
+static bool parseArguments(int argc, char **argv, Request &request) {
+  // LLVM's libraries register hundreds of options of their own, one of them
+  // under a name that is ours here.
+  if (cl::Option *theirs = cl::getRegisteredOptions().lookup("stop-after"))
+    theirs->removeArgument();
+  cl::OptionCategory category("moe-opt options");
+  cl::opt<std::string> input(cl::Positional,
+                             cl::desc("<model.onnx | module.mlir | ->"),
+                             cl::cat(category));
+  cl::opt<std::string> output(
+      "o", cl::value_desc("file"), cl::cat(category),
+      cl::desc("What to write; its name says the kind: NAME executable, "
+               "NAME.so library and header, NAME.o object, NAME.ll LLVM IR, "
+               "NAME.mlir text"));
+  cl::opt<std::string> emit(
+      "emit", cl::value_desc("kind"), cl::cat(category),
+      cl::desc("Kind of output: exe, lib, obj, llvm, mlir"));
+  cl::opt<std::string> target(
+      "target", cl::value_desc("target"), cl::init("cpu"), cl::cat(category),
+      cl::desc("cpu[:native|x86-64-v3|x86-64-v4|znver4|...] (default: this "
+               "machine's processor)"));
+  cl::opt<char> optLevel("O", cl::Prefix, cl::init('2'), cl::value_desc("0..3"),
+                         cl::cat(category), cl::desc("Optimisation level (2)"));
+  cl::opt<std::string> stopAfter(
+      "stop-after", cl::value_desc("phase"), cl::cat(category),
+      cl::desc("Print the module after imported, raised, optimized, bufferized "
+               "or llvm"));
+  cl::list<std::string> banks(
+      "bank", cl::value_desc("name=path"), cl::cat(category),
+      cl::desc("File of a weight archive that the module names"));
+  cl::opt<std::string> road(
+      "road", cl::value_desc("fast|oracle"), cl::init("fast"),
+      cl::cat(category),
+      cl::desc("fast: generated kernels; oracle: plain loops"));
+  cl::opt<bool> oracleF64("oracle-f64", cl::cat(category),
+                          cl::desc("With --road=oracle: compute in f64"));
+  cl::opt<bool> noRaise(
+      "no-raise", cl::cat(category),
+      cl::desc("Leave the ONNX graph as it is (slow; for comparison)"));
+  cl::opt<std::string> report("report", cl::value_desc("file.html"),
+                              cl::cat(category),
+                              cl::desc("Write a page about the model"));
+  cl::list<std::string> runs(
+      "report-run", cl::value_desc("name=profile.json"), cl::cat(category),
+      cl::desc("Show this run's expert profile in the report"));
+  cl::opt<bool> listOps(
+      "list-ops", cl::cat(category),
+      cl::desc("List the ONNX operators that can be imported"));
+  cl::opt<bool> verbose("v", cl::cat(category),
+                        cl::desc("Say what takes how long"));
+  cl::HideUnrelatedOptions(category);
+  bool parsed = cl::ParseCommandLineOptions(
+      argc, argv,
+      "moe-opt: compile Mixture-of-Experts models\n\n"
+      "  moe-opt model.onnx -o model     a native executable, weights "
+      "inside\n"
+      "  moe-opt layer.mlir --some-pass  run passes (moe-opt --help-list "
+      "for all)\n",
+      &errs());
+  // The parser keeps pointers to options, and the linker walks them later.
+  cl::Option *ours[] = {&input,    &output,    &emit,    &target,
+                        &optLevel, &stopAfter, &road,    &oracleF64,
+                        &noRaise,  &report,    &listOps, &verbose};
+  banks.removeArgument();
+  runs.removeArgument();
+  for (cl::Option *option : ours)
+    option->removeArgument();
+  if (!parsed)
+    return false;
+  request = {input,   output,  emit,  target,  stopAfter,
+             road,    report,  banks, runs,    optLevel,
+             verbose, listOps, false, noRaise, oracleF64};
+  return true;
+}
+
+/// The kind of output that `--emit` or the output's name asks for.
+static Expected<Emit> kindOf(const Request &request) {
+  StringRef kind = request.emit;
+  if (kind.empty())
+    kind = StringSwitch<StringRef>(sys::path::extension(request.output))
+               .Case(".so", "lib")
+               .Case(".o", "obj")
+               .Case(".ll", "llvm")
+               .Case(".mlir", "mlir")
+               .Default("exe");
+  if (kind == "exe")
+    return Emit::Executable;
+  if (kind == "lib")
+    return Emit::Library;
+  if (kind == "obj")
+    return Emit::Object;
+  if (kind == "llvm")
+    return Emit::LLVMIR;
+  if (kind == "mlir")
+    return Emit::MLIR;
+  return createStringError("unknown kind of output '" + kind +
+                           "': known are exe, lib, obj, llvm, mlir");
+}
+
+static Expected<Phase> phaseOf(StringRef name) {
+  if (name == "imported")
+    return Phase::Imported;
+  if (name == "raised")
+    return Phase::Raised;
+  if (name == "optimized")
+    return Phase::Optimized;
+  if (name == "bufferized")
+    return Phase::Bufferized;
+  if (name == "llvm")
+    return Phase::LLVM;
+  return createStringError("unknown phase '" + name +
+                           "': known are imported, raised, optimized, "
+                           "bufferized, llvm");
+}
+
+/// The runs of `--report-run name=profile.json` for the report.
+static Expected<json::Array> readRuns(const Request &request) {
+  json::Array runs;
+  for (StringRef entry : request.runs) {
+    auto [name, path] = entry.split('=');
+    auto buffer = MemoryBuffer::getFile(path);
+    if (!buffer)
+      return createStringError(buffer.getError(),
+                               "cannot read '" + path +
+                                   "': " + buffer.getError().message());
+    Expected<json::Value> value = json::parse((*buffer)->getBuffer());
+    if (!value)
+      return value.takeError();
+    json::Object *run = value->getAsObject();
+    if (!run)
+      return createStringError("'" + path +
+                               "' is not a profile: no JSON object");
+    (*run)["name"] = name;
+    runs.push_back(std::move(*run));
+  }
+  return runs;
+}
+
+int moe::runProductDriver(int argc, char **argv,
+                          mlir::DialectRegistry &registry) {
+  Request request;
+  if (!parseArguments(argc, argv, request))
+    return 2;
+  sys::SetInterruptFunction([] { _exit(130); });
+  if (request.listOps) {
+    onnx::printOpRegistry(outs());
+    return 0;
+  }
+  if (request.input.empty())
+    return fail("no input: moe-opt model.onnx -o model", 2);
+  auto kind = kindOf(request);
+  if (!kind)
+    return fail(toString(kind.takeError()), 2);
+  std::optional<Phase> stop;
+  if (!request.stopAfter.empty()) {
+    auto phase = phaseOf(request.stopAfter);
+    if (!phase)
+      return fail(toString(phase.takeError()), 2);
+    stop = *phase;
+  }
+  if (request.road != "fast" && request.road != "oracle")
+    return fail("unknown road '" + request.road + "': known are fast, oracle",
+                2);
+  if (request.optLevel < '0' || request.optLevel > '3')
+    return fail("unknown optimisation level: -O0 to -O3", 2);
+  auto target = parseTarget(request.target);
+  if (!target)
+    return fail(toString(target.takeError()), 2);
+  if (request.output.empty() && !stop && request.report.empty() &&
+      *kind != Emit::MLIR)
+    return fail("no output: give -o FILE, --stop-after=PHASE or --report=FILE",
+                2);
+  auto runs = readRuns(request);
+  if (!runs)
+    return fail(toString(runs.takeError()));
+
+  CompileOptions options;
+  options.target = *target;
+  options.optLevel = request.optLevel - '0';
+  options.road = request.road == "oracle" ? Road::Oracle : Road::Fast;
+  options.oracleF64 = request.oracleF64;
+  options.raise = !request.noRaise;
+  options.name = request.output.empty() || request.output == "-"
+                     ? sys::path::stem(request.input).str()
+                     : request.output;
+  Progress progress(request.verbose);
+  options.progress = [&](StringRef step) { progress.step(step); };
+
+  mlir::MLIRContext context(registry);
+  context.printOpOnDiagnostic(false);
+  SourceMgr sources;
+  mlir::SourceMgrDiagnosticHandler handler(sources, &context);
+  WeightSource weights;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  progress.step("import");
+  StringRef suffix = sys::path::extension(request.input);
+  if (suffix == ".mlir" || suffix == ".mlirbc" || request.input == "-") {
+    auto buffer = MemoryBuffer::getFileOrSTDIN(request.input);
+    if (!buffer)
+      return fail("cannot read '" + request.input +
+                  "': " + buffer.getError().message());
+    sources.AddNewSourceBuffer(std::move(*buffer), SMLoc());
+    module = mlir::parseSourceFile<mlir::ModuleOp>(sources, &context);
+    if (!module)
+      return 1;
+  } else {
+    auto model = onnx::importModel(request.input, context);
+    if (failed(model))
+      return 1;
+    module = std::move(model->module);
+    for (auto &archive : model->archives)
+      weights.bind(archive.first(), archive.second);
+  }
+  for (StringRef bank : request.banks) {
+    auto [name, path] = bank.split('=');
+    if (path.empty())
+      return fail("--bank takes name=path, not '" + bank + "'", 2);
+    weights.bind(name, path);
+  }
+
+  json::Object facts;
+  facts["model"] = sys::path::filename(request.input);
+  if (stop || *kind == Emit::MLIR || request.output.empty()) {
+    Phase last = stop                  ? *stop
+                 : *kind == Emit::MLIR ? Phase::Imported
+                                       : Phase::Optimized;
+    json::Object found;
+    if (failed(lowerTo(*module, last, weights, options, found)))
+      return 1;
+    for (auto &fact : found)
+      facts[fact.first] = std::move(fact.second);
+    progress.finish();
+    if (stop || *kind == Emit::MLIR) {
+      std::string text;
+      raw_string_ostream os(text);
+      module->print(os);
+      if (Error error =
+              writeFile(request.output.empty() ? "-" : request.output, text))
+        return fail(toString(std::move(error)));
+    }
+  } else {
+    json::Object found;
+    if (failed(
+            compileTo(*module, request.output, *kind, weights, options, found)))
+      return 1;
+    for (auto &fact : found)
+      facts[fact.first] = std::move(fact.second);
+    progress.finish();
+    facts["compile_seconds"] = progress.total();
+  }
+  if (!request.report.empty()) {
+    if (!facts.get("target"))
+      facts["target"] = "cpu:" + options.target.cpu;
+    if (Error error = writeFile(request.report, renderReport(facts, *runs)))
+      return fail(toString(std::move(error)));
+  }
+  return 0;
+}
