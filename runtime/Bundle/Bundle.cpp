@@ -56,7 +56,7 @@ const BundleSection *BundleInfo::find(std::string_view kind) const {
 Result<BundleInfo> parseBundle(std::string_view bytes,
                                const std::string &what) {
   auto bad = [&](const std::string &why) {
-    return Status(Code::InvalidFile, quoted(what) + " " + why);
+    return Status(Code::InvalidFile, quote(what) + " " + why);
   };
   if (bytes.substr(0, bundleMagic.size()) != bundleMagic)
     return bad("is not a bundle: it does not start with MOEBNDL");
@@ -68,7 +68,7 @@ Result<BundleInfo> parseBundle(std::string_view bytes,
     return bad("was made for the other byte order");
   if (header.major != majorVersion)
     return Status(Code::Unsupported,
-                  text(quoted(what), " is a bundle of version ", header.major,
+                  text(quote(what), " is a bundle of version ", header.major,
                        ".", header.minor, ", known is ", majorVersion, ".",
                        minorVersion));
   Trailer trailer;
@@ -109,7 +109,7 @@ Result<BundleInfo> parseBundle(std::string_view bytes,
     if (entry.offset > end || entry.size > end - entry.offset ||
         entry.offset % sectionAlignment ||
         section->hash()->size() != entry.hash.size())
-      return bad("is a damaged bundle: bad section " + quoted(entry.kind));
+      return bad("is a damaged bundle: bad section " + quote(entry.kind));
     std::copy(section->hash()->begin(), section->hash()->end(),
               entry.hash.begin());
     info.sections.push_back(entry);
@@ -121,8 +121,8 @@ Status verifySection(std::string_view bytes, const BundleSection &section,
                      const std::string &what) {
   if (Sha256::of(bytes.substr(section.offset, section.size)) == section.hash)
     return {};
-  return {Code::InvalidFile, quoted(what) + " is a damaged bundle: section " +
-                                 quoted(section.kind) + " has another hash"};
+  return {Code::InvalidFile, quote(what) + " is a damaged bundle: section " +
+                                 quote(section.kind) + " has another hash"};
 }
 
 Result<std::unique_ptr<BundleWriter>>

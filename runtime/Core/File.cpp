@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,7 +40,7 @@ void cleanUpOnInterrupt() {
 
 Status systemError(const char *verb, const std::string &path, int error) {
   return {error == ENOENT ? Code::NotFound : Code::Io,
-          text("cannot ", verb, " ", quoted(path), ": ", std::strerror(error))};
+          text("cannot ", verb, " ", quote(path), ": ", std::strerror(error))};
 }
 
 Result<Buffer> Buffer::create(uint64_t size) {
@@ -69,8 +70,8 @@ Result<Buffer> readFile(const std::string &path) {
       void *grown = std::realloc(buffer.bytes.get(), capacity);
       if (!grown) {
         close(file);
-        return {Code::OutOfMemory, text("cannot allocate ", capacity,
-                                        " bytes for ", quoted(path))};
+        return {Code::OutOfMemory,
+                text("cannot allocate ", capacity, " bytes for ", quote(path))};
       }
       static_cast<void>(buffer.bytes.release());
       buffer.bytes.reset(static_cast<char *>(grown));
@@ -90,6 +91,24 @@ Result<Buffer> readFile(const std::string &path) {
   }
   close(file);
   return buffer;
+}
+
+Result<std::string_view> mapFile(const std::string &path) {
+  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return systemError("read", path, errno);
+  struct stat info;
+  if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode) || !info.st_size) {
+    close(file);
+    return {Code::InvalidFile, quote(path) + " is empty or no regular file"};
+  }
+  size_t size = static_cast<size_t>(info.st_size);
+  void *data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);
+  int error = errno;
+  close(file);
+  if (data == MAP_FAILED)
+    return systemError("map", path, error);
+  return std::string_view(static_cast<const char *>(data), size);
 }
 
 Result<std::unique_ptr<OutputFile>>

@@ -35,6 +35,10 @@ private:
 /// The whole file; streams work too.
 Result<Buffer> readFile(const std::string &path);
 
+/// A read-only mapping of a regular file that is not empty. It stays until the
+/// process ends: tables and weights point into it.
+Result<std::string_view> mapFile(const std::string &path);
+
 /// A file that appears under its name when commit() succeeds, not before:
 /// temporary beside it, fsync, rename. What is no regular file (a terminal, a
 /// pipe) is written to directly. Destroying it uncommitted leaves nothing.

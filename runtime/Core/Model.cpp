@@ -42,15 +42,15 @@ Result<uint32_t> findPort(const moert_port *ports, uint32_t count,
   for (uint32_t i = 0; i < count; ++i) {
     if (!std::strcmp(ports[i].name, name))
       return i;
-    known += (i ? ", " : "") + quoted(ports[i].name);
+    known += (i ? ", " : "") + quote(ports[i].name);
   }
-  return {Code::NotFound, text("the model has no ", kind, " ", quoted(name),
+  return {Code::NotFound, text("the model has no ", kind, " ", quote(name),
                                "; its ", kind, "s are ", known)};
 }
 
 static Status mismatch(const moe_port &port, const char *kind,
                        const std::string &got) {
-  return {Code::InvalidArgument, text(kind, " ", quoted(port.name), " is ", got,
+  return {Code::InvalidArgument, text(kind, " ", quote(port.name), " is ", got,
                                       ", must be ", portText(port))};
 }
 
@@ -68,11 +68,11 @@ Status checkTensor(const moe_port &port, const char *kind,
   std::optional<int64_t> bytes = byteSize(tensor);
   if (!bytes)
     return {Code::InvalidArgument,
-            text(kind, " ", quoted(port.name), " has the impossible shape ",
+            text(kind, " ", quote(port.name), " has the impossible shape ",
                  shapeText(tensor.shape, tensor.rank))};
   if (*bytes && !tensor.data)
     return {Code::InvalidArgument,
-            text(kind, " ", quoted(port.name), " has no data")};
+            text(kind, " ", quote(port.name), " has no data")};
   return {};
 }
 
@@ -95,10 +95,10 @@ Status checkSymbols(const moert_model &model, const moe_tensor *tensors) {
           continue;
         if (tensors[j].shape[e] != tensors[i].shape[d])
           return {Code::InvalidArgument,
-                  text("size ", quoted(port.dim_names[d]), " is ",
-                       tensors[j].shape[e], " in input ", quoted(first.name),
+                  text("size ", quote(port.dim_names[d]), " is ",
+                       tensors[j].shape[e], " in input ", quote(first.name),
                        " but ", tensors[i].shape[d], " in input ",
-                       quoted(port.name))};
+                       quote(port.name))};
         break;
       }
     }

@@ -47,13 +47,13 @@ Status Session::feedBack(const char *output, const char *input) {
   const moert_port &target = model.inputs[*to];
   if (source.dtype != target.dtype || source.rank != target.rank)
     return {Code::InvalidArgument,
-            text("output ", quoted(output), " is ", portText(asPort(source)),
-                 ", it cannot become input ", quoted(input), ", which is ",
+            text("output ", quote(output), " is ", portText(asPort(source)),
+                 ", it cannot become input ", quote(input), ", which is ",
                  portText(asPort(target)))};
   for (const Link &link : links)
     if (link.input == *to)
       return {Code::InvalidArgument,
-              text("input ", quoted(input), " is fed back already")};
+              text("input ", quote(input), " is fed back already")};
   links.push_back({*from, *to});
   return {};
 }
@@ -66,7 +66,7 @@ Status Session::gatherInputs() {
   for (uint32_t i = 0; i < model.num_inputs; ++i) {
     const moe_port &port = asPort(model.inputs[i]);
     if (!inputs[i].dtype)
-      return {Code::InvalidArgument, text("input ", quoted(port.name),
+      return {Code::InvalidArgument, text("input ", quote(port.name),
                                           " is missing: ", portText(port))};
     Status status = checkTensor(port, "input", inputs[i]);
     if (!status.ok())
@@ -136,7 +136,7 @@ Result<moe_tensor> Session::output(const char *name) const {
     return index.error();
   if (!hasOutputs)
     return {Code::InvalidArgument,
-            text("there is no output ", quoted(name), " before a run")};
+            text("there is no output ", quote(name), " before a run")};
   return outputs[*index];
 }
 

@@ -14,7 +14,7 @@ namespace moe::rt {
 std::string printable(std::string_view name);
 
 /// printable() between single quotes.
-inline std::string quoted(std::string_view name) {
+inline std::string quote(std::string_view name) {
   return "'" + printable(name) + "'";
 }
 

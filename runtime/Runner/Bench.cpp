@@ -41,7 +41,7 @@ Result<Array> makeUp(const moe_port &port, const Program &program,
   std::optional<int64_t> bytes = byteSize(array.tensor);
   if (!bytes)
     return {Code::InvalidArgument,
-            "input " + quoted(port.name) + " would be too large"};
+            "input " + quote(port.name) + " would be too large"};
   auto storage = Buffer::create(static_cast<uint64_t>(*bytes));
   if (!storage)
     return storage.error();

@@ -62,7 +62,7 @@ Result<Score> evalFile(LanguageModel &model, const std::string &path,
   int64_t windows = static_cast<int64_t>(text->size()) / window;
   if (!windows)
     return {Code::InvalidFile,
-            rt::text(quoted(path), " has ", text->size(), " bytes, at least ",
+            rt::text(quote(path), " has ", text->size(), " bytes, at least ",
                      window, " are needed")};
   const auto *bytes = reinterpret_cast<const uint8_t *>(text->data());
   Score score;

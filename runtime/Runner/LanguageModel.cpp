@@ -26,7 +26,7 @@ Result<std::unique_ptr<LanguageModel>> LanguageModel::create(Program &program) {
       known |= array.name == name;
     if (!known)
       return {Code::InvalidArgument,
-              text("cannot tell what input ", quoted(name), " (",
+              text("cannot tell what input ", quote(name), " (",
                    portText(*program.findInput(name)),
                    ") is for: give it with --input, or say --role ",
                    printable(name), "=tokens|positions|mask")};
@@ -53,12 +53,12 @@ Status LanguageModel::check() {
     return {Code::Unsupported,
             text("--generate and --eval need a byte vocabulary of 256 tokens, "
                  "output ",
-                 quoted(roles.logits), " has ", roles.vocabulary)};
+                 quote(roles.logits), " has ", roles.vocabulary)};
   tokensPort = program.findInput(roles.tokens);
   if (!isInteger(tokensPort->dtype) || tokensPort->rank < 1 ||
       tokensPort->rank > 2)
     return {Code::InvalidArgument,
-            text("input ", quoted(roles.tokens), " is ", portText(*tokensPort),
+            text("input ", quote(roles.tokens), " is ", portText(*tokensPort),
                  ", tokens must be integers [batch, seq]")};
   return {};
 }
@@ -150,7 +150,7 @@ Result<moe_tensor> LanguageModel::feed(const uint8_t *tokens, int64_t seq) {
       count % (batch * vocabulary) || !count ||
       count / (batch * vocabulary) > seq)
     return {Code::InvalidArgument,
-            text("output ", quoted(roles.logits), " is ",
+            text("output ", quote(roles.logits), " is ",
                  shapeText(all.shape, all.rank), ", must be [", batch, ", ",
                  seq, ", ", vocabulary, "]")};
   all.rank = 3;

@@ -10,7 +10,6 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 namespace moe::rt {
@@ -22,7 +21,7 @@ Result<const moe_api *> openLibrary(const std::string &file,
   void *library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char *reason = dlerror();
-    return {Code::InvalidFile, quoted(path) + " is not a model library: " +
+    return {Code::InvalidFile, quote(path) + " is not a model library: " +
                                    printable(reason ? reason : "?")};
   }
   auto modelApi = reinterpret_cast<const moe_api *(*)(uint32_t)>(
@@ -30,35 +29,16 @@ Result<const moe_api *> openLibrary(const std::string &file,
   if (!modelApi) {
     dlclose(library);
     return {Code::InvalidFile,
-            quoted(path) + " is a library, but not one made by moe-opt: it "
-                           "does not export moe_model_api"};
+            quote(path) + " is a library, but not one made by moe-opt: it "
+                          "does not export moe_model_api"};
   }
   const moe_api *api = modelApi(MOE_API_MAJOR);
   if (!api || api->size < offsetof(moe_api, peak_memory) + sizeof(void *))
-    return {Code::Unsupported, text(quoted(path),
+    return {Code::Unsupported, text(quote(path),
                                     " speaks another version of the interface; "
                                     "this program knows ",
                                     MOE_API_MAJOR, ".", MOE_API_MINOR)};
   return api;
-}
-
-/// A read-only mapping that stays until the process ends.
-Result<std::string_view> mapFile(const std::string &path) {
-  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0)
-    return systemError("read", path, errno);
-  struct stat info;
-  if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode) || !info.st_size) {
-    close(file);
-    return {Code::InvalidFile, quoted(path) + " is not a model"};
-  }
-  size_t size = static_cast<size_t>(info.st_size);
-  void *data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);
-  int error = errno;
-  close(file);
-  if (data == MAP_FAILED)
-    return systemError("map", path, error);
-  return std::string_view(static_cast<const char *>(data), size);
 }
 
 Status writeAll(int file, std::string_view bytes) {
@@ -78,12 +58,12 @@ Result<const moe_api *> openBundle(std::string_view bytes,
     return info.error();
   std::string missing = missingCpuFeatures(info->cpuFeatures);
   if (!missing.empty())
-    return {Code::Unsupported, quoted(path) +
+    return {Code::Unsupported, quote(path) +
                                    " was compiled for a processor with " +
                                    missing + ", which this one lacks"};
   const BundleSection *code = info->find("code");
   if (!code)
-    return {Code::InvalidFile, quoted(path) + " is a bundle without code"};
+    return {Code::InvalidFile, quote(path) + " is a bundle without code"};
   Status status = verifySection(bytes, *code, path);
   if (!status.ok())
     return status;
@@ -105,7 +85,7 @@ Result<const moe_api *> openBundle(std::string_view bytes,
     return api;
   if ((*api)->set_weights(bytes.data() + weights->offset, weights->size) !=
       MOE_OK)
-    return {Code::InvalidFile, quoted(path) + ": " + (*api)->error()};
+    return {Code::InvalidFile, quote(path) + ": " + (*api)->error()};
   return api;
 }
 

@@ -143,7 +143,7 @@ private:
 };
 
 Status bad(const std::string &what, const std::string &why) {
-  return {Code::InvalidFile, quoted(what) + " " + why};
+  return {Code::InvalidFile, quote(what) + " " + why};
 }
 
 } // namespace
@@ -171,7 +171,7 @@ Result<Array> parseNpy(std::string_view bytes, const std::string &what) {
   HeaderParser header(bytes.substr(start, length));
   if (!header.parse())
     return bad(what, "has a malformed .npy header: " +
-                         quoted(bytes.substr(start, length)));
+                         quote(bytes.substr(start, length)));
   if (header.structured || header.descr.find('O') != std::string::npos)
     return bad(what, "holds Python objects or records, must hold numbers");
   Array array;
@@ -179,7 +179,7 @@ Result<Array> parseNpy(std::string_view bytes, const std::string &what) {
     if (header.descr == code.code)
       array.tensor.dtype = code.dtype;
   if (!array.tensor.dtype)
-    return bad(what, "has elements of type " + quoted(header.descr) +
+    return bad(what, "has elements of type " + quote(header.descr) +
                          (header.descr[0] == '>'
                               ? ", which is big-endian; save it little-endian"
                               : ", which is not supported"));

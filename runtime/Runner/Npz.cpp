@@ -62,7 +62,7 @@ public:
 
 private:
   Status bad(const std::string &why) const {
-    return {Code::InvalidFile, quoted(what) + " " + why};
+    return {Code::InvalidFile, quote(what) + " " + why};
   }
   bool readZip64(Member &member, uint64_t at, uint64_t size);
 
@@ -150,7 +150,7 @@ Result<std::vector<Member>> ZipReader::members() {
 }
 
 Result<Buffer> ZipReader::extract(const Member &member) {
-  std::string name = quoted(member.name);
+  std::string name = quote(member.name);
   if (member.flags & 1)
     return bad("has the encrypted member " + name);
   if (member.method != 0 && member.method != 8)
@@ -170,7 +170,7 @@ Result<Buffer> ZipReader::extract(const Member &member) {
     return bad("has an impossible size for " + name);
   if (member.unpacked > physicalMemory())
     return {Code::OutOfMemory,
-            text(quoted(what), ": ", name, " has ", member.unpacked,
+            text(quote(what), ": ", name, " has ", member.unpacked,
                  " bytes, more than this machine's memory")};
   Result<Buffer> out = Buffer::create(member.unpacked);
   if (!out)
@@ -248,8 +248,8 @@ Result<std::vector<Array>> parseNpz(std::string_view bytes,
     constexpr std::string_view suffix = ".npy";
     if (name.size() < suffix.size() ||
         name.substr(name.size() - suffix.size()) != suffix)
-      return {Code::InvalidFile, quoted(what) + " has the member " +
-                                     quoted(name) +
+      return {Code::InvalidFile, quote(what) + " has the member " +
+                                     quote(name) +
                                      ", which is not a .npy array"};
     auto data = zip.extract(member);
     if (!data)
@@ -262,7 +262,7 @@ Result<std::vector<Array>> parseNpz(std::string_view bytes,
     for (const Array &other : arrays)
       if (other.name == array->name)
         return {Code::InvalidFile,
-                quoted(what) + " holds " + quoted(array->name) + " twice"};
+                quote(what) + " holds " + quote(array->name) + " twice"};
     arrays.push_back(std::move(*array));
   }
   return arrays;

@@ -19,7 +19,7 @@ Status parseNumber(const std::string &text, double &out) {
   errno = 0;
   out = std::strtod(text.c_str(), &end);
   if (text.empty() || *end || errno == ERANGE || std::isnan(out) || out < 0)
-    return usage(quoted(text) + " is not a number >= 0");
+    return usage(quote(text) + " is not a number >= 0");
   return {};
 }
 
@@ -28,7 +28,7 @@ Status parseUnsigned(const std::string &text, uint64_t &out) {
   errno = 0;
   out = std::strtoull(text.c_str(), &end, 10);
   if (text.empty() || text[0] < '0' || text[0] > '9' || *end || errno == ERANGE)
-    return usage(quoted(text) + " is not a whole number >= 0");
+    return usage(quote(text) + " is not a whole number >= 0");
   return {};
 }
 
@@ -38,7 +38,7 @@ Status parseCount(const std::string &text, int64_t least, int64_t most,
   if (!parseUnsigned(text, value).ok() ||
       value < static_cast<uint64_t>(least) ||
       value > static_cast<uint64_t>(most))
-    return usage(rt::text(quoted(text), " is not a whole number from ", least,
+    return usage(rt::text(quote(text), " is not a whole number from ", least,
                           " to ", most));
   out = static_cast<int64_t>(value);
   return {};
@@ -48,7 +48,7 @@ Status parseAssignment(const std::string &text, std::vector<Assignment> &out) {
   // Names may hold '=', file names rarely do: but a '=' in neither is usual.
   size_t at = text.find('=');
   if (at == text.npos || at == 0 || at + 1 == text.size())
-    return usage(quoted(text) + " is not of the form name=value");
+    return usage(quote(text) + " is not of the form name=value");
   out.emplace_back(text.substr(0, at), text.substr(at + 1));
   return {};
 }
@@ -210,7 +210,7 @@ Result<Options> parseOptions(int argc, const char *const *argv,
       argument = "--help";
     if (argument.size() < 2 || argument[0] != '-') {
       if (!withModel || !options.model.empty())
-        return usage("unexpected argument " + quoted(argument));
+        return usage("unexpected argument " + quote(argument));
       options.model = argument;
       continue;
     }
@@ -220,7 +220,7 @@ Result<Options> parseOptions(int argc, const char *const *argv,
     const Flag *flag = findFlag(
         argument.substr(dashes, attached ? equals - dashes : argument.npos));
     if (!flag)
-      return usage("unknown option " + quoted(argument));
+      return usage("unknown option " + quote(argument));
     std::string name = std::string("--") + flag->name, value;
     if (attached)
       value = argument.substr(equals + 1);

@@ -210,12 +210,12 @@ Status checkRoles(const Program &program) {
     bool isLogits = role == "logits";
     if (!isLogits && role != "tokens" && role != "positions" && role != "mask")
       return {Code::InvalidArgument,
-              "--role: " + quoted(role) +
+              "--role: " + quote(role) +
                   " is none of tokens, logits, positions, mask"};
     if (!(isLogits ? program.findOutput(name) : program.findInput(name)))
       return {Code::NotFound,
               text("--role: the model has no ", isLogits ? "output " : "input ",
-                   quoted(name))};
+                   quote(name))};
   }
   return {};
 }

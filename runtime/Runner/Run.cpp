@@ -116,7 +116,7 @@ static Result<int> compareOutputs(Program &program) {
   }
   if (rows.empty())
     return {Code::InvalidFile,
-            quoted(program.options.expect) + " holds no arrays"};
+            quote(program.options.expect) + " holds no arrays"};
   // The worst first.
   std::sort(rows.begin(), rows.end(), [](const Row &a, const Row &b) {
     bool aFits = a.comparison.shapeMismatch.empty();

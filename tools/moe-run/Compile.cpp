@@ -44,14 +44,14 @@ Status compile(const std::string &input, const std::string &output) {
                           const_cast<char **>(arguments), environ);
   posix_spawn_file_actions_destroy(&actions);
   if (error)
-    return {Code::Unsupported, quoted(input) + " needs compiling, but " +
+    return {Code::Unsupported, quote(input) + " needs compiling, but " +
                                    systemError("run", compiler, error).message};
   int state = 0;
   while (waitpid(child, &state, 0) < 0 && errno == EINTR) {
   }
   if (WIFEXITED(state) && WEXITSTATUS(state) == 0)
     return {};
-  return {Code::InvalidFile, "moe-opt could not compile " + quoted(input)};
+  return {Code::InvalidFile, "moe-opt could not compile " + quote(input)};
 }
 
 } // namespace

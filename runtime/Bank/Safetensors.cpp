@@ -1,0 +1,163 @@
+#include "runtime/Bank/Safetensors.h"
+
+#include "runtime/Core/Text.h"
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
+
+namespace moe::rt {
+namespace {
+
+using Json = nlohmann::json;
+
+/// The reference implementation's limit.
+constexpr uint64_t largestHeader = 100000000;
+
+struct TypeInfo {
+  std::string_view name;
+  uint8_t size;
+  int32_t dtype;
+};
+
+constexpr TypeInfo types[] = {
+    {"BOOL", 1, MOE_BOOL}, {"U8", 1, MOE_U8},   {"I8", 1, MOE_I8},
+    {"F8_E4M3", 1, 0},     {"F8_E5M2", 1, 0},   {"F8_E8M0", 1, 0},
+    {"I16", 2, MOE_I16},   {"U16", 2, MOE_U16}, {"F16", 2, MOE_F16},
+    {"BF16", 2, MOE_BF16}, {"I32", 4, MOE_I32}, {"U32", 4, MOE_U32},
+    {"F32", 4, MOE_F32},   {"I64", 8, MOE_I64}, {"U64", 8, MOE_U64},
+    {"F64", 8, MOE_F64}};
+
+const TypeInfo *findType(std::string_view name) {
+  for (const TypeInfo &type : types)
+    if (type.name == name)
+      return &type;
+  return nullptr;
+}
+
+/// One entry of the header; the message says what is wrong with it.
+Result<ArchiveTensor> parseEntry(const std::string &name, const Json &json) {
+  auto bad = [&](const std::string &why) {
+    return Status(Code::InvalidFile, "tensor " + quote(name) + " " + why);
+  };
+  if (!json.is_object() || !json.contains("dtype") ||
+      !json["dtype"].is_string() || !json.contains("shape") ||
+      !json["shape"].is_array() || !json.contains("data_offsets") ||
+      !json["data_offsets"].is_array() || json["data_offsets"].size() != 2)
+    return bad("lacks dtype, shape or data_offsets");
+  ArchiveTensor tensor;
+  tensor.name = name;
+  tensor.dtype = json["dtype"].get_ref<const std::string &>();
+  const TypeInfo *type = findType(tensor.dtype);
+  if (!type)
+    return bad("has the unknown type " + quote(tensor.dtype));
+  uint64_t expected = type->size;
+  bool fits = true;
+  for (const Json &size : json["shape"]) {
+    if (!size.is_number_unsigned() || size.get<uint64_t>() > INT64_MAX)
+      return bad("has a size that is no whole number >= 0");
+    tensor.shape.push_back(size.get<int64_t>());
+    fits &= !__builtin_mul_overflow(expected, size.get<uint64_t>(), &expected);
+  }
+  const Json &begin = json["data_offsets"][0], &end = json["data_offsets"][1];
+  if (!begin.is_number_unsigned() || !end.is_number_unsigned() ||
+      end.get<uint64_t>() < begin.get<uint64_t>())
+    return bad("has bad data_offsets");
+  tensor.offset = begin.get<uint64_t>();
+  tensor.size = end.get<uint64_t>() - tensor.offset;
+  if (!fits || expected != tensor.size)
+    return bad(text("has ", tensor.size, " bytes, its shape and type need ",
+                    fits ? std::to_string(expected) : "more than 2^64"));
+  return tensor;
+}
+
+/// Parses without exceptions, and notes names that come twice: which one a
+/// reader takes would differ.
+Json parseHeader(std::string_view text, bool &duplicate) {
+  std::vector<std::set<std::string>> names;
+  auto note = [&](int, Json::parse_event_t event, Json &value) {
+    if (event == Json::parse_event_t::object_start)
+      names.emplace_back();
+    else if (event == Json::parse_event_t::object_end)
+      names.pop_back();
+    else if (event == Json::parse_event_t::key)
+      duplicate |=
+          !names.back().insert(value.get_ref<const std::string &>()).second;
+    return true;
+  };
+  return Json::parse(text.begin(), text.end(), note,
+                     /*allow_exceptions=*/false);
+}
+
+} // namespace
+
+int32_t safetensorsType(std::string_view dtype) {
+  const TypeInfo *type = findType(dtype);
+  return type ? type->dtype : 0;
+}
+
+Result<Safetensors> parseSafetensors(std::string_view bytes,
+                                     const std::string &what) {
+  auto bad = [&](const std::string &why) {
+    return Status(Code::InvalidFile, quote(what) + ": " + why);
+  };
+  uint64_t length = 0;
+  if (bytes.size() < sizeof(length))
+    return bad("not a safetensors file: too short for a header");
+  std::memcpy(&length, bytes.data(), sizeof(length));
+  if (length > largestHeader || length > bytes.size() - sizeof(length))
+    return bad(text("not a safetensors file: its header would have ", length,
+                    " bytes"));
+  std::string_view header = bytes.substr(sizeof(length), length);
+  bool duplicate = false;
+  if (header.empty() || header[0] != '{')
+    return bad("not a safetensors file: its header is no JSON object");
+  Json json = parseHeader(header, duplicate);
+  if (!json.is_object())
+    return bad("its header is malformed JSON");
+  if (duplicate)
+    return bad("its header holds a name twice");
+  Safetensors file;
+  uint64_t start = sizeof(length) + length;
+  for (const auto &[name, value] : json.items()) {
+    if (name == "__metadata__") {
+      if (!value.is_object())
+        return bad("its metadata are no object");
+      for (const auto &[key, entry] : value.items()) {
+        if (!entry.is_string())
+          return bad("metadata " + quote(key) + " are no string");
+        file.metadata[key] = entry.get_ref<const std::string &>();
+      }
+      continue;
+    }
+    Result<ArchiveTensor> tensor = parseEntry(name, value);
+    if (!tensor)
+      return bad(tensor.error().message);
+    file.tensors.push_back(std::move(*tensor));
+  }
+  std::sort(file.tensors.begin(), file.tensors.end(),
+            [](const ArchiveTensor &a, const ArchiveTensor &b) {
+              return std::tie(a.offset, a.size, a.name) <
+                     std::tie(b.offset, b.size, b.name);
+            });
+  uint64_t covered = 0, data = bytes.size() - start;
+  for (ArchiveTensor &tensor : file.tensors) {
+    if (tensor.offset != covered)
+      return bad(text("tensor ", quote(tensor.name), " begins at ",
+                      tensor.offset, " where ", covered,
+                      " was expected: data must neither overlap nor leave "
+                      "holes"));
+    covered += tensor.size;
+    if (covered > data)
+      return bad(text("truncated: tensor ", quote(tensor.name), " ends at ",
+                      covered, ", there are ", data, " bytes of data"));
+    tensor.offset += start;
+  }
+  if (covered != data)
+    return bad(text("has ", data - covered, " bytes behind its last tensor"));
+  return file;
+}
+
+} // namespace moe::rt
