@@ -2,12 +2,15 @@
 
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
+#include "passes/Raise/Passes.h"
 
 using namespace mlir;
 
 void moe::buildRaisePipeline(OpPassManager &pm,
                              const PipelineOptions &options) {
   pm.addPass(createCSEPass());
+  if (options.raise)
+    pm.addPass(createRaiseExpertsPass());
 }
 
 void moe::buildOptimizePipeline(OpPassManager &pm,

@@ -20,6 +20,17 @@ static Value asRows(OpBuilder &builder, Location loc, Value value) {
   if (type.getRank() == 2)
     return value;
   int64_t columns = type.getShape().back();
+  // The graph mostly has them already.
+  for (Operation *user : value.getUsers()) {
+    auto node = dyn_cast<NodeOp>(user);
+    if (!node || !node.is("Reshape") || node.input(0) != value ||
+        user->getBlock() != builder.getInsertionBlock() ||
+        !user->isBeforeInBlock(&*builder.getInsertionPoint()))
+      continue;
+    auto known = dyn_cast<RankedTensorType>(node.getResult(0).getType());
+    if (known && known.getRank() == 2 && known.getDimSize(1) == columns)
+      return node.getResult(0);
+  }
   int64_t rows = 1;
   for (int64_t size : type.getShape().drop_back())
     rows = ShapedType::isDynamic(size) || ShapedType::isDynamic(rows)
@@ -31,6 +42,16 @@ static Value asRows(OpBuilder &builder, Location loc, Value value) {
              builder, loc, "Reshape", 13, {value, shape},
              RankedTensorType::get({rows, columns}, type.getElementType()))
       .getResult(0);
+}
+
+/// A cast between float types: weights are kept narrow and widened on use.
+static bool isFloatCast(NodeOp node) {
+  auto isFloat = [](Value value) {
+    auto type = dyn_cast<ShapedType>(value.getType());
+    return type && isa<FloatType>(type.getElementType());
+  };
+  return node.is("Cast") && isFloat(node.input(0)) &&
+         isFloat(node.getResult(0));
 }
 
 RouterMatch moe::matchRouter(Value logits) {
@@ -50,7 +71,7 @@ RouterMatch moe::matchRouter(Value logits) {
     while (auto node = from.getDefiningOp<NodeOp>()) {
       if (node.is("Transpose"))
         transposed = !transposed;
-      else if (!node.is("Identity"))
+      else if (!node.is("Identity") && !isFloatCast(node))
         return false;
       from = node.input(0);
     }
@@ -98,10 +119,16 @@ RouterMatch moe::matchRouter(Value logits) {
 }
 
 static void emitPool(const MoELayerMatch &match, OpBuilder &builder,
-                     Location loc, StringRef name, BankNames &banks) {
+                     Location loc, StringRef name, BankNames &banks,
+                     bool first) {
   OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPoint(
-      match.output.getDefiningOp()->getParentOfType<FunctionOpInterface>());
+  // Pools stand before the function, the first layer's first.
+  auto function =
+      match.output.getDefiningOp()->getParentOfType<FunctionOpInterface>();
+  Operation *place = function;
+  while (place->getPrevNode() && isa<PoolOp>(place->getPrevNode()))
+    place = place->getPrevNode();
+  builder.setInsertionPoint(first ? place : function.getOperation());
   auto pool = PoolOp::create(builder, loc, name);
   if (pool.getBody().empty())
     pool.getBody().emplaceBlock();
@@ -132,7 +159,7 @@ LogicalResult moe::emitLayer(const MoELayerMatch &match, BankNames &banks,
   std::string pool = ("moe" + Twine(index)).str();
   while (banks.getSymbols().lookup(pool))
     pool += "_";
-  emitPool(match, builder, loc, pool, banks);
+  emitPool(match, builder, loc, pool, banks, match.encoding == "subgraph");
   auto poolRef = FlatSymbolRefAttr::get(builder.getContext(), pool);
 
   Value logits;
@@ -188,6 +215,12 @@ LogicalResult moe::emitLayer(const MoELayerMatch &match, BankNames &banks,
   apply.setLayer(match.name);
   Value result = apply.getResult(0);
 
+  for (Value addend : match.addends)
+    result =
+        createNode(builder, loc, "Add", 14,
+                   {asRows(builder, loc, addend), result}, result.getType())
+            .getResult(0);
+
   auto tokensType = cast<RankedTensorType>(match.tokens.getType());
   if (outType && outType.getRank() != 2) {
     auto shapeType =
@@ -197,10 +230,6 @@ LogicalResult moe::emitLayer(const MoELayerMatch &match, BankNames &banks,
     result = createNode(builder, loc, "Reshape", 13, {result, shape}, outType)
                  .getResult(0);
   }
-  for (Value addend : match.addends)
-    result = createNode(builder, loc, "Add", 14, {addend, result},
-                        outType ? outType : result.getType())
-                 .getResult(0);
   if (result.getType() != match.output.getType())
     result =
         tensor::CastOp::create(builder, loc, match.output.getType(), result);

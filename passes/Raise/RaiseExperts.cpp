@@ -4,6 +4,7 @@
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "passes/Raise/ContribMoE.h"
+#include "passes/Raise/FindLayers.h"
 #include "passes/Raise/Passes.h"
 
 namespace moe {
@@ -35,7 +36,8 @@ struct RaiseExpertsPass : moe::impl::RaiseExpertsPassBase<RaiseExpertsPass> {
     SmallVector<FunctionOpInterface> functions(
         getOperation().getOps<FunctionOpInterface>());
     for (FunctionOpInterface function : functions) {
-      if (failed(raiseContrib(function, banks, layers)))
+      if (failed(raiseContrib(function, banks, layers)) ||
+          failed(raiseSubgraphs(function, banks, layers)))
         return signalPassFailure();
       eraseDead(function);
     }
@@ -53,16 +55,35 @@ struct RaiseExpertsPass : moe::impl::RaiseExpertsPassBase<RaiseExpertsPass> {
       if (failed(match))
         return failure();
       match->name = nameOf(node, layers);
-      if (failed(emit(*match, banks, layers)))
+      if (failed(emit(*match, banks, layers++)))
         return failure();
     }
     return success();
   }
 
+  LogicalResult raiseSubgraphs(FunctionOpInterface function, BankNames &banks,
+                               int64_t &layers) {
+    foldDequantize(function);
+    std::vector<MoELayerMatch> matches;
+    if (failed(findLayers(function, banks, matches)))
+      return failure();
+    int64_t first = layers;
+    for (auto [i, match] : llvm::enumerate(matches))
+      match.name = nameOf(match.output.getDefiningOp(), first + i);
+    // The last one first: the tokens of a layer may be the output of another.
+    for (size_t i = matches.size(); i-- > 0;) {
+      int64_t index = first + static_cast<int64_t>(i);
+      if (failed(emit(matches[i], banks, index)))
+        return failure();
+    }
+    layers = first + static_cast<int64_t>(matches.size());
+    return success();
+  }
+
   LogicalResult emit(const MoELayerMatch &match, BankNames &banks,
-                     int64_t &layers) {
+                     int64_t index) {
     Location loc = match.output.getDefiningOp()->getLoc();
-    if (failed(emitLayer(match, banks, layers++)))
+    if (failed(emitLayer(match, banks, index)))
       return failure();
     remark::passed(loc, raise)
         << "raised " << match.name << remark::metric("encoding", match.encoding)

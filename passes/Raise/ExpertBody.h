@@ -1,0 +1,63 @@
+#ifndef MOE_PASSES_RAISE_EXPERTBODY_H
+#define MOE_PASSES_RAISE_EXPERTBODY_H
+
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "passes/Raise/Evaluate.h"
+#include "passes/Raise/MoELayerMatch.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace moe {
+/// `result = data W^T (+ bias)` with constants W and bias. A stacked layer
+/// does that for all experts at once, along a leading dimension.
+struct LinearLayer {
+  mlir::Value data, result; // the result with its bias
+  WeightRef weight;         // [out, in], stacked [experts, out, in]
+  WeightRef bias;           // [out], stacked [experts, out], or null
+
+  bool isStacked() const { return weight.rank() == 3; }
+  int64_t outputs() const { return weight.shape[weight.rank() - 2]; }
+  int64_t inputs() const { return weight.shape.back(); }
+};
+
+/// The linear layers of a function by their results, also those in branches.
+using LinearLayers = llvm::MapVector<mlir::Value, LinearLayer>;
+LinearLayers findLinearLayers(mlir::FunctionOpInterface function);
+
+/// A small MLP of constant weights: one or two linear layers over one input,
+/// elementwise nodes, a linear layer. Stacked: one per expert.
+struct ExpertBody {
+  mlir::Value input, hidden, output;
+  std::vector<LinearLayer> first; // gate and up in any order, or fused
+  LinearLayer down;
+
+  /// Number of experts it holds.
+  int64_t count() const { return down.isStacked() ? down.weight.shape[0] : 1; }
+  int64_t features() const { return first[0].inputs(); }
+  int64_t outputs() const { return down.outputs(); }
+};
+
+std::vector<ExpertBody> findExpertBodies(const LinearLayers &layers);
+
+/// Where rows come from: the value behind gathers, reshapes, broadcasts and
+/// casts of whole rows. All experts of a layer have the same, and mostly its
+/// router too.
+mlir::Value tokenRoot(mlir::Value value);
+
+/// Where gate and up stand in what `first` computes.
+struct BodyFit {
+  ActivationMatch activation;
+  unsigned gateLayer = 0, upLayer = 0;
+  int64_t gateStart = 0, upStart = 0, step = 1;
+};
+
+/// Evaluates the elementwise part of `body` on samples and finds the formula
+/// of `moe.expert` that gives the same. False with a reason.
+bool fitBody(const ExpertBody &body, BodyFit &fit, std::string &error);
+
+/// The matrices of expert `index` of `body` as slices; false where one is no
+/// slice.
+bool sliceExpert(const ExpertBody &body, const BodyFit &fit, int64_t index,
+                 BankNames &banks, ExpertMatch &expert);
+} // namespace moe
+
+#endif // MOE_PASSES_RAISE_EXPERTBODY_H

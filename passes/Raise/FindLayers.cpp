@@ -1,0 +1,172 @@
+#include "passes/Raise/FindLayers.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/Remarks.h"
+#include "passes/Raise/ExplainLayer.h"
+
+using namespace mlir;
+using namespace moe;
+using onnx::NodeOp;
+
+static constexpr remark::RemarkOpts raise =
+    remark::RemarkOpts::name("experts").category("moe-raise");
+
+/// Numbers of `DequantizeLinear(q, scale, zero)`, exact in f64.
+static bool dequantize(NodeOp node, HostTensor &result) {
+  HostTensor q, scale, zero;
+  std::string error;
+  if (!node.input(1) || !readConstant(node.input(0), q, error) ||
+      !readConstant(node.input(1), scale, error) ||
+      (node.input(2) && !readConstant(node.input(2), zero, error)))
+    return false;
+  int64_t axis = node.intAttribute("axis", 1);
+  axis = axis < 0 ? axis + q.rank() : axis;
+  int64_t block = node.intAttribute("block_size", 0);
+  bool perTensor = scale.size() == 1 && block == 0;
+  if (!perTensor && (axis < 0 || axis >= q.rank()))
+    return false;
+  int64_t inner = 1;
+  for (int64_t d = axis + 1; !perTensor && d < q.rank(); ++d)
+    inner *= q.shape[d];
+  int64_t along = perTensor ? 1 : q.shape[axis];
+  int64_t groups = perTensor ? 1 : block ? (along + block - 1) / block : along;
+  int64_t expected = block && !perTensor
+                         ? q.size() / (along * inner) * groups * inner
+                         : groups;
+  if (q.size() == 0 || scale.size() != expected ||
+      (node.input(2) && zero.size() != scale.size()))
+    return false;
+  result = q;
+  result.isInteger = false;
+  for (int64_t i = 0; i < q.size(); ++i) {
+    int64_t at = 0;
+    if (!perTensor) {
+      int64_t a = i / inner % along, o = i / inner / along;
+      at = block ? (o * groups + a / block) * inner + i % inner : a;
+    }
+    result.data[i] =
+        (q.data[i] - (node.input(2) ? zero.data[at] : 0.0)) * scale.data[at];
+  }
+  return true;
+}
+
+void moe::foldDequantize(FunctionOpInterface function) {
+  SmallVector<NodeOp> nodes;
+  function.walk([&](NodeOp node) {
+    if (node.is("DequantizeLinear"))
+      nodes.push_back(node);
+  });
+  for (NodeOp node : nodes) {
+    HostTensor numbers;
+    auto type = dyn_cast<RankedTensorType>(node.getResult(0).getType());
+    if (!type || !type.hasStaticShape() || !type.getElementType().isF32() ||
+        !dequantize(node, numbers) || type.getNumElements() != numbers.size())
+      continue;
+    SmallVector<float> values;
+    for (double value : numbers.data)
+      values.push_back(static_cast<float>(value));
+    OpBuilder builder(node);
+    // Named like the quantised weight.
+    Location loc = node.input(0).getLoc();
+    auto constant = onnx::ConstantOp::create(
+        builder, loc, DenseElementsAttr::get(type, ArrayRef<float>(values)));
+    node.getResult(0).replaceAllUsesWith(constant.getResult());
+    node.erase();
+  }
+}
+
+/// True where a value of nearby nodes is chosen by size: the mark of a router.
+static bool reachesChoice(Value logits, const LinearLayers &layers) {
+  SmallVector<Value> work = {logits};
+  llvm::DenseSet<Value> seen;
+  for (unsigned steps = 0; !work.empty() && steps < 64; ++steps) {
+    Value value = work.pop_back_val();
+    if (!seen.insert(value).second)
+      continue;
+    for (Operation *user : value.getUsers()) {
+      auto node = dyn_cast<NodeOp>(user);
+      if (!node || node.is("MatMul") || node.is("Gemm"))
+        continue;
+      if (node.is("TopK") || node.is("ArgMax"))
+        return true;
+      work.append(node->result_begin(), node->result_end());
+    }
+  }
+  return false;
+}
+
+namespace {
+/// Expert bodies over one value, and the linear layers that may route them.
+struct Group {
+  SmallVector<const ExpertBody *> bodies;
+  SmallVector<Value> routers;
+};
+} // namespace
+
+static std::string listOf(ArrayRef<int64_t> numbers) {
+  std::string text;
+  for (size_t i = 0; i < numbers.size(); ++i)
+    text += (i ? ", " : "") + std::to_string(numbers[i]);
+  return text;
+}
+
+LogicalResult moe::findLayers(FunctionOpInterface function, BankNames &banks,
+                              std::vector<MoELayerMatch> &matches) {
+  LinearLayers layers = findLinearLayers(function);
+  std::vector<ExpertBody> bodies = findExpertBodies(layers);
+  llvm::MapVector<Value, Group> groups;
+  llvm::DenseSet<Value> inBodies;
+  for (const ExpertBody &body : bodies) {
+    groups[tokenRoot(body.input)].bodies.push_back(&body);
+    inBodies.insert(body.output);
+    for (const LinearLayer &layer : body.first)
+      inBodies.insert(layer.result);
+  }
+  for (const auto &[result, layer] : layers) {
+    auto group = groups.find(tokenRoot(layer.data));
+    if (group != groups.end() && !inBodies.contains(result) &&
+        !layer.isStacked() && layer.outputs() > 1 &&
+        reachesChoice(result, layers))
+      group->second.routers.push_back(result);
+  }
+
+  for (auto &[tokens, group] : groups) {
+    auto type = dyn_cast<RankedTensorType>(tokens.getType());
+    if (group.routers.empty() || !type || type.getRank() < 2)
+      continue;
+    int64_t columns = 0;
+    for (const ExpertBody *body : group.bodies)
+      columns += body->count();
+    for (Value router : group.routers) {
+      LayerCandidate candidate;
+      candidate.tokens = tokens;
+      candidate.logits = router;
+      candidate.experts = layers.find(router)->second.outputs();
+      // Bodies that read rows of one width and give rows of one width.
+      for (const ExpertBody *body : group.bodies)
+        if (body->features() == group.bodies[0]->features() &&
+            body->outputs() == group.bodies[0]->outputs())
+          candidate.bodies.push_back(body);
+      if (columns < 2)
+        continue;
+      MoELayerMatch match;
+      Refusal refusal;
+      Operation *where = router.getDefiningOp();
+      if (explainLayer(candidate, layers, banks, match, refusal)) {
+        matches.push_back(std::move(match));
+        break;
+      }
+      if (!refusal.lost.empty())
+        return where->emitError("the router scores ")
+               << candidate.experts
+               << " experts, but the file holds no branch for expert "
+               << listOf(refusal.lost)
+               << ": it was traced with an input that did not reach them; "
+                  "export it with all experts";
+      remark::missed(where->getLoc(), raise)
+          << remark::reason("{0}", refusal.reason)
+          << remark::metric("experts", candidate.experts)
+          << remark::metric("bodies", columns);
+    }
+  }
+  return success();
+}

@@ -1,0 +1,70 @@
+#include "passes/Raise/Evaluate.h"
+
+using namespace mlir;
+using namespace moe;
+using onnx::NodeOp;
+
+const HostTensor *GraphEvaluator::get(Value value) {
+  auto found = values.find(value.getAsOpaquePointer());
+  if (found == values.end()) {
+    if (!error.empty() || !compute(value))
+      return nullptr;
+    found = values.find(value.getAsOpaquePointer());
+  }
+  return found == values.end() ? nullptr : &found->second;
+}
+
+bool GraphEvaluator::compute(Value value) {
+  if (auto rule = rules.find(value); rule != rules.end()) {
+    HostTensor tensor;
+    if (!rule->second(*this, tensor))
+      return fail("a stand-in failed");
+    values[value.getAsOpaquePointer()] = std::move(tensor);
+    return true;
+  }
+  HostTensor constant;
+  std::string why;
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return fail("depends on an argument of the graph");
+  auto node = dyn_cast<NodeOp>(op);
+  if (!node) {
+    if (!readConstant(value, constant, why))
+      return fail(why);
+    values[value.getAsOpaquePointer()] = std::move(constant);
+    return true;
+  }
+  if (node.is("If")) {
+    const HostTensor *condition = get(node.input(0));
+    if (!condition || condition->size() != 1 || node.getBodies().size() != 2)
+      return fail("If: has no condition");
+    Operation *yield = node.getBodies()[condition->data[0] != 0 ? 0 : 1]
+                           .front()
+                           .getTerminator();
+    const HostTensor *result =
+        get(yield->getOperand(cast<OpResult>(value).getResultNumber()));
+    if (!result)
+      return false;
+    HostTensor copy = *result;
+    values[value.getAsOpaquePointer()] = std::move(copy);
+    return true;
+  }
+  if (!node.getBodies().empty())
+    return fail(node.getOpType() + ": subgraphs are not evaluated");
+  for (Value input : node.getInputs())
+    if (!isa<NoneType>(input.getType()) && !get(input))
+      return false;
+  SmallVector<const HostTensor *> inputs;
+  for (Value input : node.getInputs())
+    inputs.push_back(isa<NoneType>(input.getType())
+                         ? nullptr
+                         : &values.find(input.getAsOpaquePointer())->second);
+  SmallVector<HostTensor> outputs;
+  if (!evaluateNode(node, inputs, outputs, why))
+    return fail(why);
+  for (auto [result, tensor] : llvm::zip(node.getResults(), outputs))
+    if (!values.count(result.getAsOpaquePointer()))
+      values[result.getAsOpaquePointer()] = std::move(tensor);
+  return values.count(value.getAsOpaquePointer()) ||
+         fail(node.getOpType() + ": has no such result");
+}

@@ -1,0 +1,213 @@
+#include "passes/Raise/LayerProbe.h"
+
+using namespace mlir;
+using namespace moe;
+
+/// A fixed random number in [-1, 1) for a place.
+static double noise(int64_t a, int64_t b, int64_t c) {
+  uint64_t x = static_cast<uint64_t>(a) * 0x9E3779B97F4A7C15u +
+               static_cast<uint64_t>(b) * 0xC2B2AE3D27D4EB4Fu +
+               static_cast<uint64_t>(c) * 0x165667B19E3779F9u;
+  x ^= x >> 31;
+  x *= 0xBF58476D1CE4E5B9u;
+  x ^= x >> 27;
+  x *= 0x94D049BB133111EBu;
+  x ^= x >> 31;
+  return static_cast<double>(x >> 11) * 0x1p-52 - 1.0;
+}
+
+/// Shape of tokens of rank 2 or more: the first dynamic dimensions hold them.
+/// Empty where `count` tokens do not fit.
+static SmallVector<int64_t, 4> shapeFor(RankedTensorType type, int64_t count,
+                                        int64_t sequences, int64_t last) {
+  SmallVector<int64_t, 4> shape;
+  SmallVector<int64_t, 4> open;
+  int64_t known = 1;
+  for (int64_t d = 0; d + 1 < type.getRank(); ++d) {
+    shape.push_back(type.isDynamicDim(d) ? 1 : type.getDimSize(d));
+    if (type.isDynamicDim(d))
+      open.push_back(d);
+    else
+      known *= type.getDimSize(d);
+  }
+  if (known == 0 || count % known != 0 || (open.empty() && count != known))
+    return {};
+  int64_t rest = count / known;
+  if (!open.empty()) {
+    if (open.size() > 1 && sequences > 1 && rest % sequences == 0) {
+      shape[open[0]] = sequences;
+      shape[open[1]] = rest / sequences;
+    } else {
+      shape[open.back()] = rest;
+    }
+  }
+  shape.push_back(last);
+  return shape;
+}
+
+LayerProbe::LayerProbe(const LayerCandidate &candidate,
+                       const LinearLayers &layers)
+    : candidate(candidate) {
+  llvm::DenseSet<Value> own = {candidate.logits};
+  for (const ExpertBody *body : candidate.bodies) {
+    starts.push_back(total);
+    total += body->count();
+    own.insert(body->output);
+    for (const LinearLayer &layer : body->first)
+      own.insert(layer.result);
+  }
+  for (const auto &[result, layer] : layers)
+    if (!own.contains(result) && !layer.isStacked() &&
+        tokenRoot(layer.data) == candidate.tokens)
+      others.push_back(layer);
+  auto type = cast<RankedTensorType>(candidate.tokens.getType());
+  ArrayRef<int64_t> leading = type.getShape().drop_back();
+  if (llvm::none_of(leading, ShapedType::isDynamic)) {
+    fixed = 1;
+    for (int64_t size : leading)
+      fixed *= size;
+  }
+}
+
+void LayerProbe::standIn(int64_t column, const double *row, double *out) const {
+  int64_t width = features();
+  for (int64_t o = 0; o < outputs(); ++o)
+    out[o] = row[o % width] * noise(column, o, 1) + noise(column, o, 2);
+}
+
+bool LayerProbe::evaluateBody(GraphEvaluator &evaluator, size_t index,
+                              int64_t window, HostTensor &result) const {
+  const ExpertBody &body = *candidate.bodies[index];
+  const HostTensor *rows = evaluator.get(body.input);
+  if (!rows)
+    return false;
+  if (rows->rank() < 1 || rows->shape.back() != features() ||
+      (body.down.isStacked() && rows->rank() > 3))
+    return evaluator.fail("experts read rows of another width");
+  int64_t experts = body.count(), each = rows->size() / features();
+  auto shape = rows->shape;
+  bool repeated = false;
+  if (body.down.isStacked()) {
+    if (shape.size() == 2)
+      shape.insert(shape.begin(), 1);
+    repeated = shape[0] == 1;
+    if (!repeated && shape[0] != experts)
+      return evaluator.fail("stacked experts read another number of inputs");
+    each = repeated ? each : each / experts;
+    shape[0] = experts;
+  }
+  shape.back() = outputs();
+  result = HostTensor(shape);
+  for (int64_t e = 0; e < experts; ++e)
+    for (int64_t r = 0; r < each; ++r) {
+      int64_t from = repeated ? r : e * each + r;
+      double *out = result.data.data() + (e * each + r) * outputs();
+      int64_t column = starts[index] + e;
+      if (window < 0)
+        standIn(column, rows->data.data() + from * features(), out);
+      else if (column >= window && column - window < outputs())
+        out[column - window] = 1.0;
+    }
+  return true;
+}
+
+bool LayerProbe::run(Value value, const HostTensor &tokens,
+                     const HostTensor &logits, int64_t sequences,
+                     int64_t window, HostTensor &rows,
+                     std::string &error) const {
+  int64_t count = tokens.shape[0];
+  auto type = cast<RankedTensorType>(candidate.tokens.getType());
+  HostTensor x = tokens, z = logits;
+  x.shape = shapeFor(type, count, sequences, features());
+  if (x.shape.empty()) {
+    error = "the graph is fixed to another number of tokens";
+    return false;
+  }
+  auto logitsType = dyn_cast<RankedTensorType>(candidate.logits.getType());
+  if (logitsType && logitsType.getRank() != 2) {
+    if (logitsType.getRank() != type.getRank()) {
+      error = "logits and tokens have different ranks";
+      return false;
+    }
+    z.shape = x.shape;
+    z.shape.back() = candidate.experts;
+  }
+  GraphEvaluator evaluator;
+  evaluator.bind(candidate.tokens, std::move(x));
+  evaluator.bind(candidate.logits, std::move(z));
+  for (size_t i = 0; i < candidate.bodies.size(); ++i)
+    evaluator.replace(candidate.bodies[i]->output,
+                      [this, i, window](GraphEvaluator &e, HostTensor &out) {
+                        return evaluateBody(e, i, window, out);
+                      });
+  for (const auto &[i, layer] : llvm::enumerate(others))
+    evaluator.replace(layer.result, [i = i, layer = &layer](GraphEvaluator &e,
+                                                            HostTensor &out) {
+      const HostTensor *in = e.get(layer->data);
+      if (!in || in->rank() < 1 || in->shape.back() != layer->inputs())
+        return false;
+      auto shape = in->shape;
+      shape.back() = layer->outputs();
+      out = HostTensor(shape);
+      for (int64_t r = 0, n = out.size() / layer->outputs(); r < n; ++r)
+        for (int64_t o = 0; o < layer->outputs(); ++o)
+          out.data[r * layer->outputs() + o] =
+              in->data[r * layer->inputs() + o % layer->inputs()] *
+              noise(static_cast<int64_t>(i), o, 5);
+      return true;
+    });
+  const HostTensor *result = evaluator.get(value);
+  if (!result) {
+    error = evaluator.getError().str();
+    return false;
+  }
+  if (result->size() != count * outputs() || result->rank() < 1 ||
+      result->shape.back() != outputs()) {
+    error = "has not one row per token";
+    return false;
+  }
+  rows = *result;
+  rows.shape = {count, outputs()};
+  return true;
+}
+
+bool LayerProbe::evaluate(Value value, const HostTensor &tokens,
+                          const HostTensor &logits, int64_t sequences,
+                          HostTensor &rows, std::string &error) const {
+  return run(value, tokens, logits, sequences, -1, rows, error);
+}
+
+bool LayerProbe::measure(Value value, const HostTensor &logits,
+                         HostTensor &weights, std::string &error) const {
+  int64_t count = logits.shape[0], experts = candidate.experts;
+  // Dense forms hold every expert's output for every token.
+  int64_t most = std::max<int64_t>(
+      4, std::min<int64_t>(64, 4000000 / (features() * total)));
+  int64_t batch = fixed ? fixed : std::min(count, most);
+  weights = HostTensor(SmallVector<int64_t, 2>{count, total});
+  for (int64_t from = 0; from < count; from += batch) {
+    int64_t real = std::min(batch, count - from);
+    int64_t size = fixed ? fixed : real;
+    HostTensor z(SmallVector<int64_t, 2>{size, experts});
+    for (int64_t t = 0; t < size; ++t)
+      std::copy_n(logits.data.begin() + (t < real ? from + t : 0) * experts,
+                  experts, z.data.begin() + t * experts);
+    HostTensor x(SmallVector<int64_t, 2>{size, features()}, 1.0);
+    for (int64_t window = 0; window < total; window += outputs()) {
+      HostTensor rows;
+      if (!run(value, x, z, 1, window, rows, error))
+        return false;
+      for (int64_t t = 0; t < real; ++t)
+        for (int64_t o = 0; o < outputs(); ++o) {
+          double read = rows.data[t * outputs() + o];
+          if (window + o < total)
+            weights.data[(from + t) * total + window + o] = read;
+          else if (!(std::abs(read) < 1e-9)) {
+            error = "adds something that no expert computes";
+            return false;
+          }
+        }
+    }
+  }
+  return true;
+}
