@@ -18,12 +18,35 @@ constexpr int64_t fillNs = 2000000000;
 constexpr int64_t leastRuns = 10;
 constexpr int64_t mostRuns = 10000;
 
-/// Size of a free dimension: --dim, or 1.
-int64_t chosenSize(const Options &options, const char *symbol) {
-  for (const auto &[name, size] : options.dims)
-    if (name == symbol)
-      return std::atoll(size.c_str());
-  return 1;
+/// Size of an axis: fixed, or --dim, or 1.
+int64_t plainSize(const Program &program, const moe_port &port, int32_t axis) {
+  if (port.dims[axis] >= 0)
+    return port.dims[axis];
+  int64_t size = program.options.sizeOf(port.dim_names[axis]);
+  return size >= 0 ? size : 1;
+}
+
+/// How many tokens the made-up caches hold.
+int64_t pastLength(const Program &program, const Roles &roles) {
+  if (roles.caches.empty())
+    return 0;
+  const auto &[past, present] = roles.caches.front();
+  const moe_port &port = *program.findInput(past);
+  int32_t axis = growingAxis(port, *program.findOutput(present),
+                             program.findInput(roles.tokens));
+  return axis < 0 ? 0 : plainSize(program, port, axis);
+}
+
+/// Like plainSize, but a mask is as long as past and tokens together.
+int64_t chosenSize(const Program &program, const Roles &roles,
+                   const moe_port &port, int32_t axis) {
+  const moe_port *tokens = program.findInput(roles.tokens);
+  bool given =
+      port.dims[axis] >= 0 || program.options.sizeOf(port.dim_names[axis]) >= 0;
+  if (given || port.name != roles.mask || axis != 1 || !tokens)
+    return plainSize(program, port, axis);
+  return plainSize(program, *tokens, tokens->rank - 1) +
+         pastLength(program, roles);
 }
 
 /// An input nobody gave: floats in [-1, 1), positions counting up, a mask of
@@ -35,9 +58,7 @@ Result<Array> makeUp(const moe_port &port, const Program &program,
   array.tensor.dtype = port.dtype;
   array.tensor.rank = port.rank;
   for (int32_t i = 0; i < port.rank; ++i)
-    array.tensor.shape[i] =
-        port.dims[i] >= 0 ? port.dims[i]
-                          : chosenSize(program.options, port.dim_names[i]);
+    array.tensor.shape[i] = chosenSize(program, roles, port, i);
   std::optional<int64_t> bytes = byteSize(array.tensor);
   if (!bytes)
     return {Code::InvalidArgument,
@@ -52,7 +73,7 @@ Result<Array> makeUp(const moe_port &port, const Program &program,
   for (int64_t i = 0; i < count; ++i) {
     double value = 0;
     if (array.name == roles.positions)
-      value = static_cast<double>(i % row);
+      value = static_cast<double>(pastLength(program, roles) + i % row);
     else if (array.name == roles.mask)
       value = 1;
     else if (array.name == roles.tokens)

@@ -76,17 +76,27 @@ Status LanguageModel::begin(int64_t newBatch) {
   past = 0;
   program.api->reset(program.session);
   for (const auto &cache : roles.caches) {
-    // No past yet: the batch as it is, every other free size is the length 0.
     const moe_port &port = *program.findInput(cache.first);
+    int32_t growing =
+        growingAxis(port, *program.findOutput(cache.second), tokensPort);
     moe_tensor empty = {};
     empty.dtype = port.dtype;
     empty.rank = port.rank;
     for (int32_t i = 0; i < port.rank; ++i) {
-      bool isBatch =
-          port.dim_names[i][0] && tokensPort->rank == 2
-              ? !std::strcmp(port.dim_names[i], tokensPort->dim_names[0])
-              : i == 0;
-      empty.shape[i] = port.dims[i] >= 0 ? port.dims[i] : isBatch ? batch : 0;
+      if (port.dims[i] >= 0) {
+        empty.shape[i] = port.dims[i];
+      } else if (isBatchAxis(port, i, tokensPort)) {
+        empty.shape[i] = batch;
+      } else if (i != growing) {
+        // A free feature size, as some exporters leave it.
+        int64_t size = program.options.sizeOf(port.dim_names[i]);
+        if (size < 0)
+          return {Code::InvalidArgument,
+                  text("input ", quote(port.name), " is ", portText(port),
+                       ": give the size with --dim ",
+                       printable(port.dim_names[i]), "=N")};
+        empty.shape[i] = size;
+      }
     }
     Status status = program.setInput(cache.first, empty);
     if (!status.ok())

@@ -112,7 +112,8 @@ return v.empty() ? Status() : parseCount(v, 1, 1000000, o.benchRuns);
 }
 }
 , {"dim", Value::Required, "SYMBOL=N",
-   "size of a free dimension of made-up inputs (1)",
+   "size of a free dimension of made-up inputs (1), or of one that only "
+   "the caches of a language model have",
    FLAG{Status status = parseAssignment(v, o.dims);
 int64_t size;
 return status.ok() ? parseCount(o.dims.back().second, 0, most, size) : status;
@@ -200,6 +201,13 @@ const Flag *findFlag(const std::string &name) {
 }
 
 } // namespace
+
+int64_t Options::sizeOf(const std::string &symbol) const {
+  for (const auto &[name, size] : dims)
+    if (name == symbol)
+      return std::atoll(size.c_str());
+  return -1;
+}
 
 Result<Options> parseOptions(int argc, const char *const *argv,
                              bool withModel) {

@@ -27,7 +27,7 @@ struct Options {
   int64_t threads = 0;
   bool bench = false;
   int64_t benchRuns = 0;        // 0: as many as fill two seconds
-  std::vector<Assignment> dims; // symbol=size, for inputs made up by --bench
+  std::vector<Assignment> dims; // symbol=size
   std::string profile, trace;
   std::vector<Assignment> roles; // input=role
 
@@ -40,6 +40,9 @@ struct Options {
   double temperature = 0;
   int64_t topK = 0; // 0: all
   uint64_t seed = 0;
+
+  /// What --dim says of a symbol, or -1.
+  int64_t sizeOf(const std::string &symbol) const;
 };
 
 /// Parses argv[1..]. Errors are wrong usage: exit code 2. A model's path is

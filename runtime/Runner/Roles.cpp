@@ -205,6 +205,29 @@ Roles findRoles(const Program &program) {
                    program.options.roles);
 }
 
+bool isBatchAxis(const moe_port &past, int32_t axis, const moe_port *tokens) {
+  if (past.dims[axis] >= 0)
+    return false;
+  bool named = past.dim_names[axis][0] && tokens && tokens->rank == 2 &&
+               tokens->dims[0] < 0 && tokens->dim_names[0][0];
+  return named ? !std::strcmp(past.dim_names[axis], tokens->dim_names[0])
+               : axis == 0;
+}
+
+int32_t growingAxis(const moe_port &past, const moe_port &present,
+                    const moe_port *tokens) {
+  int32_t last = -1;
+  for (int32_t i = 0; i < past.rank; ++i) {
+    if (past.dims[i] >= 0 || isBatchAxis(past, i, tokens))
+      continue;
+    last = i;
+    if (past.dim_names[i][0] &&
+        std::strcmp(past.dim_names[i], present.dim_names[i]) != 0)
+      return i;
+  }
+  return last;
+}
+
 Status checkRoles(const Program &program) {
   for (const auto &[name, role] : program.options.roles) {
     bool isLogits = role == "logits";

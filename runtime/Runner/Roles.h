@@ -32,6 +32,15 @@ Roles findRoles(const std::vector<const moe_port *> &inputs,
                 const std::vector<const moe_port *> &outputs,
                 const std::vector<Assignment> &overrides);
 
+/// The axis along which a cache grows: the free one, other than the batch,
+/// whose symbol changes from past to present; without symbols the last free
+/// one. -1 where there is none.
+int32_t growingAxis(const moe_port &past, const moe_port &present,
+                    const moe_port *tokens);
+
+/// Is this axis of a cache the batch?
+bool isBatchAxis(const moe_port &past, int32_t axis, const moe_port *tokens);
+
 /// Refuses overrides that name no port or no role.
 Status checkRoles(const Program &program);
 

@@ -137,6 +137,22 @@ TEST(Roles, FindsThoseOfADecoderByStructure) {
   EXPECT_EQ(roles.caches[1], Assignment("e", "g"));
 }
 
+TEST(Roles, CachesGrowWhereTheSymbolChanges) {
+  Port ids("input_ids", MOE_I64, {"batch", "seq"});
+  Port past("past", MOE_F32, {"batch", "2", "past", "width"});
+  Port present("present", MOE_F32, {"batch", "2", "total", "width"});
+  EXPECT_EQ(growingAxis(past.port, present.port, &ids.port), 2);
+  EXPECT_TRUE(isBatchAxis(past.port, 0, &ids.port));
+  EXPECT_FALSE(isBatchAxis(past.port, 3, &ids.port));
+  // Without symbols: the first axis is the batch, the last free one grows.
+  Port bare("past", MOE_F32, {"", "2", "", "32"});
+  EXPECT_EQ(growingAxis(bare.port, bare.port, &ids.port), 2);
+  EXPECT_TRUE(isBatchAxis(bare.port, 0, &ids.port));
+  Port fixed("past", MOE_F32, {"1", "2", "past", "32"});
+  EXPECT_EQ(growingAxis(fixed.port, fixed.port, &ids.port), 2);
+  EXPECT_FALSE(isBatchAxis(fixed.port, 0, &ids.port));
+}
+
 TEST(Roles, OverridesWinAndTheRestIsNamed) {
   Port a("input_ids", MOE_I64, {"b", "s"});
   Port b("mystery", MOE_I64, {"b", "s"});
