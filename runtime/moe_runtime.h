@@ -176,6 +176,15 @@ typedef struct moe_api {
  */
 const moe_api *moe_model_api(uint32_t major);
 
+/* --- libmoe_runtime: for models that are found at run time --- */
+
+/* Opens a model library (.so) or a bundle (.moe) and returns its table, or NULL
+ * with the reason in `message` (cut to `size` bytes with the final zero; may be
+ * NULL). The model stays loaded until the process ends. Any thread. Opening a
+ * bundle twice makes two models that share their weights. Programs that link a
+ * model library, or dlopen one, do not need this function. */
+const moe_api *moe_load(const char *path, char *message, uint64_t size);
+
 #ifdef __cplusplus
 }
 #endif

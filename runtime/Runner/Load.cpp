@@ -78,8 +78,9 @@ Result<const moe_api *> openBundle(std::string_view bytes,
   }
   fcntl(file, F_ADD_SEALS,
         F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+  // The descriptor stays open: dlopen takes a path it has seen for the same
+  // library, and a number that is used again would make it one.
   auto api = openLibrary(text("/proc/self/fd/", file), path);
-  close(file);
   const BundleSection *weights = info->find("weights");
   if (!api || !weights)
     return api;

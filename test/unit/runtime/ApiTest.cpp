@@ -149,6 +149,18 @@ TEST(Bundle, CarriesCodeAndWeights) {
   api->session_destroy(session);
 }
 
+TEST(Bundle, OpensThroughTheCInterface) {
+  std::string path = makeBundle(weights(1), "fake-weight.so");
+  char message[200] = "untouched";
+  const moe_api *api = moe_load(path.c_str(), message, sizeof(message));
+  unlink(path.c_str());
+  ASSERT_NE(api, nullptr) << message;
+  EXPECT_STREQ(api->name(), "weight");
+  EXPECT_EQ(moe_load("/nonexistent/m.moe", message, 12), nullptr);
+  EXPECT_STREQ(message, "cannot read");
+  EXPECT_EQ(moe_load("/nonexistent/m.moe", nullptr, 0), nullptr);
+}
+
 TEST(Bundle, SaysWhatIsWrong) {
   auto error = [](const std::string &path) {
     auto loaded = loadModel(path);

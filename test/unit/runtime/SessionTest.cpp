@@ -1,7 +1,9 @@
 #include "runtime/Core/Session.h"
 #include "test/unit/runtime/FakeModels.h"
 
+#include <atomic>
 #include <gtest/gtest.h>
+#include <thread>
 
 using namespace moe::rt;
 using namespace moe::test;
@@ -172,6 +174,28 @@ TEST(Session, FeedsCachesBack) {
     session->reset();
     EXPECT_FALSE(session->output("logits"));
   }
+}
+
+// Sessions of one model, each on its own thread with its own pool.
+TEST(Session, SessionsRunSideBySide) {
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> users;
+  for (int user = 0; user < 4; ++user)
+    users.emplace_back([&wrong, user] {
+      auto session = open(addModel());
+      std::vector<float> x(400, static_cast<float>(user)), y(400, 1);
+      for (int i = 0; i < 50; ++i) {
+        bool done =
+            session->setInput("x", tensor(x.data(), MOE_F32, {100, 4})).ok() &&
+            session->setInput("y", tensor(y.data(), MOE_F32, {100, 4})).ok() &&
+            session->run().ok();
+        float *sum = static_cast<float *>(session->output("sum")->data);
+        wrong += !done || sum[399] != static_cast<float>(user + 1);
+      }
+    });
+  for (std::thread &user : users)
+    user.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST(Model, RefusesWhatItCannotRun) {
