@@ -45,6 +45,11 @@ public:
   }
   /// `value` is computed by `rule` instead of the node that defines it.
   void replace(mlir::Value value, Rule rule) { rules[value] = std::move(rule); }
+  /// Says the shapes of arguments of the graph, where only those are read.
+  void setArgumentShapes(
+      std::function<bool(mlir::BlockArgument, HostTensor &)> shapes) {
+    argumentShapes = std::move(shapes);
+  }
   /// The tensor, or null with a reason in `getError`.
   const HostTensor *get(mlir::Value value);
   llvm::StringRef getError() const { return error; }
@@ -60,6 +65,7 @@ private:
   /// By value; the addresses of its tensors do not change.
   std::unordered_map<const void *, HostTensor> values;
   llvm::DenseMap<mlir::Value, Rule> rules;
+  std::function<bool(mlir::BlockArgument, HostTensor &)> argumentShapes;
   std::string error;
 };
 } // namespace moe

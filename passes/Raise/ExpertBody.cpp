@@ -23,9 +23,6 @@ static WeightRef asBias(WeightRef ref, const WeightRef &weight) {
   SmallVector<int64_t> expected(weight.shape.begin(), weight.shape.end() - 1);
   if (!llvm::equal(view.shape, expected))
     return {};
-  // Stacked biases must broadcast over the rows: [experts, 1, out].
-  if (weight.rank() == 3 && (ref.rank() != 3 || ref.shape[1] != 1))
-    return {};
   return view;
 }
 
@@ -35,37 +32,125 @@ static void swapLast(WeightRef &ref) {
   std::swap(ref.strides[n - 1], ref.strides[n - 2]);
 }
 
+static bool isFloat(const WeightRef &ref) {
+  return isa<FloatType>(ref.rootType().getElementType());
+}
+
+namespace {
+/// A constant, or rows of it that computed ids pick.
+struct Source {
+  WeightRef ref;
+  Value ids;
+  bool idsNested = false;
+};
+} // namespace
+
+/// What a weight operand is, looking through transposes of picked matrices.
+static Source resolveSource(Value value) {
+  if (WeightRef ref = resolveWeight(value))
+    return {ref, Value(), false};
+  auto node = value.getDefiningOp<NodeOp>();
+  if (!node || !node.getDomain().empty() || !node.input(0))
+    return {};
+  if (node.is("Cast") || node.is("Identity"))
+    return resolveSource(node.input(0));
+  if (node.is("Transpose")) {
+    Source source = resolveSource(node.input(0));
+    SmallVector<int64_t> perm = node.intsAttribute("perm");
+    int64_t rank = static_cast<int64_t>(perm.size());
+    if (!source.ids || source.ref.rank() != 3 || rank < 3 ||
+        perm[rank - 1] != rank - 2 || perm[rank - 2] != rank - 1)
+      return {};
+    for (int64_t d = 0; d + 2 < rank; ++d)
+      if (perm[d] != d)
+        return {};
+    swapLast(source.ref);
+    return source;
+  }
+  bool nested = node.is("GatherND");
+  if (!nested && !(node.is("Gather") && node.intAttribute("axis", 0) == 0))
+    return {};
+  WeightRef ref = resolveWeight(node.input(0));
+  auto ids = dyn_cast<RankedTensorType>(node.getInputs()[1].getType());
+  if (!ref || ref.rank() < 2 || !ids || ids.getRank() < 1 ||
+      (nested &&
+       (ids.getShape().back() != 1 || node.intAttribute("batch_dims", 0) != 0)))
+    return {};
+  return {ref, node.input(1), nested};
+}
+
+/// The value behind changes of shape that a bias may be added after.
+static Value afterReshapes(Value value) {
+  while (value.hasOneUse()) {
+    auto user = dyn_cast<NodeOp>(*value.user_begin());
+    if (!user || user.input(0) != value ||
+        !(user.is("Squeeze") || user.is("Unsqueeze") || user.is("Reshape")))
+      break;
+    value = user.getResult(0);
+  }
+  return value;
+}
+
+static void matchBias(LinearLayer &layer) {
+  layer.addend = layer.result = layer.product;
+  // Only picked biases stand behind reshapes: other ones would change the
+  // meaning of the rows in between.
+  Value value = layer.ids ? afterReshapes(layer.product) : layer.product;
+  if (!value.hasOneUse())
+    return;
+  auto add = dyn_cast<NodeOp>(*value.user_begin());
+  if (!add || !add.is("Add"))
+    return;
+  Value other = add.input(add.input(0) == value ? 1 : 0);
+  Source source = resolveSource(other);
+  WeightRef bias = asBias(source.ref, layer.weight);
+  // Stacked biases broadcast over the rows: [experts, 1, out].
+  bool broadcasts =
+      layer.ids ? source.ids == layer.ids
+                : !layer.isStacked() ||
+                      (source.ref.rank() == 3 && source.ref.shape[1] == 1);
+  if (!bias || (!layer.ids && source.ids) || !broadcasts)
+    return;
+  layer.bias = bias;
+  layer.addend = value;
+  layer.result = add.getResult(0);
+}
+
 static bool matchLinear(NodeOp node, LinearLayer &layer) {
   bool gemm = node.is("Gemm");
-  if ((!gemm && !node.is("MatMul")) || !node.input(0) || !node.input(1) ||
-      resolveWeight(node.input(0)))
+  if ((!gemm && !node.is("MatMul")) || !node.input(0) || !node.input(1))
     return false;
-  layer.weight = resolveWeight(node.input(1));
-  if (!layer.weight || layer.weight.rank() < 2 || layer.weight.rank() > 3 ||
-      !isa<FloatType>(layer.weight.rootType().getElementType()))
+  Source right = resolveSource(node.input(1)),
+         left = resolveSource(node.input(0));
+  if (!right.ref == !left.ref)
     return false;
-  layer.data = node.input(0);
-  layer.result = node.getResult(0);
-  if (gemm && (node.floatAttribute("alpha", 1) != 1 ||
+  Source &source = right.ref ? right : left;
+  layer.isLeft = !right.ref;
+  layer.weight = source.ref;
+  layer.ids = source.ids;
+  layer.idsNested = source.idsNested;
+  if (layer.weight.rank() < 2 || layer.weight.rank() > 3 ||
+      !isFloat(layer.weight) || (layer.ids && layer.weight.rank() != 3))
+    return false;
+  // Weights on the left take single columns.
+  if (layer.isLeft) {
+    auto type = dyn_cast<RankedTensorType>(node.getInputs()[1].getType());
+    if (gemm || !layer.ids || !type || type.getShape().back() != 1)
+      return false;
+  }
+  layer.data = node.input(layer.isLeft ? 1 : 0);
+  layer.product = layer.addend = layer.result = node.getResult(0);
+  if (gemm && (layer.ids || node.floatAttribute("alpha", 1) != 1 ||
                node.floatAttribute("beta", 1) != 1 ||
                node.intAttribute("transA", 0) != 0))
     return false;
-  if (!gemm || node.intAttribute("transB", 0) == 0)
+  if (!layer.isLeft && (!gemm || node.intAttribute("transB", 0) == 0))
     swapLast(layer.weight);
   if (gemm && node.input(2)) {
     layer.bias = asBias(resolveWeight(node.input(2)), layer.weight);
     return static_cast<bool>(layer.bias);
   }
-  if (!layer.result.hasOneUse())
-    return true;
-  auto add = dyn_cast<NodeOp>(*layer.result.user_begin());
-  if (!add || !add.is("Add"))
-    return true;
-  Value other = add.input(add.input(0) == layer.result ? 1 : 0);
-  if (WeightRef bias = asBias(resolveWeight(other), layer.weight)) {
-    layer.bias = bias;
-    layer.result = add.getResult(0);
-  }
+  matchBias(layer);
   return true;
 }
 
@@ -143,7 +228,7 @@ std::vector<ExpertBody> moe::findExpertBodies(const LinearLayers &layers) {
     body.input = body.first[0].data;
     bool fits = llvm::all_of(body.first, [&](const LinearLayer &layer) {
       return sameRows(layer.data) == sameRows(body.input) &&
-             layer.isStacked() == down.isStacked() &&
+             layer.isStacked() == down.isStacked() && !layer.ids == !down.ids &&
              (!down.isStacked() ||
               layer.weight.shape[0] == down.weight.shape[0]);
     });
@@ -155,7 +240,7 @@ std::vector<ExpertBody> moe::findExpertBodies(const LinearLayers &layers) {
   for (const auto &[result, down] : layers) {
     auto up = layers.find(down.data);
     if (up == layers.end() || !down.data.hasOneUse() ||
-        up->second.isStacked() != down.isStacked())
+        up->second.isStacked() != down.isStacked() || down.ids)
       continue;
     ExpertBody body;
     body.down = down;
@@ -169,9 +254,14 @@ std::vector<ExpertBody> moe::findExpertBodies(const LinearLayers &layers) {
 }
 
 Value moe::tokenRoot(Value value) {
-  auto columns = [](Value rows) {
+  // Features, the last dimension that is not 1.
+  auto columns = [](Value rows) -> int64_t {
     auto type = dyn_cast<RankedTensorType>(rows.getType());
-    return type && type.getRank() ? type.getShape().back() : 0;
+    if (!type || type.getRank() == 0)
+      return 0;
+    if (type.getRank() > 1 && type.getShape().back() == 1)
+      return type.getDimSize(type.getRank() - 2);
+    return type.getShape().back();
   };
   while (auto node = value.getDefiningOp<NodeOp>()) {
     StringRef name = node.getOpType();
@@ -293,21 +383,21 @@ SmallVector<int64_t> sampleShape(const LinearLayer &layer, int64_t rows) {
   SmallVector<int64_t> shape;
   auto type = dyn_cast<RankedTensorType>(layer.result.getType());
   if (!type || type.getRank() < 2) {
-    if (layer.isStacked())
+    if (layer.isStacked() && !layer.ids)
       shape.push_back(layer.weight.shape[0]);
     shape.append({rows, layer.outputs()});
     return shape;
   }
-  for (int64_t d = 0; d + 1 < type.getRank(); ++d)
-    shape.push_back(type.isDynamicDim(d) ? 1 : type.getDimSize(d));
-  if (layer.isStacked())
+  shape.assign(type.getShape().begin(), type.getShape().end());
+  bool trailing = shape.back() == 1 && layer.outputs() != 1;
+  shape[shape.size() - (trailing ? 2 : 1)] = layer.outputs();
+  if (layer.isStacked() && !layer.ids)
     shape.front() = layer.weight.shape[0];
-  for (int64_t d = 0; d + 1 < type.getRank(); ++d)
-    if (type.isDynamicDim(d) && !(layer.isStacked() && d == 0)) {
-      shape[d] = rows;
-      break;
+  for (int64_t &size : shape)
+    if (ShapedType::isDynamic(size)) {
+      size = rows;
+      rows = 1;
     }
-  shape.push_back(layer.outputs());
   return shape;
 }
 } // namespace
@@ -341,7 +431,7 @@ bool moe::fitBody(const ExpertBody &body, BodyFit &fit, std::string &error) {
     return false;
   }
   int64_t count = inputs[0].size() / width;
-  if (hidden->size() != count * inner || hidden->shape.back() != inner) {
+  if (hidden->size() != count * inner) {
     error = "the hidden layer has another shape than the down projection";
     return false;
   }

@@ -7,12 +7,19 @@
 #include "llvm/ADT/MapVector.h"
 
 namespace moe {
-/// `result = data W^T (+ bias)` with constants W and bias. A stacked layer
-/// does that for all experts at once, along a leading dimension.
+/// `result = data W^T (+ bias)` with constants W and bias. A stacked layer has
+/// a matrix per expert: it applies all of them along a leading dimension, or
+/// the one that `ids` says to each row (weights gathered by expert).
 struct LinearLayer {
-  mlir::Value data, result; // the result with its bias
-  WeightRef weight;         // [out, in], stacked [experts, out, in]
-  WeightRef bias;           // [out], stacked [experts, out], or null
+  mlir::Value data;       // features last, or before a last dimension of size 1
+  mlir::Value product;    // before the bias is added
+  mlir::Value addend;     // what the bias is added to: the product, reshaped
+  mlir::Value result;     // with the bias
+  mlir::Value ids;        // expert of each row, or null
+  bool idsNested = false; // ids have a last dimension of size 1
+  bool isLeft = false;    // W data instead of data W^T
+  WeightRef weight;       // [out, in], stacked [experts, out, in]
+  WeightRef bias;         // [out], stacked [experts, out], or null
 
   bool isStacked() const { return weight.rank() == 3; }
   int64_t outputs() const { return weight.shape[weight.rank() - 2]; }

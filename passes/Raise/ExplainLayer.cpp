@@ -210,6 +210,14 @@ bool Explainer::assign(const HostTensor &forced, const HostTensor &weights,
       return false;
     }
   }
+  // Experts that no logits reach get the columns that never answered.
+  SmallVector<int64_t> spare;
+  for (int64_t j = 0; j < total; ++j)
+    if (owner[j] < 0 && !constant[j])
+      spare.push_back(j);
+  for (int64_t e = 0, next = 0; e < experts; ++e)
+    if (found.columnOf[e] < 0 && next < static_cast<int64_t>(spare.size()))
+      found.columnOf[e] = spare[next++];
   for (int64_t e = 0; e < experts; ++e)
     if (found.columnOf[e] < 0)
       found.lost.push_back(e);
@@ -225,9 +233,11 @@ bool Explainer::explain(Value output, Explanation &found, std::string &error) {
   int64_t experts = candidate.experts, total = probe.columns();
   std::uniform_real_distribution<double> uniform(-1, 1);
   HostTensor forced(Shape2{experts, experts});
+  // As far apart as scores can be: an expert that is not chosen then is out
+  // of reach behind its choice bias.
   for (int64_t e = 0; e < experts; ++e)
     for (int64_t j = 0; j < experts; ++j)
-      forced.data[e * experts + j] = uniform(random) + (j == e ? 6 : 0);
+      forced.data[e * experts + j] = uniform(random) + (j == e ? 40 : -40);
   HostTensor logits = randomLogits(40), one, many;
   if (!probe.measure(output, forced, one, error) ||
       !probe.measure(output, logits, many, error) ||

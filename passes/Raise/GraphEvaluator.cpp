@@ -49,6 +49,19 @@ bool GraphEvaluator::compute(Value value) {
     values[value.getAsOpaquePointer()] = std::move(copy);
     return true;
   }
+  if (node.is("Shape") && argumentShapes)
+    if (auto argument = dyn_cast<BlockArgument>(node.getInputs()[0]);
+        argument && !values.count(argument.getAsOpaquePointer())) {
+      HostTensor likeArgument;
+      if (!argumentShapes(argument, likeArgument))
+        return fail("needs the shape of an argument of the graph");
+      const HostTensor *input = &likeArgument;
+      SmallVector<HostTensor> outputs;
+      if (!evaluateNode(node, input, outputs, why))
+        return fail(why);
+      values[value.getAsOpaquePointer()] = std::move(outputs[0]);
+      return true;
+    }
   if (!node.getBodies().empty())
     return fail(node.getOpType() + ": subgraphs are not evaluated");
   for (Value input : node.getInputs())

@@ -75,9 +75,79 @@ void LayerProbe::standIn(int64_t column, const double *row, double *out) const {
     out[o] = row[o % width] * noise(column, o, 1) + noise(column, o, 2);
 }
 
+void LayerProbe::column(int64_t column, int64_t window, const double *row,
+                        double *out) const {
+  if (window < 0)
+    standIn(column, row, out);
+  else if (column >= window && column - window < outputs())
+    out[column - window] = 1.0;
+}
+
+/// Rows through the experts that ids pick, as a batched product would.
+bool LayerProbe::evaluatePicked(GraphEvaluator &evaluator, size_t index,
+                                int64_t window, HostTensor &result) const {
+  const ExpertBody &body = *candidate.bodies[index];
+  const HostTensor *rows = evaluator.get(body.input);
+  const HostTensor *ids = rows ? evaluator.get(body.down.ids) : nullptr;
+  if (!rows || !ids)
+    return false;
+  for (const LinearLayer &layer : body.first) {
+    const HostTensor *other = evaluator.get(layer.ids);
+    if (!other || other->data != ids->data)
+      return evaluator.fail("gate, up and down weights of different experts");
+  }
+  auto shape = rows->shape;
+  bool isLeft = body.first[0].isLeft;
+  if (shape.size() < 2 || shape[shape.size() - (isLeft ? 2 : 1)] != features())
+    return evaluator.fail("experts read rows of another width");
+  int64_t each = isLeft ? 1 : shape[shape.size() - 2]; // rows of one product
+  SmallVector<int64_t, 4> batch(shape.begin(), shape.end() - 2),
+      picked(ids->shape.begin(), ids->shape.end() - body.down.idsNested), out;
+  size_t rank = std::max(batch.size(), picked.size());
+  batch.insert(batch.begin(), rank - batch.size(), 1);
+  picked.insert(picked.begin(), rank - picked.size(), 1);
+  for (size_t d = 0; d < rank; ++d) {
+    if (batch[d] != picked[d] && batch[d] != 1 && picked[d] != 1)
+      return evaluator.fail("rows and ids do not fit each other");
+    out.push_back(batch[d] == 1 ? picked[d] : batch[d]);
+  }
+  int64_t count = 1;
+  for (int64_t size : out)
+    count *= size;
+  shape = out;
+  if (body.down.isLeft) {
+    if (each != 1)
+      return evaluator.fail("columns of several rows");
+    shape.append({outputs(), 1});
+  } else {
+    shape.append({each, outputs()});
+  }
+  result = HostTensor(shape);
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t rest = i, from = 0, id = 0, fromStride = 1, idStride = 1;
+    for (size_t d = rank; d-- > 0; rest /= out[d]) {
+      int64_t at = rest % out[d];
+      from += batch[d] == 1 ? 0 : at * fromStride;
+      id += picked[d] == 1 ? 0 : at * idStride;
+      fromStride *= batch[d];
+      idStride *= picked[d];
+    }
+    int64_t expert = static_cast<int64_t>(ids->data[id]);
+    if (expert < 0 || expert >= body.count())
+      return evaluator.fail("an id is out of range");
+    for (int64_t r = 0; r < each; ++r)
+      column(starts[index] + expert, window,
+             rows->data.data() + (from * each + r) * features(),
+             result.data.data() + (i * each + r) * outputs());
+  }
+  return true;
+}
+
 bool LayerProbe::evaluateBody(GraphEvaluator &evaluator, size_t index,
                               int64_t window, HostTensor &result) const {
   const ExpertBody &body = *candidate.bodies[index];
+  if (body.down.ids)
+    return evaluatePicked(evaluator, index, window, result);
   const HostTensor *rows = evaluator.get(body.input);
   if (!rows)
     return false;
@@ -101,12 +171,8 @@ bool LayerProbe::evaluateBody(GraphEvaluator &evaluator, size_t index,
   for (int64_t e = 0; e < experts; ++e)
     for (int64_t r = 0; r < each; ++r) {
       int64_t from = repeated ? r : e * each + r;
-      double *out = result.data.data() + (e * each + r) * outputs();
-      int64_t column = starts[index] + e;
-      if (window < 0)
-        standIn(column, rows->data.data() + from * features(), out);
-      else if (column >= window && column - window < outputs())
-        out[column - window] = 1.0;
+      column(starts[index] + e, window, rows->data.data() + from * features(),
+             result.data.data() + (e * each + r) * outputs());
     }
   return true;
 }
@@ -133,13 +199,40 @@ bool LayerProbe::run(Value value, const HostTensor &tokens,
     z.shape.back() = candidate.experts;
   }
   GraphEvaluator evaluator;
+  // Arguments of the model (token ids...) have the leading dimensions of the
+  // tokens: batch and sequence.
+  evaluator.setArgumentShapes(
+      [leading = x.shape](BlockArgument argument, HostTensor &like) {
+        auto type = dyn_cast<RankedTensorType>(argument.getType());
+        if (!type)
+          return false;
+        like.shape.assign(type.getShape().begin(), type.getShape().end());
+        for (size_t d = 0; d < like.shape.size(); ++d) {
+          if (!ShapedType::isDynamic(like.shape[d]))
+            continue;
+          if (d + 1 >= leading.size())
+            return false;
+          like.shape[d] = leading[d];
+        }
+        return true;
+      });
   evaluator.bind(candidate.tokens, std::move(x));
   evaluator.bind(candidate.logits, std::move(z));
-  for (size_t i = 0; i < candidate.bodies.size(); ++i)
-    evaluator.replace(candidate.bodies[i]->output,
+  for (size_t i = 0; i < candidate.bodies.size(); ++i) {
+    const LinearLayer &down = candidate.bodies[i]->down;
+    evaluator.replace(down.product,
                       [this, i, window](GraphEvaluator &e, HostTensor &out) {
                         return evaluateBody(e, i, window, out);
                       });
+    if (down.result != down.product)
+      evaluator.replace(down.result, [addend = down.addend](GraphEvaluator &e,
+                                                            HostTensor &out) {
+        const HostTensor *in = e.get(addend);
+        if (in)
+          out = *in;
+        return in != nullptr;
+      });
+  }
   for (const auto &[i, layer] : llvm::enumerate(others))
     evaluator.replace(layer.result, [i = i, layer = &layer](GraphEvaluator &e,
                                                             HostTensor &out) {

@@ -36,6 +36,10 @@ private:
   bool run(mlir::Value value, const HostTensor &tokens,
            const HostTensor &logits, int64_t sequences, int64_t window,
            HostTensor &rows, std::string &error) const;
+  void column(int64_t column, int64_t window, const double *row,
+              double *out) const;
+  bool evaluatePicked(GraphEvaluator &evaluator, size_t index, int64_t window,
+                      HostTensor &result) const;
   bool evaluateBody(GraphEvaluator &evaluator, size_t index, int64_t window,
                     HostTensor &result) const;
 
