@@ -2,6 +2,7 @@
 
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
+#include "passes/Convert/Passes.h"
 #include "passes/Raise/Passes.h"
 
 using namespace mlir;
@@ -11,6 +12,9 @@ void moe::buildRaisePipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
   if (options.raise)
     pm.addPass(createRaiseExpertsPass());
+  pm.addPass(createConvertOnnxToLinalgPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
 }
 
 void moe::buildOptimizePipeline(OpPassManager &pm,

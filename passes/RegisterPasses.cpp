@@ -1,9 +1,11 @@
 #include "passes/RegisterPasses.h"
 
+#include "passes/Convert/Passes.h"
 #include "passes/Raise/Passes.h"
 #include "passes/Verify/Passes.h"
 
 void moe::registerAllPasses() {
+  registerConvertPasses();
   registerRaisePasses();
   registerVerifyPasses();
 }

@@ -5,7 +5,7 @@ import lit.formats
 config.name = "moe-opt"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test", ".onnxtext"]
-config.excludes = ["Inputs", "models", "unit"]
+config.excludes = ["Inputs", "zoo", "bytelm", "unit"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.moe_build_dir, "test")
 config.environment["PATH"] = os.path.pathsep.join(
