@@ -1,5 +1,6 @@
 #include "codegen/Compile.h"
 
+#include "codegen/Bundle/WriteBundle.h"
 #include "codegen/LLVM/ObjectFile.h"
 #include "codegen/LLVM/Pipelines.h"
 #include "codegen/Link/Linker.h"
@@ -232,7 +233,9 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
     llvm::raw_string_ostream(ir) << *code;
     return check(writeFile(path, ir));
   }
-  code->appendModuleInlineAsm(weightsSection(weightsSize));
+  // A bundle keeps its weights beside the code.
+  if (emit != Emit::Bundle)
+    code->appendModuleInlineAsm(weightsSection(weightsSize));
   auto object = emitObject(*code, *machine);
   if (!object)
     return check(object.takeError());
@@ -244,6 +247,17 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   PendingFile file(path);
   if (llvm::sys::fs::is_directory(path))
     return ::failed(module, "cannot write '" + path + "': it is a directory");
+  if (emit == Emit::Bundle) {
+    PendingFile image(path.str() + ".code");
+    auto linked =
+        linkModel(*object, image.name(), LinkKind::Library, text.name);
+    if (!linked)
+      return check(linked.takeError());
+    BundleText bundle = {text.name, "cpu:" + options.target.cpu,
+                         text.cpuFeatures, weightsSize};
+    report(options, "write weights");
+    return writeBundle(module, weights, path, image.name(), bundle, facts);
+  }
   bool library = emit == Emit::Library;
   auto linked =
       linkModel(*object, file.name(),

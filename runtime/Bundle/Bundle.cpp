@@ -4,7 +4,9 @@
 #include "runtime/Core/Text.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <unistd.h>
 
 namespace moe::rt {
 namespace {
@@ -166,6 +168,37 @@ void BundleWriter::endSection() {
   BundleSection &section = info.sections.back();
   section.size = offset - section.offset;
   section.hash = hash.finish();
+}
+
+Result<uint64_t> BundleWriter::reserveSection(const std::string &kind,
+                                              const std::string &target,
+                                              uint64_t size) {
+  beginSection(kind, target);
+  Result<uint64_t> at = file->reserve(size);
+  if (at)
+    offset += size;
+  return at;
+}
+
+Status BundleWriter::finishReserved() {
+  BundleSection &section = info.sections.back();
+  section.size = offset - section.offset;
+  Result<Buffer> piece = Buffer::create(uint64_t(1) << 20);
+  if (!piece)
+    return piece.error();
+  for (uint64_t done = 0; done < section.size;) {
+    uint64_t wanted = std::min(piece->size(), section.size - done);
+    ssize_t got = pread(descriptor(), piece->data(), wanted,
+                        static_cast<off_t>(section.offset + done));
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got <= 0)
+      return systemError("read back", section.kind, got ? errno : EIO);
+    hash.update({piece->data(), static_cast<size_t>(got)});
+    done += static_cast<uint64_t>(got);
+  }
+  section.hash = hash.finish();
+  return {};
 }
 
 Status BundleWriter::commit() {

@@ -53,6 +53,14 @@ public:
   void beginSection(const std::string &kind, const std::string &target);
   void append(std::string_view bytes);
   void endSection();
+
+  /// A section of `size` bytes that the caller then fills with pwrite through
+  /// descriptor(), in any order; returns its place. finishReserved() hashes it,
+  /// before anything else is written.
+  Result<uint64_t> reserveSection(const std::string &kind,
+                                  const std::string &target, uint64_t size);
+  int descriptor() const { return file->descriptor(); }
+  Status finishReserved();
   /// Writes the manifest; the file appears under its name.
   Status commit();
 

@@ -118,16 +118,16 @@ OutputFile::create(const std::string &path) {
   struct stat info;
   bool exists = stat(path.c_str(), &info) == 0;
   if (exists && !S_ISREG(info.st_mode)) {
-    file->descriptor = open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    if (file->descriptor < 0)
+    file->fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (file->fd < 0)
       return systemError("write", path, errno);
     return file;
   }
   std::string temporary = path + ".XXXXXX";
   if (temporary.size() >= sizeof(pendingPath))
     return systemError("write", path, ENAMETOOLONG);
-  file->descriptor = mkostemp(temporary.data(), O_CLOEXEC);
-  if (file->descriptor < 0)
+  file->fd = mkostemp(temporary.data(), O_CLOEXEC);
+  if (file->fd < 0)
     return systemError("write", path, errno);
   std::memcpy(pendingPath, temporary.c_str(), temporary.size() + 1);
   hasPending = 1;
@@ -135,13 +135,13 @@ OutputFile::create(const std::string &path) {
   // mkostemp makes private files; ours are ordinary ones.
   mode_t mask = umask(0);
   umask(mask);
-  fchmod(file->descriptor, exists ? info.st_mode & 07777 : 0666 & ~mask);
+  fchmod(file->fd, exists ? info.st_mode & 07777 : 0666 & ~mask);
   return file;
 }
 
 OutputFile::~OutputFile() {
-  if (descriptor >= 0)
-    close(descriptor);
+  if (fd >= 0)
+    close(fd);
   if (!temporary.empty()) {
     unlink(temporary.c_str());
     hasPending = 0;
@@ -151,7 +151,7 @@ OutputFile::~OutputFile() {
 void OutputFile::write(const void *data, uint64_t size) {
   const char *bytes = static_cast<const char *>(data);
   while (size && failure.ok()) {
-    ssize_t put = ::write(descriptor, bytes, std::min<uint64_t>(size, 1 << 30));
+    ssize_t put = ::write(fd, bytes, std::min<uint64_t>(size, 1 << 30));
     if (put < 0 && errno == EINTR)
       continue;
     if (put < 0) {
@@ -163,13 +163,23 @@ void OutputFile::write(const void *data, uint64_t size) {
   }
 }
 
+Result<uint64_t> OutputFile::reserve(uint64_t size) {
+  off_t at = lseek(fd, 0, SEEK_CUR), end;
+  if (!failure.ok())
+    return failure;
+  if (at < 0 || __builtin_add_overflow(at, size, &end) ||
+      ftruncate(fd, end) != 0 || lseek(fd, end, SEEK_SET) < 0)
+    return systemError("write", path, errno ? errno : EFBIG);
+  return static_cast<uint64_t>(at);
+}
+
 Status OutputFile::commit() {
   if (!failure.ok())
     return failure;
-  if (!temporary.empty() && fsync(descriptor) != 0)
+  if (!temporary.empty() && fsync(fd) != 0)
     return systemError("write", path, errno);
-  int closed = close(descriptor);
-  descriptor = -1;
+  int closed = close(fd);
+  fd = -1;
   if (closed != 0)
     return systemError("write", path, errno);
   if (!temporary.empty()) {

@@ -54,11 +54,16 @@ public:
   void write(std::string_view text) { write(text.data(), text.size()); }
   Status commit();
 
+  /// Makes room for `size` bytes, which others may fill through descriptor()
+  /// in any order; returns where. Regular files only.
+  Result<uint64_t> reserve(uint64_t size);
+  int descriptor() const { return fd; }
+
 private:
   OutputFile() = default;
   std::string path;
   std::string temporary; // empty when writing directly
-  int descriptor = -1;
+  int fd = -1;
   Status failure;
 };
 

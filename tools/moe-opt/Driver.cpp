@@ -177,6 +177,7 @@ static Expected<Emit> kindOf(const Request &request) {
   if (kind.empty())
     kind = StringSwitch<StringRef>(sys::path::extension(request.output))
                .Case(".so", "lib")
+               .Case(".moe", "bundle")
                .Case(".o", "obj")
                .Case(".ll", "llvm")
                .Case(".mlir", "mlir")
@@ -185,6 +186,8 @@ static Expected<Emit> kindOf(const Request &request) {
     return Emit::Executable;
   if (kind == "lib")
     return Emit::Library;
+  if (kind == "bundle")
+    return Emit::Bundle;
   if (kind == "obj")
     return Emit::Object;
   if (kind == "llvm")
@@ -192,7 +195,7 @@ static Expected<Emit> kindOf(const Request &request) {
   if (kind == "mlir")
     return Emit::MLIR;
   return createStringError("unknown kind of output '" + kind +
-                           "': known are exe, lib, obj, llvm, mlir");
+                           "': known are exe, lib, bundle, obj, llvm, mlir");
 }
 
 static Expected<Phase> phaseOf(StringRef name) {

@@ -41,9 +41,14 @@ std::string makeBundle(const std::string &weights, const char *code,
   (*writer)->append(
       std::string_view(image).substr(std::min<size_t>(image.size(), 100)));
   (*writer)->endSection();
-  (*writer)->beginSection("weights", "");
-  (*writer)->append(weights);
-  (*writer)->endSection();
+  // Filled back to front, as packed weights are.
+  auto at = (*writer)->reserveSection("weights", "", weights.size());
+  EXPECT_TRUE(at) << at.error().message;
+  for (size_t i = weights.size(); i-- > 0;)
+    EXPECT_EQ(pwrite((*writer)->descriptor(), &weights[i], 1,
+                     static_cast<off_t>(*at + i)),
+              1);
+  EXPECT_TRUE((*writer)->finishReserved().ok());
   Status status = (*writer)->commit();
   EXPECT_TRUE(status.ok()) << status.message;
   return path;

@@ -1,0 +1,47 @@
+#include "codegen/Bundle/WriteBundle.h"
+
+#include "codegen/Link/WeightWriter.h"
+#include "runtime/Bundle/Bundle.h"
+#include "llvm/Support/MemoryBuffer.h"
+
+using namespace mlir;
+using namespace moe;
+
+LogicalResult moe::writeBundle(ModuleOp module, WeightSource &weights,
+                               StringRef path, StringRef image,
+                               const BundleText &text,
+                               llvm::json::Object &facts) {
+  auto failed = [&](const rt::Status &status) {
+    return emitError(UnknownLoc::get(module.getContext())) << status.message;
+  };
+  auto code = llvm::MemoryBuffer::getFile(image, /*IsText=*/false,
+                                          /*RequiresNullTerminator=*/false);
+  if (!code)
+    return emitError(UnknownLoc::get(module.getContext()))
+           << "cannot read back the linked code: " << code.getError().message();
+  auto writer = rt::BundleWriter::create(
+      path.str(), {text.name, "moe-opt", text.cpuFeatures, {}});
+  if (!writer)
+    return failed(writer.error());
+  rt::BundleWriter &bundle = **writer;
+  bundle.beginSection("code", text.target);
+  bundle.append((*code)->getBuffer());
+  bundle.endSection();
+  if (text.weightsSize) {
+    auto at = bundle.reserveSection("weights", text.target, text.weightsSize);
+    if (!at)
+      return failed(at.error());
+    if (mlir::failed(writeWeights(module, weights, bundle.descriptor(), *at)))
+      return failure();
+    rt::Status hashed = bundle.finishReserved();
+    if (!hashed.ok())
+      return failed(hashed);
+  }
+  rt::Status written = bundle.commit();
+  if (!written.ok())
+    return failed(written);
+  facts["code_bytes"] = static_cast<int64_t>((*code)->getBufferSize());
+  facts["executable_bytes"] =
+      static_cast<int64_t>((*code)->getBufferSize() + text.weightsSize);
+  return success();
+}
