@@ -3,6 +3,7 @@
 #include "runtime/Core/Text.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -15,17 +16,44 @@
 namespace moe::rt {
 namespace {
 
-/// What the signal handler unlinks; one file is written at a time.
-char pendingPath[4200];
-volatile sig_atomic_t hasPending = 0;
+/// What the signal handler removes. Few at a time: more are not remembered.
+struct Pending {
+  char path[4200];
+  std::atomic<bool> used{false};
+  std::atomic<bool> ready{false}; // the path is complete
+};
+Pending pendings[4];
 
 void onInterrupt(int) {
-  if (hasPending)
-    unlink(pendingPath);
+  // Files were registered after the folders they lie in.
+  for (int i = 3; i >= 0; --i)
+    if (pendings[i].ready && unlink(pendings[i].path) != 0)
+      rmdir(pendings[i].path);
   _exit(130);
 }
 
 } // namespace
+
+RemoveOnInterrupt::RemoveOnInterrupt(const std::string &path) {
+  if (path.size() >= sizeof(pendings[0].path))
+    return;
+  for (Pending &pending : pendings) {
+    if (pending.used.exchange(true))
+      continue;
+    std::memcpy(pending.path, path.c_str(), path.size() + 1);
+    pending.ready = true;
+    entry = &pending;
+    return;
+  }
+}
+
+RemoveOnInterrupt::~RemoveOnInterrupt() {
+  if (!entry)
+    return;
+  auto *pending = static_cast<Pending *>(entry);
+  pending->ready = false;
+  pending->used = false;
+}
 
 void cleanUpOnInterrupt() {
   struct sigaction action = {};
@@ -124,13 +152,10 @@ OutputFile::create(const std::string &path) {
     return file;
   }
   std::string temporary = path + ".XXXXXX";
-  if (temporary.size() >= sizeof(pendingPath))
-    return systemError("write", path, ENAMETOOLONG);
   file->fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (file->fd < 0)
     return systemError("write", path, errno);
-  std::memcpy(pendingPath, temporary.c_str(), temporary.size() + 1);
-  hasPending = 1;
+  file->pending.reset(new RemoveOnInterrupt(temporary));
   file->temporary = temporary;
   // mkostemp makes private files; ours are ordinary ones.
   mode_t mask = umask(0);
@@ -142,10 +167,8 @@ OutputFile::create(const std::string &path) {
 OutputFile::~OutputFile() {
   if (fd >= 0)
     close(fd);
-  if (!temporary.empty()) {
+  if (!temporary.empty())
     unlink(temporary.c_str());
-    hasPending = 0;
-  }
 }
 
 void OutputFile::write(const void *data, uint64_t size) {
@@ -185,7 +208,7 @@ Status OutputFile::commit() {
   if (!temporary.empty()) {
     if (rename(temporary.c_str(), path.c_str()) != 0)
       return systemError("write", path, errno);
-    hasPending = 0;
+    pending.reset();
     temporary.clear();
   }
   return {};

@@ -39,6 +39,19 @@ Result<Buffer> readFile(const std::string &path);
 /// process ends: tables and weights point into it.
 Result<std::string_view> mapFile(const std::string &path);
 
+/// While it lives, an interrupt removes the file or the empty folder at `path`;
+/// see cleanUpOnInterrupt().
+class RemoveOnInterrupt {
+public:
+  explicit RemoveOnInterrupt(const std::string &path);
+  ~RemoveOnInterrupt();
+  RemoveOnInterrupt(const RemoveOnInterrupt &) = delete;
+  RemoveOnInterrupt &operator=(const RemoveOnInterrupt &) = delete;
+
+private:
+  void *entry = nullptr;
+};
+
 /// A file that appears under its name when commit() succeeds, not before:
 /// temporary beside it, fsync, rename. What is no regular file (a terminal, a
 /// pipe) is written to directly. Destroying it uncommitted leaves nothing.
@@ -63,11 +76,12 @@ private:
   OutputFile() = default;
   std::string path;
   std::string temporary; // empty when writing directly
+  std::unique_ptr<RemoveOnInterrupt> pending;
   int fd = -1;
   Status failure;
 };
 
-/// Removes unfinished temporaries and ends the process with code 130 on
+/// Removes what RemoveOnInterrupt names and ends the process with code 130 on
 /// SIGINT, SIGTERM and SIGHUP.
 void cleanUpOnInterrupt();
 

@@ -86,6 +86,13 @@ Result<Array> makeUp(const moe_port &port, const Program &program,
   return array;
 }
 
+/// "12.3 us", "4.567 ms", "7.891 s"
+std::string durationText(double ms) {
+  return ms < 1      ? number(ms * 1e3, 3) + " us"
+         : ms < 1000 ? number(ms, 4) + " ms"
+                     : number(ms / 1e3, 4) + " s";
+}
+
 double quantile(const std::vector<double> &sorted, double q) {
   double at = q * static_cast<double>(sorted.size() - 1);
   size_t below = static_cast<size_t>(at);
@@ -179,11 +186,12 @@ Result<int> runBench(Program &program) {
   }
   std::sort(times.begin(), times.end());
   double median = quantile(times, 0.5);
-  std::printf("median %.3f ms   quartiles %.3f .. %.3f ms   best %.3f ms   "
-              "%zu runs, %d threads\n",
-              median, quantile(times, 0.25), quantile(times, 0.75),
-              times.front(), times.size(),
-              program.api->threads(program.session));
+  std::printf(
+      "median %s   quartiles %s .. %s   best %s   %zu runs, %d threads\n",
+      durationText(median).c_str(), durationText(quantile(times, 0.25)).c_str(),
+      durationText(quantile(times, 0.75)).c_str(),
+      durationText(times.front()).c_str(), times.size(),
+      program.api->threads(program.session));
   if (tokens.dtype) {
     int64_t count = *elementCount(tokens.shape, tokens.rank);
     std::printf("%.0f tokens/s (%lld tokens per run)\n",

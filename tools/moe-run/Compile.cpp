@@ -68,6 +68,7 @@ Result<const moe_api *> compileOrLoad(const std::string &path) {
   if (!mkdtemp(folder.data()))
     return systemError("create", folder, errno);
   std::string library = folder + "/model.so";
+  RemoveOnInterrupt removeFolder(folder), removeLibrary(library);
   Status status = compile(path, library);
   Result<const moe_api *> api =
       status.ok() ? loadModel(library) : Result<const moe_api *>(status);
