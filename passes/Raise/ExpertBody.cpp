@@ -154,6 +154,54 @@ static bool matchLinear(NodeOp node, LinearLayer &layer) {
   return true;
 }
 
+/// What a run of rows is cut from, or null.
+static Value runSource(Value run) {
+  auto node = run.getDefiningOp<NodeOp>();
+  bool cuts =
+      node && (node.is("Slice") || node.is("Split") ||
+               (node.is("Gather") && node.intAttribute("axis", 0) == 0));
+  return cuts ? node.input(0) : Value();
+}
+
+/// Concat of linear layers over runs of one value.
+static bool matchGrouped(NodeOp node, const LinearLayers &layers,
+                         LinearLayer &grouped) {
+  if (!node.is("Concat") || node.getInputs().size() < 2 ||
+      node.intAttribute("axis", 0) != 0)
+    return false;
+  for (Value input : node.getInputs()) {
+    auto found = layers.find(input);
+    if (found == layers.end() || found->second.isStacked())
+      return false;
+    const LinearLayer &part = found->second;
+    Value source = runSource(part.data);
+    if (!source || (grouped.data && source != grouped.data) ||
+        (grouped.isGrouped() && (part.inputs() != grouped.inputs() ||
+                                 part.outputs() != grouped.outputs())))
+      return false;
+    grouped.data = source;
+    grouped.weight = part.weight;
+    grouped.parts.push_back(part);
+  }
+  grouped.product = grouped.addend = grouped.result = node.getResult(0);
+  if (!grouped.result.hasOneUse())
+    return true;
+  // Biases picked by the expert of each row.
+  auto add = dyn_cast<NodeOp>(*grouped.result.user_begin());
+  if (!add || !add.is("Add"))
+    return true;
+  Source source =
+      resolveSource(add.input(add.input(0) == grouped.result ? 1 : 0));
+  if (source.ids && source.ref.rank() == 2 && !grouped.parts[0].bias &&
+      source.ref.shape[0] == static_cast<int64_t>(grouped.parts.size()) &&
+      source.ref.shape[1] == grouped.outputs()) {
+    grouped.bias = source.ref;
+    grouped.ids = source.ids;
+    grouped.result = add.getResult(0);
+  }
+  return true;
+}
+
 LinearLayers moe::findLinearLayers(FunctionOpInterface function) {
   LinearLayers layers;
   function.walk([&](NodeOp node) {
@@ -161,6 +209,14 @@ LinearLayers moe::findLinearLayers(FunctionOpInterface function) {
     if (matchLinear(node, layer))
       layers[layer.result] = layer;
   });
+  std::vector<LinearLayer> grouped;
+  function.walk([&](NodeOp node) {
+    LinearLayer layer;
+    if (matchGrouped(node, layers, layer))
+      grouped.push_back(layer);
+  });
+  for (const LinearLayer &layer : grouped)
+    layers[layer.result] = layer;
   return layers;
 }
 
@@ -240,7 +296,8 @@ std::vector<ExpertBody> moe::findExpertBodies(const LinearLayers &layers) {
   for (const auto &[result, down] : layers) {
     auto up = layers.find(down.data);
     if (up == layers.end() || !down.data.hasOneUse() ||
-        up->second.isStacked() != down.isStacked() || down.ids)
+        up->second.isStacked() != down.isStacked() || down.ids ||
+        down.isGrouped() || up->second.isGrouped())
       continue;
     ExpertBody body;
     body.down = down;
@@ -269,12 +326,16 @@ Value moe::tokenRoot(Value value) {
         node.getDomain().empty() &&
         llvm::is_contained({"Identity", "Cast", "Reshape", "Squeeze",
                             "Unsqueeze", "Expand", "Tile", "Gather", "GatherND",
-                            "GatherElements", "Compress"},
+                            "GatherElements", "Compress", "Flatten", "Slice",
+                            "Split"},
                            name);
     // A row looked up in a table of constants starts here, and so does one
     // that is cut from something else.
-    if (!keepsRows || resolveWeight(node.input(0)) ||
-        columns(node.input(0)) != columns(value))
+    if (!keepsRows || resolveWeight(node.input(0)))
+      break;
+    int64_t from = columns(node.input(0)), to = columns(value);
+    if (from != to && !ShapedType::isDynamic(from) &&
+        !ShapedType::isDynamic(to))
       break;
     value = node.input(0);
   }
@@ -481,8 +542,18 @@ bool moe::sliceExpert(const ExpertBody &body, const BodyFit &fit, int64_t index,
   auto one = [&](const WeightRef &ref, bool stacked) {
     return stacked ? ref.at(0, index) : ref;
   };
-  auto slice = [&](const LinearLayer &layer, int64_t start, SliceAttr &matrix,
+  // The layer of this expert alone.
+  auto own = [&](const LinearLayer &layer) {
+    if (!layer.isGrouped())
+      return layer;
+    LinearLayer part = layer.parts[index];
+    if (layer.bias)
+      part.bias = layer.bias.at(0, index);
+    return part;
+  };
+  auto slice = [&](const LinearLayer &of, int64_t start, SliceAttr &matrix,
                    SliceAttr &bias) {
+    LinearLayer layer = own(of);
     bool stacked = layer.isStacked();
     matrix = banks.slice(
         one(layer.weight, stacked).range(0, start, inner, fit.step));
@@ -499,9 +570,10 @@ bool moe::sliceExpert(const ExpertBody &body, const BodyFit &fit, int64_t index,
              fit.activation.kind == ExpertKind::Glu ? fit.upStart : 0,
              expert.up, expert.upBias))
     return false;
-  bool stacked = body.down.isStacked();
-  expert.down = banks.slice(one(body.down.weight, stacked));
-  if (body.down.bias)
-    expert.downBias = banks.slice(one(body.down.bias, stacked));
-  return expert.down && (!body.down.bias || expert.downBias);
+  LinearLayer down = own(body.down);
+  bool stacked = down.isStacked();
+  expert.down = banks.slice(one(down.weight, stacked));
+  if (down.bias)
+    expert.downBias = banks.slice(one(down.bias, stacked));
+  return expert.down && (!down.bias || expert.downBias);
 }

@@ -9,7 +9,8 @@
 namespace moe {
 /// `result = data W^T (+ bias)` with constants W and bias. A stacked layer has
 /// a matrix per expert: it applies all of them along a leading dimension, or
-/// the one that `ids` says to each row (weights gathered by expert).
+/// the one that `ids` says to each row (weights gathered by expert). A grouped
+/// layer cuts its rows into one run per expert and puts the results together.
 struct LinearLayer {
   mlir::Value data;       // features last, or before a last dimension of size 1
   mlir::Value product;    // before the bias is added
@@ -20,7 +21,11 @@ struct LinearLayer {
   bool isLeft = false;    // W data instead of data W^T
   WeightRef weight;       // [out, in], stacked [experts, out, in]
   WeightRef bias;         // [out], stacked [experts, out], or null
+  /// The runs of a grouped layer; `weight` is that of the first then, and
+  /// `data` what all runs are cut from.
+  std::vector<LinearLayer> parts;
 
+  bool isGrouped() const { return !parts.empty(); }
   bool isStacked() const { return weight.rank() == 3; }
   int64_t outputs() const { return weight.shape[weight.rank() - 2]; }
   int64_t inputs() const { return weight.shape.back(); }
@@ -38,7 +43,11 @@ struct ExpertBody {
   LinearLayer down;
 
   /// Number of experts it holds.
-  int64_t count() const { return down.isStacked() ? down.weight.shape[0] : 1; }
+  int64_t count() const {
+    return down.isGrouped()   ? static_cast<int64_t>(down.parts.size())
+           : down.isStacked() ? down.weight.shape[0]
+                              : 1;
+  }
   int64_t features() const { return first[0].inputs(); }
   int64_t outputs() const { return down.outputs(); }
 };

@@ -118,8 +118,12 @@ LogicalResult moe::findLayers(FunctionOpInterface function, BankNames &banks,
   for (const ExpertBody &body : bodies) {
     groups[tokenRoot(body.input)].bodies.push_back(&body);
     inBodies.insert(body.output);
-    for (const LinearLayer &layer : body.first)
-      inBodies.insert(layer.result);
+    for (const LinearLayer *layer :
+         {&body.first.front(), &body.first.back(), &body.down}) {
+      inBodies.insert(layer->result);
+      for (const LinearLayer &part : layer->parts)
+        inBodies.insert(part.result);
+    }
   }
   for (const auto &[result, layer] : layers) {
     auto group = groups.find(tokenRoot(layer.data));
@@ -131,7 +135,8 @@ LogicalResult moe::findLayers(FunctionOpInterface function, BankNames &banks,
 
   for (auto &[tokens, group] : groups) {
     auto type = dyn_cast<RankedTensorType>(tokens.getType());
-    if (group.routers.empty() || !type || type.getRank() < 2)
+    if (group.routers.empty() || !type || type.getRank() < 2 ||
+        type.getShape().back() != group.bodies[0]->features())
       continue;
     int64_t columns = 0;
     for (const ExpertBody *body : group.bodies)

@@ -53,8 +53,13 @@ LayerProbe::LayerProbe(const LayerCandidate &candidate,
     starts.push_back(total);
     total += body->count();
     own.insert(body->output);
-    for (const LinearLayer &layer : body->first)
+    for (const LinearLayer &layer : body->first) {
       own.insert(layer.result);
+      for (const LinearLayer &part : layer.parts)
+        own.insert(part.result);
+    }
+    for (const LinearLayer &part : body->down.parts)
+      own.insert(part.result);
   }
   for (const auto &[result, layer] : layers)
     if (!own.contains(result) && !layer.isStacked() &&
@@ -143,9 +148,62 @@ bool LayerProbe::evaluatePicked(GraphEvaluator &evaluator, size_t index,
   return true;
 }
 
+/// Runs of rows through one expert each. The hidden rows are their numbers
+/// here, so that the runs of the second layer can be compared.
+bool LayerProbe::evaluateGrouped(GraphEvaluator &evaluator, size_t index,
+                                 int64_t window, HostTensor &result) const {
+  const ExpertBody &body = *candidate.bodies[index];
+  std::vector<double> experts;
+  std::vector<const HostTensor *> runs;
+  for (int64_t e = 0; e < body.count(); ++e) {
+    const HostTensor *rows = evaluator.get(body.first[0].parts[e].data);
+    if (!rows)
+      return false;
+    if (rows->rank() != 2 || rows->shape[1] != features())
+      return evaluator.fail("experts read rows of another width");
+    for (const LinearLayer &layer : body.first) {
+      const HostTensor *other = evaluator.get(layer.parts[e].data);
+      if (!other || other->data != rows->data)
+        return evaluator.fail("gate and up weights of different experts");
+    }
+    runs.push_back(rows);
+    experts.insert(experts.end(), rows->shape[0], static_cast<double>(e));
+  }
+  int64_t count = static_cast<int64_t>(experts.size()), done = 0;
+  HostTensor numbers(SmallVector<int64_t, 2>{count, 1});
+  for (int64_t i = 0; i < count; ++i)
+    numbers.data[i] = static_cast<double>(i);
+  evaluator.bind(body.hidden, std::move(numbers));
+  for (int64_t e = 0; e < body.count(); ++e) {
+    const HostTensor *rows = evaluator.get(body.down.parts[e].data);
+    if (!rows || rows->size() != runs[e]->shape[0])
+      return evaluator.fail("up and down weights of different experts");
+    for (double row : rows->data)
+      if (row != static_cast<double>(done++))
+        return evaluator.fail("up and down weights of different experts");
+  }
+  for (const LinearLayer *layer :
+       {&body.first.front(), &body.first.back(), &body.down}) {
+    if (!layer->ids)
+      continue;
+    const HostTensor *ids = evaluator.get(layer->ids);
+    if (!ids || ids->data != experts)
+      return evaluator.fail("biases of different experts");
+  }
+  result = HostTensor(SmallVector<int64_t, 2>{count, outputs()});
+  done = 0;
+  for (int64_t e = 0; e < body.count(); ++e)
+    for (int64_t r = 0; r < runs[e]->shape[0]; ++r, ++done)
+      column(starts[index] + e, window, runs[e]->data.data() + r * features(),
+             result.data.data() + done * outputs());
+  return true;
+}
+
 bool LayerProbe::evaluateBody(GraphEvaluator &evaluator, size_t index,
                               int64_t window, HostTensor &result) const {
   const ExpertBody &body = *candidate.bodies[index];
+  if (body.down.isGrouped())
+    return evaluateGrouped(evaluator, index, window, result);
   if (body.down.ids)
     return evaluatePicked(evaluator, index, window, result);
   const HostTensor *rows = evaluator.get(body.input);

@@ -40,6 +40,8 @@ private:
               double *out) const;
   bool evaluatePicked(GraphEvaluator &evaluator, size_t index, int64_t window,
                       HostTensor &result) const;
+  bool evaluateGrouped(GraphEvaluator &evaluator, size_t index, int64_t window,
+                       HostTensor &result) const;
   bool evaluateBody(GraphEvaluator &evaluator, size_t index, int64_t window,
                     HostTensor &result) const;
 
