@@ -134,6 +134,36 @@ void runText(const moert_tensor *inputs, moert_tensor *outputs) {
   }
 }
 
+// --- plain ---
+
+const int64_t fixedDims[] = {2, 256};
+const int64_t fixedLogits[] = {2, 256, 256};
+const char *const fixedNames[] = {"", "", ""};
+const moert_port plainInputs[] = {
+    {"input_ids", MOERT_I64, 2, idsDims, idsNames}};
+const moert_port plainOutputs[] = {
+    {"logits", MOERT_F32, 3, logitsDims, logitsNames}};
+const moert_port fixedInputs[] = {
+    {"input_ids", MOERT_I64, 2, fixedDims, fixedNames}};
+const moert_port fixedOutputs[] = {
+    {"logits", MOERT_F32, 3, fixedLogits, fixedNames}};
+
+void runPlain(const moert_tensor *inputs, moert_tensor *outputs) {
+  int64_t batch = inputs[0].shape[0], seq = inputs[0].shape[1];
+  outputs[0].shape[0] = batch;
+  outputs[0].shape[1] = seq;
+  outputs[0].shape[2] = 256;
+  outputs[0].data = moert_alloc(batch * seq * 256 * 4);
+  std::memset(outputs[0].data, 0, batch * seq * 256 * 4);
+  for (int64_t b = 0; b < batch; ++b) {
+    int64_t sum = 0;
+    for (int64_t t = b * seq; t < (b + 1) * seq; ++t) {
+      sum += ints(inputs[0])[t];
+      floats(outputs[0])[t * 256 + (sum + 1) % 256] = 3;
+    }
+  }
+}
+
 // --- weight ---
 
 const char *weightBase = nullptr;
@@ -189,6 +219,13 @@ const moert_model &textModel() {
   static const moert_model model =
       describe("text", textInputs, 4, textOutputs, 2, runText);
   return model;
+}
+
+const moert_model &plainModel(bool fixed) {
+  static const moert_model models[] = {
+      describe("plain", plainInputs, 1, plainOutputs, 1, runPlain),
+      describe("fixed", fixedInputs, 1, fixedOutputs, 1, runPlain)};
+  return models[fixed];
 }
 
 const moert_model &weightModel() {

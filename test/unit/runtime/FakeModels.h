@@ -20,6 +20,10 @@ const moert_model &failModel();
 /// past.0.key [batch, past, 1]; outputs logits, present.0.key.
 const moert_model &textModel();
 
+/// The same language without a cache: input_ids [batch, seq] to logits. Of
+/// `fixed` sizes it takes [2, 256] only.
+const moert_model &plainModel(bool fixed);
+
 /// One weight: y[n] = w * x[n], weights of 64 bytes.
 const moert_model &weightModel();
 
