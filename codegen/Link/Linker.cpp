@@ -120,8 +120,11 @@ Expected<LinkedFile> moe::linkModel(ArrayRef<char> object, StringRef path,
   bool library = kind == LinkKind::Library;
   MemoryFile model("model.o"), runtime("runtime.o"), libc("libc.so"),
       libm("libm.so"), exports("exports");
-  std::string script = formatv(
-      "{{ global: moe_model_api; moe_{0}_api; local: *; };", libraryName);
+  std::string alias = ("moe_" + libraryName + "_api").str();
+  // A library called model.so has its name already.
+  bool hasAlias = alias != "moe_model_api";
+  std::string script = "{ global: moe_model_api; " +
+                       (hasAlias ? alias + "; " : "") + "local: *; };";
   auto embedded = [](const char *begin, const char *end) {
     return ArrayRef<char>(begin, end - begin);
   };
@@ -151,10 +154,10 @@ Expected<LinkedFile> moe::linkModel(ArrayRef<char> object, StringRef path,
                                      "-o",
                                      path.str()};
   if (library) {
-    std::string alias = ("moe_" + libraryName + "_api=moe_model_api").str();
-    for (StringRef argument : {StringRef("-shared"), StringRef("--defsym"),
-                               StringRef(alias), StringRef("--version-script")})
-      arguments.push_back(argument.str());
+    arguments.push_back("-shared");
+    if (hasAlias)
+      arguments.push_back("--defsym=" + alias + "=moe_model_api");
+    arguments.push_back("--version-script");
     arguments.push_back(exports.path());
   } else {
     arguments.push_back("-pie");

@@ -67,7 +67,10 @@ Result<const moe_api *> compileOrLoad(const std::string &path) {
       "/moe-run-XXXXXX";
   if (!mkdtemp(folder.data()))
     return systemError("create", folder, errno);
-  std::string library = folder + "/model.so";
+  // The model is named after its file.
+  size_t start = path.find_last_of('/') + 1;
+  std::string library =
+      folder + "/" + path.substr(start, path.size() - start - 5) + ".so";
   RemoveOnInterrupt removeFolder(folder), removeLibrary(library);
   Status status = compile(path, library);
   Result<const moe_api *> api =

@@ -21,6 +21,16 @@
 // EXAMPLE: y: rank 1, first size 4
 // RUN: ls %t | count 4
 
+// The exported name moe_<model>_api is the general one for a model.so.
+// RUN: moe-opt %s --bank w.bin=%t/x.npy -o %t/model.so
+// RUN: llvm-nm -D --defined-only %t/model.so | FileCheck %s --check-prefix=MODEL
+// RUN: llvm-nm -D --defined-only %t/scale.so | FileCheck %s --check-prefix=SCALE
+// MODEL:      T moe_model_api
+// MODEL-NOT:  {{.}}
+// SCALE:      T moe_model_api
+// SCALE-NEXT: T moe_scale_api
+// SCALE-NOT:  {{.}}
+
 module attributes {moe.archives = [{name = "w.bin"}]} {
   moe.bank @w in "w.bin" at 64 length 16 : tensor<4xf32>
   func.func @main(%x: tensor<4xf32> {moe.name = "x", moe.dims = [""]})
