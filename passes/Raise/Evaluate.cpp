@@ -164,16 +164,23 @@ bool Evaluation::binary(StringRef name) {
                     entry->gives01 || (result.isInteger && in[i]->isInteger));
     Shape a = broadcastStrides(result.shape, shape),
           b = broadcastStrides(in[i]->shape, shape);
-    Odometer at(shape);
+    // Row by row: along the last dimension an operand advances or repeats.
     bool truncates = name == "Div" && next.isInteger;
-    for (double &value : next.data) {
-      double divisor = in[i]->data[offsetOf(at.index, b)];
-      if (truncates && divisor == 0)
-        return fail("divides by zero") || true;
-      value = entry->f(result.data[offsetOf(at.index, a)], divisor);
-      if (truncates)
-        value = std::trunc(value);
-      at.step();
+    int64_t width = shape.empty() ? 1 : shape.back();
+    int64_t stepA = shape.empty() ? 0 : a.back(),
+            stepB = shape.empty() ? 0 : b.back();
+    Shape rows(shape.begin(), shape.end() - (shape.empty() ? 0 : 1));
+    Odometer at(rows);
+    for (size_t to = 0; to < next.data.size(); at.step()) {
+      const double *x = result.data.data() + offsetOf(at.index, a);
+      const double *y = in[i]->data.data() + offsetOf(at.index, b);
+      for (int64_t c = 0; c < width; ++c, ++to) {
+        double divisor = y[c * stepB];
+        if (truncates && divisor == 0)
+          return fail("divides by zero") || true;
+        double value = entry->f(x[c * stepA], divisor);
+        next.data[to] = truncates ? std::trunc(value) : value;
+      }
     }
     result = std::move(next);
   }

@@ -3,6 +3,7 @@
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "passes/Raise/BakedTrace.h"
 #include "passes/Raise/ContribMoE.h"
 #include "passes/Raise/FindLayers.h"
 #include "passes/Raise/Passes.h"
@@ -36,7 +37,8 @@ struct RaiseExpertsPass : moe::impl::RaiseExpertsPassBase<RaiseExpertsPass> {
     SmallVector<FunctionOpInterface> functions(
         getOperation().getOps<FunctionOpInterface>());
     for (FunctionOpInterface function : functions) {
-      if (failed(raiseContrib(function, banks, layers)) ||
+      if (failed(refuseBakedTraces(function)) ||
+          failed(raiseContrib(function, banks, layers)) ||
           failed(raiseSubgraphs(function, banks, layers)))
         return signalPassFailure();
       eraseDead(function);
