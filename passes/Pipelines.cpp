@@ -23,7 +23,13 @@ void moe::buildOptimizePipeline(OpPassManager &pm,
 }
 
 void moe::buildLowerMoEPipeline(OpPassManager &pm,
-                                const PipelineOptions &options) {}
+                                const PipelineOptions &options) {
+  pm.addPass(createConvertMoEToMoERTPass());
+  // Both roads take the plain loops until kernels are generated.
+  pm.addNestedPass<func::FuncOp>(createConvertMoERTToLinalgPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
 
 void moe::buildKernelsPipeline(OpPassManager &pm,
                                const PipelineOptions &options) {}

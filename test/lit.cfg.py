@@ -1,4 +1,5 @@
 import os
+import subprocess
 
 import lit.formats
 
@@ -15,3 +16,12 @@ config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%source", config.moe_source_dir))
 config.substitutions.append(("%fakes", os.path.join(config.moe_build_dir, "unit")))
 config.substitutions.append(("%models", os.path.join(config.test_source_root, "models")))
+
+# tools/check makes this environment; tests that need its packages say so.
+environment = os.path.join(config.moe_source_dir, ".venv", "bin", "python")
+if os.path.exists(environment):
+    config.substitutions[:] = [(key, environment if key == "%python" else value)
+                               for key, value in config.substitutions]
+    config.python = environment
+if subprocess.run([config.python, "-c", "import numpy, onnx"], capture_output=True).returncode == 0:
+    config.available_features.add("python-onnx")

@@ -8,6 +8,16 @@ using namespace moe;
 namespace fs = llvm::sys::fs;
 
 FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
+  // The numbers themselves. A splat has one element's bytes; spell it out.
+  if (auto dense = bank.getRecipe()
+                       ? dyn_cast<DenseElementsAttr>(*bank.getRecipe())
+                       : DenseElementsAttr()) {
+    std::string &copy = inlined[bank.getSymName()];
+    if (copy.empty())
+      for (int64_t n = dense.isSplat() ? dense.getNumElements() : 1; n > 0; --n)
+        copy.append(dense.getRawData().begin(), dense.getRawData().end());
+    return StringRef(copy);
+  }
   if (!bank.getArchive() || !bank.getOffset())
     return bank.emitOpError("does not lie in an archive at an offset");
   StringRef name = *bank.getArchive();
@@ -47,6 +57,13 @@ FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
 }
 
 void WeightSource::release(StringRef range) {
+  // Only what the file can give back: never our own copies.
+  bool isMapped = llvm::any_of(mapped, [&](auto &entry) {
+    return entry.second && range.begin() >= entry.second->const_data() &&
+           range.end() <= entry.second->const_data() + entry.second->size();
+  });
+  if (!isMapped)
+    return;
   uintptr_t page = 4096;
   uintptr_t begin =
       (reinterpret_cast<uintptr_t>(range.begin()) + page - 1) / page * page;

@@ -30,6 +30,7 @@ public:
 private:
   llvm::StringMap<std::string> paths;
   llvm::StringMap<std::unique_ptr<llvm::sys::fs::mapped_file_region>> mapped;
+  llvm::StringMap<std::string> inlined;
 };
 
 } // namespace moe

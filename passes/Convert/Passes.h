@@ -1,6 +1,7 @@
 #ifndef MOE_PASSES_CONVERT_PASSES_H
 #define MOE_PASSES_CONVERT_PASSES_H
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 

@@ -20,4 +20,32 @@ def ConvertOnnxToLinalgPass : Pass<"convert-onnx-to-linalg", "::mlir::ModuleOp">
     "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def ConvertMoEToMoERTPass : Pass<"convert-moe-to-moert", "::mlir::ModuleOp"> {
+  let summary = "Turn moe layers into the kernel families that run them";
+  let description = [{
+    `moe.router linear` becomes `moert.gemm`, `moe.gate` `moert.route`,
+    `moe.apply` over experts of one shape `moert.expert_ffn`, whose weights are
+    derived banks: panels of 32 columns, gate and up interleaved. Null experts
+    that give zero become experts without columns.
+
+    What the kernels cannot do yet is refused, by op and feature.
+  }];
+  let dependentDialects = [
+    "::moe::moert::MoERTDialect", "::mlir::arith::ArithDialect",
+    "::mlir::tensor::TensorDialect"];
+}
+
+def ConvertMoERTToLinalgPass : Pass<"convert-moert-to-linalg", "::mlir::func::FuncOp"> {
+  let summary = "Turn moert ops on tensors into plain loops";
+  let description = [{
+    The oracle of the kernels: `moert.gemm`, `moert.route` and
+    `moert.expert_ffn`, plain or packed weights, as linalg and scf. The other
+    ops are refused by name.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
+}
+
 #endif // MOE_PASSES_CONVERT_PASSES_TD

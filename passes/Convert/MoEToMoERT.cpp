@@ -1,0 +1,335 @@
+#include "dialects/MoE/MoEOps.h"
+#include "dialects/MoERT/MoERTOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/Convert/Passes.h"
+
+namespace moe {
+#define GEN_PASS_DEF_CONVERTMOETOMOERTPASS
+#include "passes/Convert/Passes.h.inc"
+} // namespace moe
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+constexpr int64_t kWidth = 32;
+
+/// A destination with the sizes of `like`'s leading dimensions and `last`.
+Value destination(OpBuilder &builder, Location loc, Value like, int64_t last,
+                  Type element) {
+  auto type = cast<RankedTensorType>(like.getType());
+  SmallVector<int64_t> shape(type.getShape().drop_back());
+  shape.push_back(last);
+  SmallVector<Value> dynamic;
+  for (int64_t d = 0; d + 1 < type.getRank(); ++d)
+    if (type.isDynamicDim(d))
+      dynamic.push_back(tensor::DimOp::create(builder, loc, like, d));
+  return tensor::EmptyOp::create(builder, loc, shape, element, dynamic);
+}
+
+class Converter {
+public:
+  explicit Converter(ModuleOp module)
+      : module(module), symbols(module), builder(module.getContext()) {}
+
+  LogicalResult convert(RouterOp router);
+  LogicalResult convert(GateOp gate);
+  LogicalResult convert(ApplyOp apply);
+
+private:
+  /// One matrix per entry, as runs of columns.
+  using Runs = SmallVector<SmallVector<ColumnsAttr>>;
+
+  /// A derived bank of `runs`, packed, as a value before `at`.
+  FailureOr<Value> pack(Operation *at, StringRef name, const Runs &runs,
+                        int64_t depth, int64_t width, int64_t interleave);
+  FailureOr<Value> packBias(Operation *at, StringRef name, const Runs &runs);
+
+  ModuleOp module;
+  SymbolTable symbols;
+  SymbolTableCollection collection;
+  OpBuilder builder;
+};
+} // namespace
+
+FailureOr<Value> Converter::pack(Operation *at, StringRef name,
+                                 const Runs &runs, int64_t depth, int64_t width,
+                                 int64_t interleave) {
+  Type element;
+  int64_t columns = 0;
+  SmallVector<Attribute> matrices;
+  for (const auto &list : runs) {
+    int64_t own = 0;
+    SmallVector<Attribute> attributes;
+    for (ColumnsAttr run : list) {
+      auto bank = symbols.lookup<BankOp>(run.getBank().getValue());
+      if (!bank)
+        return at->emitOpError("reads weights of ")
+               << run.getBank() << ", which is not a moe.bank";
+      Type type = bank.getTensorType().getElementType();
+      if (element && type != element)
+        return at->emitOpError("mixes weights of types ")
+               << element << " and " << type << ", which cannot be packed yet";
+      element = type;
+      own = interleave ? run.getCount() : own + run.getCount();
+      attributes.push_back(run);
+    }
+    columns = std::max(columns, own);
+    matrices.push_back(builder.getArrayAttr(attributes));
+  }
+  int64_t perPanel = interleave ? interleave : width;
+  auto type = RankedTensorType::get(
+      {static_cast<int64_t>(runs.size()),
+       static_cast<int64_t>(llvm::divideCeil(columns, perPanel)), depth, width},
+      element);
+  auto recipe = PanelsAttr::get(builder.getContext(), width, depth, interleave,
+                                builder.getArrayAttr(matrices));
+  builder.setInsertionPointToEnd(module.getBody());
+  auto bank = BankOp::create(builder, at->getLoc(), builder.getStringAttr(name),
+                             StringAttr(), StringAttr(), IntegerAttr(),
+                             IntegerAttr(), recipe, TypeAttr::get(type));
+  symbols.insert(bank);
+  builder.setInsertionPoint(at);
+  return WeightOp::create(builder, at->getLoc(), type,
+                          FlatSymbolRefAttr::get(bank.getSymNameAttr()))
+      .getResult();
+}
+
+/// Biases `[E, N]`: one panel of depth one per entry.
+FailureOr<Value> Converter::packBias(Operation *at, StringRef name,
+                                     const Runs &runs) {
+  int64_t columns = 0;
+  for (const auto &list : runs) {
+    int64_t own = 0;
+    for (ColumnsAttr run : list)
+      own += run.getCount();
+    columns = std::max(columns, own);
+  }
+  FailureOr<Value> packed = pack(at, name, runs, 1, columns, 0);
+  if (failed(packed))
+    return failure();
+  SmallVector<ReassociationIndices> groups{{0, 1, 2}, {3}};
+  return tensor::CollapseShapeOp::create(builder, at->getLoc(), *packed, groups)
+      .getResult();
+}
+
+LogicalResult Converter::convert(RouterOp router) {
+  builder.setInsertionPoint(router);
+  Location loc = router.getLoc();
+  if (router.getKind() == RouterKind::Given) {
+    router.replaceAllUsesWith(router.getInput());
+    router.erase();
+    return success();
+  }
+  if (router.getKind() != RouterKind::Linear || !router.getWeight() ||
+      router.getResidual() || router.getStandardize())
+    return router.emitOpError("of kind ")
+           << stringifyRouterKind(router.getKind())
+           << " with these options has no kernel yet; linear and given have";
+  auto type = cast<RankedTensorType>(router.getLogits().getType());
+  Value init = destination(builder, loc, router.getInput(), type.getDimSize(1),
+                           builder.getF32Type());
+  auto gemm = moert::GemmOp::create(
+      builder, loc, TypeRange{init.getType()}, router.getInput(),
+      router.getWeight(), router.getBias(), Value(), init,
+      router.getTransposed() ? UnitAttr() : builder.getUnitAttr());
+  Value result = gemm.getResult(0);
+  if (result.getType() != type)
+    result = tensor::CastOp::create(builder, loc, type, result);
+  router.replaceAllUsesWith(result);
+  router.erase();
+  return success();
+}
+
+LogicalResult Converter::convert(GateOp gate) {
+  auto refuse = [&](StringRef feature) {
+    return gate.emitOpError("with ") << feature << " has no kernel yet";
+  };
+  if (gate.getDense() || !gate.getTopK())
+    return refuse("dense weights");
+  if (gate.getK())
+    return refuse("a top_k of run time");
+  if (gate.getValues())
+    return refuse("weights from other values");
+  if (gate.getSubset())
+    return refuse("a subset of the pool");
+  if (gate.getSparseMixer())
+    return refuse("sparse_mixer");
+  if (gate.getNorm() != Norm::None && gate.getNorm() != Norm::Selected)
+    return refuse("a norm over some kinds of experts");
+  if (gate.getSkipRatio() || gate.getSkipCumulative())
+    return refuse("a skip rule");
+  if (gate.getCapacity() || gate.getCapacityFactor())
+    return refuse("a capacity");
+  builder.setInsertionPoint(gate);
+  Location loc = gate.getLoc();
+  int64_t k = *gate.getTopK();
+  Value ids =
+      destination(builder, loc, gate.getLogits(), k, builder.getI32Type());
+  Value weights =
+      destination(builder, loc, gate.getLogits(), k, builder.getF32Type());
+  auto unit = [&](bool on) { return on ? builder.getUnitAttr() : UnitAttr(); };
+  double mask = gate.getGroupMask() == GroupMask::Zero ? 0.0 : -INFINITY;
+  auto route = moert::RouteOp::create(
+      builder, loc, TypeRange{ids.getType(), weights.getType()},
+      moert::ScoreAttr::get(builder.getContext(),
+                            static_cast<moert::Score>(gate.getScore())),
+      gate.getLogits(), gate.getChoiceBias(), ValueRange{ids, weights},
+      unit(gate.getSelectFirst()), unit(gate.getNorm() == Norm::Selected),
+      gate.getNormEpsilonAttr(), gate.getScaleAttr(),
+      builder.getI64IntegerAttr(gate.getGroups().value_or(0)),
+      builder.getI64IntegerAttr(gate.getTopGroups().value_or(0)),
+      unit(gate.getGroupScore() == GroupScore::Top2),
+      builder.getF64FloatAttr(mask), unit(gate.getTiesHigh()),
+      gate.getLayerAttr());
+  for (auto [from, to] : llvm::zip(gate.getResults(), route.getResults())) {
+    Value value = to;
+    if (value.getType() != from.getType())
+      value = tensor::CastOp::create(builder, loc, from.getType(), value);
+    from.replaceAllUsesWith(value);
+  }
+  gate.erase();
+  return success();
+}
+
+LogicalResult Converter::convert(ApplyOp apply) {
+  auto refuse = [&](const Twine &feature) {
+    return apply.emitOpError("with ") << feature << " has no kernel yet";
+  };
+  if (apply.isDense())
+    return refuse("a dense gate");
+  if (apply.getNumGates() != 1 || apply.getWeights().size() != 1)
+    return refuse("several gates or no weights");
+  if (!apply.getStates().empty() || !apply.getExtras().empty() ||
+      apply.getTokens().size() != 1)
+    return refuse("states, extras or several inputs");
+  if (apply.getCombine() == Combine::Probability ||
+      apply.getPrescale().convertToDouble() != 1.0)
+    return refuse("a combine of probabilities or a prescale");
+  PoolOp pool = PoolOp::lookup(apply, apply.getPoolAttr(), collection);
+  Location loc = apply.getLoc();
+
+  // Experts of one shape; zero experts are experts without columns.
+  Runs up, down, upBias, downBias;
+  ExpertOp model;
+  ExpertShape shape;
+  for (ExpertOpInterface entry : pool.getEntries()) {
+    up.emplace_back(), down.emplace_back(), upBias.emplace_back(),
+        downBias.emplace_back();
+    if (auto null = dyn_cast<NullExpertOp>(entry.getOperation());
+        null && null.getKind() == NullKind::Zero)
+      continue;
+    auto expert = dyn_cast<ExpertOp>(entry.getOperation());
+    if (!expert)
+      return refuse("an entry '" + entry.getEntryName() +
+                    "' that is no expert of matrices");
+    if (!expert.isPlain() || expert.getVariants() ||
+        (expert.getKind() != ExpertKind::Glu &&
+         expert.getKind() != ExpertKind::Ffn) ||
+        expert.getOutputScale().convertToDouble() != 1.0)
+      return refuse("expert '" + entry.getEntryName() +
+                    "' that is factored, quantised, scaled or of another kind");
+    auto own = expert.getShape(collection);
+    if (failed(own))
+      return failure();
+    if (!model) {
+      model = expert, shape = *own;
+    } else if (!(shape == *own) || expert.getKind() != model.getKind() ||
+               expert.getActivation() != model.getActivation() ||
+               expert.getAlpha() != model.getAlpha() ||
+               expert.getBeta() != model.getBeta() ||
+               expert.getLimit() != model.getLimit() ||
+               bool(expert.getUpBias()) != bool(model.getUpBias()) ||
+               bool(expert.getDownBias()) != bool(model.getDownBias()) ||
+               bool(expert.getGateBias()) != bool(model.getGateBias())) {
+      return refuse("experts of different shapes or functions");
+    }
+    auto add = [&](SmallVector<ColumnsAttr> &runs, Attribute matrix) {
+      runs.push_back(expert.getColumns(matrix, collection));
+    };
+    if (expert.isGlu())
+      add(up.back(), expert.getGateAttr());
+    add(up.back(), expert.getUp());
+    add(down.back(), expert.getDownAttr());
+    if (expert.getGateBias())
+      add(upBias.back(), expert.getGateBiasAttr());
+    if (expert.getUpBias())
+      add(upBias.back(), expert.getUpBiasAttr());
+    if (expert.getDownBias())
+      add(downBias.back(), expert.getDownBiasAttr());
+  }
+  if (!model)
+    return refuse("no expert that computes");
+  if (model.isGlu() && bool(model.getGateBias()) != bool(model.getUpBias()))
+    return refuse("a bias on only one of gate and up");
+
+  std::string name = pool.getSymName().str();
+  auto packedUp = pack(apply, name + ".up", up, shape.in, kWidth,
+                       model.isGlu() ? kWidth / 2 : 0);
+  auto packedDown = pack(apply, name + ".down", down, shape.hidden, kWidth, 0);
+  if (failed(packedUp) || failed(packedDown))
+    return failure();
+  Value biasUp, biasDown;
+  if (model.getUpBias()) {
+    auto packed = packBias(apply, name + ".up_bias", upBias);
+    if (failed(packed))
+      return failure();
+    biasUp = *packed;
+  }
+  if (model.getDownBias()) {
+    auto packed = packBias(apply, name + ".down_bias", downBias);
+    if (failed(packed))
+      return failure();
+    biasDown = *packed;
+  }
+  builder.setInsertionPoint(apply);
+  auto type = cast<RankedTensorType>(apply.getResult(0).getType());
+  Value init = destination(builder, loc, apply.getTokens()[0], shape.out,
+                           type.getElementType());
+  auto ffn = moert::ExpertFfnOp::create(
+      builder, loc, TypeRange{init.getType()},
+      moert::ActivationAttr::get(
+          builder.getContext(),
+          static_cast<moert::Activation>(model.getActivation())),
+      model.isGlu() ? builder.getUnitAttr() : UnitAttr(), apply.getTokens()[0],
+      apply.getIds()[0], apply.getWeights()[0], *packedUp, *packedDown, biasUp,
+      biasDown, Value(), init, model.getAlphaAttr(), model.getBetaAttr(),
+      model.getLimitAttr(),
+      apply.getScaleInput() ? builder.getUnitAttr() : UnitAttr(),
+      apply.getLayerAttr());
+  Value result = ffn.getResult(0);
+  if (result.getType() != type)
+    result = tensor::CastOp::create(builder, loc, type, result);
+  apply.getResult(0).replaceAllUsesWith(result);
+  apply.erase();
+  return success();
+}
+
+namespace {
+struct ConvertMoEToMoERTPass
+    : moe::impl::ConvertMoEToMoERTPassBase<ConvertMoEToMoERTPass> {
+  void runOnOperation() override {
+    Converter converter(getOperation());
+    SmallVector<Operation *> ops;
+    getOperation().walk([&](Operation *op) {
+      if (op->getDialect() && op->getDialect()->getNamespace() == "moe" &&
+          op->getParentOfType<FunctionOpInterface>())
+        ops.push_back(op);
+    });
+    for (Operation *op : ops) {
+      LogicalResult result = success();
+      if (auto router = dyn_cast<RouterOp>(op))
+        result = converter.convert(router);
+      else if (auto gate = dyn_cast<GateOp>(op))
+        result = converter.convert(gate);
+      else if (auto apply = dyn_cast<ApplyOp>(op))
+        result = converter.convert(apply);
+      else if (!isa<WeightOp>(op))
+        result = op->emitOpError("has no kernel yet");
+      if (failed(result))
+        return signalPassFailure();
+    }
+  }
+};
+} // namespace
