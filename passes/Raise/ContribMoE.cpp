@@ -1,5 +1,6 @@
 #include "passes/Raise/ContribMoE.h"
 #include "mlir/IR/Builders.h"
+#include "passes/Raise/ExpertBody.h"
 
 using namespace mlir;
 using namespace moe;
@@ -320,6 +321,9 @@ LogicalResult Reader::readGate(MoELayerMatch &match) {
   if (node.intAttribute("num_shared_experts", 0) != 0)
     return fail("num_shared_experts is not supported");
   match.router = matchRouter(node.input(1));
+  if (match.router.input &&
+      tokenRoot(match.router.input) == tokenRoot(match.tokens))
+    match.router.input = match.tokens;
   if (node.intAttribute("use_sparse_mixer", 0) != 0) {
     if (gate.topK != 2)
       return fail("use_sparse_mixer needs k 2, not " + Twine(gate.topK));

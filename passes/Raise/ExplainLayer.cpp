@@ -428,15 +428,17 @@ bool moe::explainLayer(const LayerCandidate &candidate,
     index = column - explainer.probe.firstColumn(b);
     return candidate.bodies[b];
   };
+  llvm::DenseMap<const ExpertBody *, BodyFit> fits;
   for (int64_t e = 0; e < candidate.experts; ++e) {
     int64_t index;
     const ExpertBody *body = bodyOf(found.columnOf[e], index);
-    BodyFit fit;
+    auto [at, isNew] = fits.try_emplace(body);
     std::string error;
-    if (!fitBody(*body, fit, error)) {
+    if (isNew && !fitBody(*body, at->second, error)) {
       refusal.reason = "expert " + std::to_string(e) + ": " + error;
       return false;
     }
+    const BodyFit &fit = at->second;
     ActivationMatch &act = match.activation;
     if (e == 0)
       act = fit.activation;

@@ -21,11 +21,34 @@ namespace {
 constexpr remark::RemarkOpts raise =
     remark::RemarkOpts::name("experts").category("moe-raise");
 
-/// The name of a layer in messages: that of the node, or a number.
-std::string nameOf(Operation *op, int64_t index) {
-  if (auto location = dyn_cast<NameLoc>(op->getLoc()))
-    return location.getName().str();
-  return "layer " + std::to_string(index);
+/// The name of a layer: what the names of its weights begin with
+/// ("model.layers.3.mlp" of "model.layers.3.mlp.experts.7.up_proj.weight"), or
+/// a number where they have no such thing in common.
+std::string nameOf(const MoELayerMatch &match, int64_t index) {
+  std::optional<StringRef> common;
+  for (const ExpertMatch &expert : match.experts)
+    for (SliceAttr slice : {expert.gate, expert.up, expert.down}) {
+      if (!slice)
+        continue;
+      StringRef name = slice.getBank().getValue();
+      if (!common) {
+        common = name;
+        continue;
+      }
+      size_t same = 0;
+      while (same < common->size() && same < name.size() &&
+             (*common)[same] == name[same])
+        ++same;
+      common = common->take_front(same);
+    }
+  StringRef name = common.value_or("");
+  size_t end = name.find_last_of("./");
+  name = end == StringRef::npos ? "" : name.take_front(end);
+  for (StringRef part : {".experts", "/experts"})
+    name.consume_back(part);
+  if (name.empty() || name == "experts")
+    return "layer " + std::to_string(index);
+  return name.str();
 }
 
 struct RaiseExpertsPass : moe::impl::RaiseExpertsPassBase<RaiseExpertsPass> {
@@ -43,6 +66,7 @@ struct RaiseExpertsPass : moe::impl::RaiseExpertsPassBase<RaiseExpertsPass> {
         return signalPassFailure();
       eraseDead(function);
     }
+    banks.eraseUnused();
   }
 
   LogicalResult raiseContrib(FunctionOpInterface function, BankNames &banks,
@@ -56,7 +80,7 @@ struct RaiseExpertsPass : moe::impl::RaiseExpertsPassBase<RaiseExpertsPass> {
       FailureOr<MoELayerMatch> match = matchContribMoE(node, banks);
       if (failed(match))
         return failure();
-      match->name = nameOf(node, layers);
+      match->name = nameOf(*match, layers);
       if (failed(emit(*match, banks, layers++)))
         return failure();
     }
@@ -71,7 +95,7 @@ struct RaiseExpertsPass : moe::impl::RaiseExpertsPassBase<RaiseExpertsPass> {
       return failure();
     int64_t first = layers;
     for (auto [i, match] : llvm::enumerate(matches))
-      match.name = nameOf(match.output.getDefiningOp(), first + i);
+      match.name = nameOf(match, first + static_cast<int64_t>(i));
     // The last one first: the tokens of a layer may be the output of another.
     for (size_t i = matches.size(); i-- > 0;) {
       int64_t index = first + static_cast<int64_t>(i);

@@ -344,3 +344,16 @@ SliceAttr BankNames::slice(const WeightRef &ref) {
   bool transposed = order.size() == 2 && order[0] == 1;
   return SliceAttr::get(bankOf(ref.root), ranges, transposed);
 }
+
+void BankNames::eraseUnused() {
+  llvm::DenseSet<StringAttr> used;
+  module.walk([&](Operation *op) {
+    if (!isa<BankOp>(op))
+      op->getAttrDictionary().walk(
+          [&](FlatSymbolRefAttr name) { used.insert(name.getAttr()); });
+  });
+  for (auto &[root, bank] : banks)
+    if (bank && !used.contains(bank.getAttr()))
+      if (Operation *op = symbols.lookup(bank.getValue()))
+        symbols.erase(op);
+}

@@ -50,6 +50,9 @@ public:
   /// slice says it (dimensions merged or out of order).
   SliceAttr slice(const WeightRef &ref);
   mlir::SymbolTable &getSymbols() { return symbols; }
+  /// Removes the new banks that nothing names: those of layers that could not
+  /// be raised in the end.
+  void eraseUnused();
 
 private:
   mlir::ModuleOp module;
