@@ -3,6 +3,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Convert/Passes.h"
+#include "passes/MoE/Passes.h"
 #include "passes/Raise/Passes.h"
 
 using namespace mlir;
@@ -24,6 +25,8 @@ void moe::buildOptimizePipeline(OpPassManager &pm,
 
 void moe::buildLowerMoEPipeline(OpPassManager &pm,
                                 const PipelineOptions &options) {
+  // No kernel reads quantised weights yet.
+  pm.addPass(createDequantizeExpertsPass());
   pm.addPass(createConvertMoEToMoERTPass());
   // Both roads take the plain loops until kernels are generated.
   pm.addNestedPass<func::FuncOp>(createConvertMoERTToLinalgPass());

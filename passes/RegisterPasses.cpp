@@ -1,11 +1,13 @@
 #include "passes/RegisterPasses.h"
 
 #include "passes/Convert/Passes.h"
+#include "passes/MoE/Passes.h"
 #include "passes/Raise/Passes.h"
 #include "passes/Verify/Passes.h"
 
 void moe::registerAllPasses() {
   registerConvertPasses();
+  registerMoEPasses();
   registerRaisePasses();
   registerVerifyPasses();
 }

@@ -51,8 +51,11 @@ LogicalResult Writer::copy(BankOp bank, uint64_t at) {
     StringRef piece = bytes->substr(done, kPiece);
     if (failed(put(bank, at + done, piece.data(), piece.size())))
       return failure();
-    source.release(piece);
+    if (!bank.getRecipe())
+      source.release(piece);
   }
+  if (bank.getRecipe())
+    source.release(*bytes);
   return success();
 }
 
@@ -133,7 +136,7 @@ LogicalResult Writer::panels(BankOp bank, PanelsAttr recipe, uint64_t at) {
 
 LogicalResult Writer::write(BankOp bank) {
   uint64_t at = bank->getAttrOfType<IntegerAttr>("moe.place").getInt();
-  if (!bank.getRecipe())
+  if (!bank.getRecipe() || isa<MixAttr, DenseElementsAttr>(*bank.getRecipe()))
     return copy(bank, at);
   if (auto recipe = dyn_cast<PanelsAttr>(*bank.getRecipe()))
     return panels(bank, recipe, at);

@@ -1,6 +1,7 @@
 #include "passes/Analysis/WeightSource.h"
 
 #include "dialects/MoE/MoEOps.h"
+#include "passes/Analysis/MixRecipe.h"
 #include <sys/mman.h>
 
 using namespace mlir;
@@ -17,6 +18,16 @@ FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
       for (int64_t n = dense.isSplat() ? dense.getNumElements() : 1; n > 0; --n)
         copy.append(dense.getRawData().begin(), dense.getRawData().end());
     return StringRef(copy);
+  }
+  if (auto mix =
+          bank.getRecipe() ? dyn_cast<MixAttr>(*bank.getRecipe()) : MixAttr()) {
+    auto found = derived.find(bank.getSymName());
+    if (found != derived.end())
+      return StringRef(found->second);
+    std::string made;
+    if (failed(evaluateMix(bank, mix, *this, made)))
+      return failure();
+    return StringRef(derived[bank.getSymName()] = std::move(made));
   }
   if (!bank.getArchive() || !bank.getOffset())
     return bank.emitOpError("does not lie in an archive at an offset");
@@ -57,7 +68,13 @@ FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
 }
 
 void WeightSource::release(StringRef range) {
-  // Only what the file can give back: never our own copies.
+  for (auto &entry : derived)
+    if (range.begin() >= entry.second.data() &&
+        range.begin() < entry.second.data() + entry.second.size()) {
+      derived.erase(entry.first());
+      return;
+    }
+  // Only what the file can give back: never copies of numbers.
   bool isMapped = llvm::any_of(mapped, [&](auto &entry) {
     return entry.second && range.begin() >= entry.second->const_data() &&
            range.end() <= entry.second->const_data() + entry.second->size();

@@ -18,9 +18,10 @@ public:
     paths[name] = path.str();
   }
 
-  /// The bytes of a bank that lies in an archive at an offset. Fails with a
-  /// diagnostic on the bank when the archive is not bound, cannot be mapped,
-  /// or is too short.
+  /// The bytes of a bank that lies in an archive at an offset, or whose recipe
+  /// is numbers or a `#moe.mix` of slices (made in memory, until `release`).
+  /// Fails with a diagnostic on the bank when the archive is not bound, cannot
+  /// be mapped, or is too short.
   mlir::FailureOr<llvm::StringRef> bytes(BankOp bank);
 
   /// Gives the memory of mapped pages inside `range` back to the system; they
@@ -31,6 +32,7 @@ private:
   llvm::StringMap<std::string> paths;
   llvm::StringMap<std::unique_ptr<llvm::sys::fs::mapped_file_region>> mapped;
   llvm::StringMap<std::string> inlined;
+  llvm::StringMap<std::string> derived;
 };
 
 } // namespace moe

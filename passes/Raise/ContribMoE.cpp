@@ -334,7 +334,8 @@ LogicalResult Reader::readGate(MoELayerMatch &match) {
   if (quantised && node.input(14)) {
     // Chosen by the logits, weighted by values of their own.
     gate.score = Score::None;
-    gate.values = node.input(14);
+    if (node.input(14) != node.input(1))
+      gate.values = node.input(14);
   } else {
     gate.score = Score::Softmax;
   }

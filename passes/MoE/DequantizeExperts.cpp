@@ -1,0 +1,82 @@
+#include "dialects/MoE/MoEOps.h"
+#include "mlir/IR/Builders.h"
+#include "passes/MoE/Passes.h"
+
+namespace moe {
+#define GEN_PASS_DEF_DEQUANTIZEEXPERTSPASS
+#include "passes/MoE/Passes.h.inc"
+} // namespace moe
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+struct DequantizeExpertsPass
+    : moe::impl::DequantizeExpertsPassBase<DequantizeExpertsPass> {
+  using DequantizeExpertsPassBase::DequantizeExpertsPassBase;
+
+  void runOnOperation() override {
+    Builder builder(&getContext());
+    Type element = llvm::StringSwitch<Type>(type)
+                       .Case("f32", builder.getF32Type())
+                       .Case("f16", builder.getF16Type())
+                       .Case("bf16", builder.getBF16Type())
+                       .Default(Type());
+    if (!element) {
+      getOperation().emitError("cannot store experts as '")
+          << type << "', expected f32, f16 or bf16";
+      return signalPassFailure();
+    }
+    SymbolTable symbols(getOperation());
+    WalkResult result = getOperation().walk([&](ExpertOp expert) {
+      for (StringRef name : {"gate", "up", "down"})
+        if (failed(dequantize(expert, name, element, symbols)))
+          return WalkResult::interrupt();
+      return WalkResult::advance();
+    });
+    if (result.wasInterrupted())
+      signalPassFailure();
+  }
+
+  /// Gives matrix `name` of the expert a bank of its own, where it is
+  /// quantised.
+  static LogicalResult dequantize(ExpertOp expert, StringRef name, Type element,
+                                  SymbolTable &symbols) {
+    auto slice = expert->getAttrOfType<SliceAttr>(name);
+    auto quant =
+        slice ? dyn_cast_or_null<QuantAttr>(slice.getQuant()) : QuantAttr();
+    if (!quant)
+      return success();
+    auto bank = symbols.lookup<BankOp>(slice.getBank().getValue());
+    if (!bank)
+      return expert.emitOpError("reads ")
+             << slice.getBank() << ", which is not a moe.bank";
+    auto geometry = slice.resolve(bank.getTensorType(),
+                                  [&] { return expert.emitOpError(); });
+    if (failed(geometry))
+      return failure();
+    SmallVector<int64_t, 2> shape = geometry->shape;
+    if (slice.getTransposed())
+      std::swap(shape.front(), shape.back());
+    if (quant.getBits() < 8)
+      shape.back() *= 8 / quant.getBits();
+
+    OpBuilder builder(expert->getParentOp());
+    auto recipe =
+        MixAttr::get(builder.getContext(), builder.getArrayAttr(slice),
+                     builder.getF64ArrayAttr(1.0));
+    std::string symbol =
+        (slice.getBank().getValue() + "_" + expert.getEntryName() + "_" + name)
+            .str();
+    auto plain = BankOp::create(
+        builder, bank.getLoc(), builder.getStringAttr(symbol), StringAttr(),
+        StringAttr(), IntegerAttr(), IntegerAttr(), recipe,
+        TypeAttr::get(RankedTensorType::get(shape, element)));
+    plain->remove();
+    auto reference = FlatSymbolRefAttr::get(
+        symbols.insert(plain, Block::iterator(expert->getParentOp())));
+    expert->setAttr(name, SliceAttr::get(reference));
+    return success();
+  }
+};
+} // namespace

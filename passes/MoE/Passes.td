@@ -1,0 +1,28 @@
+#ifndef MOE_PASSES_MOE_PASSES_TD
+#define MOE_PASSES_MOE_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def DequantizeExpertsPass : Pass<"moe-dequantize-experts", "::mlir::ModuleOp"> {
+  let summary = "Store quantised experts as plain numbers";
+  let description = [{
+    Gives every quantised matrix of an expert a derived bank of its own, made
+    when the artefact is written (`#moe.mix` of the slice alone). For targets
+    whose kernels do not read quantised weights; storage grows to the size of
+    the plain numbers.
+
+    ```mlir
+    moe.expert @e0 ffn relu up @q[0] quant<bits = 4, block = 32, scales = <@s[0]>> down @d[0]
+    // becomes
+    moe.bank @q_e0_up recipe(#moe.mix<[#moe.slice<@q[0] quant<...>>], [1.0]>) : tensor<48x16xf32>
+    moe.expert @e0 ffn relu up @q_e0_up down @d[0]
+    ```
+  }];
+  let dependentDialects = ["::moe::MoEDialect"];
+  let options = [
+    Option<"type", "type", "std::string", /*default=*/"\"f32\"",
+           "Element type of the plain numbers: f32, f16 or bf16">
+  ];
+}
+
+#endif // MOE_PASSES_MOE_PASSES_TD
