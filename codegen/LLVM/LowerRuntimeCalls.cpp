@@ -3,9 +3,10 @@
 #include "dialects/MoERT/MoERTOps.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 namespace moe {
 #define GEN_PASS_DEF_LOWERRUNTIMECALLSPASS
@@ -26,11 +27,17 @@ struct LowerRuntimeCallsPass
     OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
     SmallVector<moert::WeightRefOp> refs;
     SmallVector<cf::AssertOp> asserts;
+    SmallVector<moert::ObserveOp> observed;
+    SmallVector<moert::PhaseOp> phases;
     module.walk([&](Operation *op) {
       if (auto ref = dyn_cast<moert::WeightRefOp>(op))
         refs.push_back(ref);
       else if (auto assertion = dyn_cast<cf::AssertOp>(op))
         asserts.push_back(assertion);
+      else if (auto observe = dyn_cast<moert::ObserveOp>(op))
+        observed.push_back(observe);
+      else if (auto phase = dyn_cast<moert::PhaseOp>(op))
+        phases.push_back(phase);
     });
     auto ptr = LLVM::LLVMPointerType::get(&getContext());
     // The descriptor's weights_slot points here; the runtime fills it.
@@ -68,6 +75,74 @@ struct LowerRuntimeCallsPass
     }
     for (auto [i, assertion] : llvm::enumerate(asserts))
       lowerAssert(assertion, i, module);
+    for (moert::ObserveOp observe : observed)
+      if (failed(lowerObserve(observe, module)))
+        return signalPassFailure();
+    for (moert::PhaseOp phase : phases)
+      lowerPhase(phase, module);
+  }
+
+  /// The declaration of a function of the runtime.
+  LLVM::LLVMFuncOp declare(ModuleOp module, StringRef name,
+                           ArrayRef<Type> arguments) {
+    if (auto known = module.lookupSymbol<LLVM::LLVMFuncOp>(name))
+      return known;
+    OpBuilder atStart = OpBuilder::atBlockBegin(module.getBody());
+    return LLVM::LLVMFuncOp::create(
+        atStart, module.getLoc(), name,
+        LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
+                                    arguments));
+  }
+
+  Value string(OpBuilder &builder, Location loc, const Twine &name,
+               StringRef text) {
+    return LLVM::createGlobalString(loc, builder, name.str(),
+                                    (text + StringRef("\0", 1)).str(),
+                                    LLVM::Linkage::Internal);
+  }
+
+  LogicalResult lowerObserve(moert::ObserveOp observe, ModuleOp module) {
+    auto type = cast<MemRefType>(observe.getIds().getType());
+    if (!type.getLayout().isIdentity() || !type.getElementType().isInteger(32))
+      return observe.emitOpError("needs dense i32 ids, not ") << type;
+    OpBuilder builder(observe);
+    Location loc = observe.getLoc();
+    Type i64 = builder.getI64Type();
+    auto ptr = LLVM::LLVMPointerType::get(&getContext());
+    Value address = memref::ExtractAlignedPointerAsIndexOp::create(
+        builder, loc, observe.getIds());
+    Value integer = arith::IndexCastOp::create(builder, loc, i64, address);
+    Value data = LLVM::IntToPtrOp::create(builder, loc, ptr, integer);
+    Value count = arith::ConstantIndexOp::create(builder, loc, 1);
+    for (int64_t d = 0; d < type.getRank(); ++d)
+      count = arith::MulIOp::create(
+          builder, loc, count,
+          memref::DimOp::create(builder, loc, observe.getIds(), d));
+    Value total = arith::IndexCastOp::create(builder, loc, i64, count);
+    Value layer = string(builder, loc, "moert_layer_" + Twine(strings++),
+                         observe.getLayer());
+    Value experts =
+        LLVM::ConstantOp::create(builder, loc, i64, observe.getExpertsAttr());
+    LLVM::CallOp::create(
+        builder, loc, declare(module, "moert_observe", {ptr, ptr, i64, i64}),
+        ValueRange{layer, data, total, experts});
+    observe.erase();
+    return success();
+  }
+
+  void lowerPhase(moert::PhaseOp phase, ModuleOp module) {
+    OpBuilder builder(phase);
+    Location loc = phase.getLoc();
+    auto ptr = LLVM::LLVMPointerType::get(&getContext());
+    if (phase.getName())
+      LLVM::CallOp::create(
+          builder, loc, declare(module, "moert_phase_begin", {ptr}),
+          string(builder, loc, "moert_phase_" + Twine(strings++),
+                 *phase.getName()));
+    else
+      LLVM::CallOp::create(builder, loc, declare(module, "moert_phase_end", {}),
+                           ValueRange());
+    phase.erase();
   }
 
   /// if (!condition) moert_fail(code, "%s: message", "", 0). On the run's
@@ -77,22 +152,11 @@ struct LowerRuntimeCallsPass
     OpBuilder builder(assertion);
     Location loc = assertion.getLoc();
     auto ptr = LLVM::LLVMPointerType::get(&getContext());
-    Value text = LLVM::createGlobalString(
-        loc, builder, "moert_message_" + std::to_string(index),
-        (escape(assertion.getMsg()) + StringRef("\0", 1)).str(),
-        LLVM::Linkage::Internal);
-    Value empty = LLVM::createGlobalString(
-        loc, builder, "moert_where_" + std::to_string(index),
-        StringRef("\0", 1), LLVM::Linkage::Internal);
-    auto fail = module.lookupSymbol<LLVM::LLVMFuncOp>("moert_fail");
-    if (!fail) {
-      OpBuilder atStart = OpBuilder::atBlockBegin(module.getBody());
-      fail = LLVM::LLVMFuncOp::create(
-          atStart, module.getLoc(), "moert_fail",
-          LLVM::LLVMFunctionType::get(
-              LLVM::LLVMVoidType::get(&getContext()),
-              {builder.getI32Type(), ptr, ptr, builder.getI64Type()}));
-    }
+    Value text = string(builder, loc, "moert_message_" + Twine(index),
+                        escape(assertion.getMsg()));
+    Value empty = string(builder, loc, "moert_where_" + Twine(index), "");
+    auto fail = declare(module, "moert_fail",
+                        {builder.getI32Type(), ptr, ptr, builder.getI64Type()});
     Block *before = assertion->getBlock();
     Block *after = before->splitBlock(assertion->getNextNode());
     Block *failed = builder.createBlock(after);
@@ -108,6 +172,8 @@ struct LowerRuntimeCallsPass
     cf::CondBranchOp::create(builder, loc, assertion.getArg(), after, failed);
     assertion.erase();
   }
+
+  unsigned strings = 0;
 
   /// moert_fail reads its message as a format.
   static std::string escape(StringRef message) {

@@ -70,7 +70,7 @@ void summary(raw_ostream &os, const json::Object &facts) {
     card(os, "Weights", bytes(number("weight_bytes")), "as stored");
   if (facts.get("flops_per_token"))
     card(os, "Work per token", count(number("flops_per_token")) + "FLOP",
-         "matrix products, without attention scores");
+         "in MoE layers and raised projections");
   if (facts.get("executable_bytes"))
     card(os, "Executable", bytes(number("executable_bytes")),
          bytes(number("code_bytes")) + " without weights");
@@ -155,7 +155,7 @@ void heatMaps(raw_ostream &os, const json::Array &runs) {
       const json::Object *layer = entry.getAsObject();
       const json::Array *counts = layer ? layer->getArray("counts") : nullptr;
       std::optional<StringRef> name =
-          layer ? layer->getString("layer") : std::nullopt;
+          layer ? layer->getString("name") : std::nullopt;
       if (!counts || !name)
         continue;
       Row row{text(*run, "name"), {}};

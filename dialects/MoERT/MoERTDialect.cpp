@@ -47,6 +47,20 @@ static LogicalResult verifyLastIs(Operation *op, Value x, Value row,
                            << last << " features";
 }
 
+// Counts and marks live in the runtime: no order among them may change, and
+// none may vanish.
+void ObserveOp::getEffects(
+    SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
+  effects.emplace_back(MemoryEffects::Write::get());
+  if (isa<BaseMemRefType>(getIds().getType()))
+    effects.emplace_back(MemoryEffects::Read::get(), &getIdsMutable());
+}
+
+void PhaseOp::getEffects(
+    SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
+  effects.emplace_back(MemoryEffects::Write::get());
+}
+
 #define MOERT_EFFECTS(OP)                                                      \
   void OP::getEffects(                                                         \
       SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {               \

@@ -74,6 +74,43 @@ def MoERT_WeightRefOp : Op<MoERT_Dialect, "weight_ref", [Pure]> {
   let assemblyFormat = "$bank attr-dict `:` type($result)";
 }
 
+class MoERT_RuntimeOp<string mnemonic>
+    : Op<MoERT_Dialect, mnemonic, [
+        DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]>;
+
+def MoERT_ObserveOp : MoERT_RuntimeOp<"observe"> {
+  let summary = "Count the experts that were chosen";
+  let description = [{
+    Adds the ids `[T, k]` (i32) of layer `layer` to the counts of the run, which
+    `--profile` writes; ids outside [0, `experts`) are ignored. Changes no
+    result; costs a branch where nobody counts.
+
+    Example:
+
+    ```mlir
+    moert.observe %ids of "layers.0" experts 16 : tensor<?x2xi32>
+    ```
+  }];
+  let arguments = (ins MoERT_Shaped:$ids, StrAttr:$layer, I64Attr:$experts);
+  let assemblyFormat = "$ids `of` $layer `experts` $experts attr-dict `:` type($ids)";
+}
+
+def MoERT_PhaseOp : MoERT_RuntimeOp<"phase"> {
+  let summary = "Begin or end a phase of the run";
+  let description = [{
+    Marks for `--trace`: with a name a phase begins, without one the last that
+    began ends.
+
+    Example:
+
+    ```mlir
+    moert.phase "experts"
+    ```
+  }];
+  let arguments = (ins OptionalAttr<StrAttr>:$name);
+  let assemblyFormat = "($name^)? attr-dict";
+}
+
 def MoERT_EmbedOp : MoERT_Op<"embed"> {
   let summary = "Gather rows of a table";
   let description = [{

@@ -65,6 +65,34 @@ struct Weight : BufferizableOpInterface::ExternalModel<Weight, WeightOp> {
     return false;
   }
 };
+
+/// moert.observe reads its ids.
+struct Observe
+    : BufferizableOpInterface::ExternalModel<Observe, moert::ObserveOp> {
+  bool bufferizesToMemoryRead(Operation *, OpOperand &,
+                              const AnalysisState &) const {
+    return true;
+  }
+  bool bufferizesToMemoryWrite(Operation *, OpOperand &,
+                               const AnalysisState &) const {
+    return false;
+  }
+  AliasingValueList getAliasingValues(Operation *, OpOperand &,
+                                      const AnalysisState &) const {
+    return {};
+  }
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
+                          const BufferizationOptions &options,
+                          BufferizationState &state) const {
+    auto observe = cast<moert::ObserveOp>(op);
+    FailureOr<Value> ids =
+        getBuffer(rewriter, observe.getIds(), options, state);
+    if (failed(ids))
+      return failure();
+    rewriter.modifyOpInPlace(op, [&] { observe.getIdsMutable().assign(*ids); });
+    return success();
+  }
+};
 } // namespace
 
 void moe::registerBufferizableOpInterfaceExternalModels(
@@ -73,6 +101,7 @@ void moe::registerBufferizableOpInterfaceExternalModels(
     WeightOp::attachInterface<Weight>(*context);
   });
   registry.addExtension(+[](MLIRContext *context, moert::MoERTDialect *) {
+    moert::ObserveOp::attachInterface<Observe>(*context);
     moert::EmbedOp::attachInterface<Destinations<moert::EmbedOp>>(*context);
     moert::GemmOp::attachInterface<Destinations<moert::GemmOp>>(*context);
     moert::RmsNormOp::attachInterface<Destinations<moert::RmsNormOp>>(*context);

@@ -514,10 +514,18 @@ struct ConvertMoERTToLinalgPass
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
-      if (op->getDialect() && op->getDialect()->getNamespace() == "moert")
+      if (op->getDialect() && op->getDialect()->getNamespace() == "moert" &&
+          !isa<moert::ObserveOp, moert::PhaseOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
+      // The op's name is the phase that --trace shows.
+      OpBuilder builder(op);
+      moert::PhaseOp::create(
+          builder, op->getLoc(),
+          builder.getStringAttr(op->getName().stripDialect()));
+      builder.setInsertionPointAfter(op);
+      moert::PhaseOp::create(builder, op->getLoc(), StringAttr());
       LogicalResult result = failure();
       if (auto gemm = dyn_cast<moert::GemmOp>(op))
         result = lower(gemm);

@@ -183,6 +183,10 @@ LogicalResult Converter::convert(GateOp gate) {
       unit(gate.getGroupScore() == GroupScore::Top2),
       builder.getF64FloatAttr(mask), unit(gate.getTiesHigh()),
       gate.getLayerAttr());
+  int64_t experts = gate.getNumColumns();
+  moert::ObserveOp::create(
+      builder, loc, route.getResult(0), gate.getLayer().value_or("moe"),
+      ShapedType::isDynamic(experts) ? INT64_MAX : experts);
   for (auto [from, to] : llvm::zip(gate.getResults(), route.getResults())) {
     Value value = to;
     if (value.getType() != from.getType())

@@ -8,3 +8,14 @@ func.func @weight() -> memref<2x192x384xbf16> {
   %w = moert.weight_ref @up : memref<2x192x384xbf16>
   return %w : memref<2x192x384xbf16>
 }
+
+// CHECK-LABEL: func.func @marks
+func.func @marks(%ids: tensor<?x2xi32>) {
+  // CHECK: moert.phase "experts"
+  moert.phase "experts"
+  // CHECK: moert.observe %{{.*}} of "layers.0" experts 16 : tensor<?x2xi32>
+  moert.observe %ids of "layers.0" experts 16 : tensor<?x2xi32>
+  // CHECK: moert.phase{{$}}
+  moert.phase
+  return
+}

@@ -22,7 +22,7 @@ TEST(Report, ShowsSharesOfTheChoices) {
   json::Array runs{json::Object{
       {"name", "prose"},
       {"bits_per_byte", 1.93},
-      {"layers", json::Array{json::Object{{"layer", "0"},
+      {"layers", json::Array{json::Object{{"name", "0"},
                                           {"counts", json::Array{1, 3}}}}}}};
   std::string page = moe::renderReport(json::Object{{"model", "m"}}, runs);
   EXPECT_NE(page.find(">25.0<"), std::string::npos);
@@ -33,7 +33,7 @@ TEST(Report, ShowsSharesOfTheChoices) {
 TEST(Report, SurvivesARunThatChoseNothing) {
   json::Array runs{json::Object{
       {"name", "empty"},
-      {"layers", json::Array{json::Object{{"layer", "0"},
+      {"layers", json::Array{json::Object{{"name", "0"},
                                           {"counts", json::Array{0, 0}}}}}}};
   EXPECT_NE(moe::renderReport(json::Object{{"model", "m"}}, runs).find(">0.0<"),
             std::string::npos);
