@@ -44,6 +44,18 @@ static Value asRows(OpBuilder &builder, Location loc, Value value) {
       .getResult(0);
 }
 
+/// `value` widened to f32 where it is a narrower float.
+static Value asF32(OpBuilder &builder, Location loc, Value value) {
+  auto type = cast<RankedTensorType>(value.getType());
+  if (type.getElementType().getIntOrFloatBitWidth() >= 32)
+    return value;
+  NodeOp cast = createNode(builder, loc, "Cast", 13, value,
+                           type.clone(builder.getF32Type()));
+  cast.setOnnxAttributesAttr(builder.getDictionaryAttr(
+      builder.getNamedAttr("to", builder.getI64IntegerAttr(1))));
+  return cast.getResult(0);
+}
+
 /// A cast between float types: weights are kept narrow and widened on use.
 static bool isFloatCast(NodeOp node) {
   auto isFloat = [](Value value) {
@@ -162,25 +174,27 @@ LogicalResult moe::emitLayer(const MoELayerMatch &match, BankNames &banks,
   emitPool(match, builder, loc, pool, banks, match.encoding == "subgraph");
   auto poolRef = FlatSymbolRefAttr::get(builder.getContext(), pool);
 
+  // Routing is done in f32, whatever the activations are.
   Value logits;
-  auto given = cast<RankedTensorType>(match.router.logits.getType());
   if (match.router.weight) {
     Value rows = asRows(builder, loc, match.router.input);
     auto type = RankedTensorType::get(
         {cast<RankedTensorType>(rows.getType()).getDimSize(0),
          static_cast<int64_t>(match.experts.size())},
-        given.getElementType());
+        builder.getF32Type());
     logits = RouterOp::create(builder, loc, type, RouterKind::Linear, rows,
                               match.router.weight, match.router.bias,
                               match.router.transposed);
   } else {
-    Value rows = asRows(builder, loc, match.router.logits);
+    Value rows = asF32(builder, loc, asRows(builder, loc, match.router.logits));
     logits = RouterOp::create(builder, loc, rows.getType(), RouterKind::Given,
                               rows, Value());
   }
 
   const GateMatch &spec = match.gate;
-  Value values = spec.values ? asRows(builder, loc, spec.values) : Value();
+  Value values = spec.values
+                     ? asF32(builder, loc, asRows(builder, loc, spec.values))
+                     : Value();
   auto gate = GateOp::create(builder, loc, spec.score, logits, poolRef,
                              spec.topK, spec.norm);
   if (spec.selectFirst)
