@@ -259,11 +259,13 @@ Types reshape(const NodeFacts &node) {
   bool allowZero = node.integer("allowzero", 0);
   int64_t inferred = -1, known = 1;
   bool allKnown = true;
+  llvm::SmallSet<int64_t, 4> copied; // dimensions that stand on both sides
   for (auto [i, size] : llvm::enumerate(shape)) {
     if (size == 0 && !allowZero) {
       if (type && static_cast<int64_t>(i) >= type.getRank())
         return node.emitError() << "copies dimension " << i
                                 << " of an input of rank " << type.getRank();
+      copied.insert(i);
       size = type ? type.getDimSize(i) : kDynamic;
     }
     if (size == -1) {
@@ -280,13 +282,25 @@ Types reshape(const NodeFacts &node) {
   }
   bool whole = type && type.hasStaticShape();
   if (inferred >= 0) {
-    if (whole && allKnown && known != 0) {
-      if (type.getNumElements() % known != 0)
-        return node.emitError() << "cannot make " << type.getNumElements()
-                                << " elements a multiple of " << known;
-      shape[inferred] = type.getNumElements() / known;
-    } else {
-      shape[inferred] = kDynamic;
+    // Copied dimensions cancel; what is left may be known all the same.
+    int64_t left = 1, right = 1;
+    bool open = !type;
+    for (int64_t d = 0; type && d < type.getRank(); ++d)
+      if (!copied.contains(d)) {
+        open |= type.isDynamicDim(d);
+        left *= type.isDynamicDim(d) ? 1 : type.getDimSize(d);
+      }
+    for (auto [d, size] : llvm::enumerate(shape))
+      if (static_cast<int64_t>(d) != inferred && !copied.contains(d)) {
+        open |= ShapedType::isDynamic(size);
+        right *= ShapedType::isDynamic(size) ? 1 : size;
+      }
+    shape[inferred] = kDynamic;
+    if (!open && right != 0) {
+      if (left % right != 0)
+        return node.emitError()
+               << "cannot make " << left << " elements a multiple of " << right;
+      shape[inferred] = left / right;
     }
   } else if (whole && allKnown && known != type.getNumElements()) {
     return node.emitError() << "reshapes " << spell(type) << " to "

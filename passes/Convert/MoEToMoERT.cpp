@@ -1,6 +1,7 @@
 #include "dialects/MoE/MoEOps.h"
 #include "dialects/MoERT/MoERTOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/Convert/Passes.h"
 
@@ -26,6 +27,38 @@ Value destination(OpBuilder &builder, Location loc, Value like, int64_t last,
     if (type.isDynamicDim(d))
       dynamic.push_back(tensor::DimOp::create(builder, loc, like, d));
   return tensor::EmptyOp::create(builder, loc, shape, element, dynamic);
+}
+
+/// `value` under `type`: another static shape, or rounded elements.
+Value convertTo(OpBuilder &builder, Location loc, Value value,
+                RankedTensorType type) {
+  auto from = cast<RankedTensorType>(value.getType());
+  if (from.getElementType() != type.getElementType()) {
+    SmallVector<Value> dynamic;
+    for (int64_t d = 0; d < from.getRank(); ++d)
+      if (from.isDynamicDim(d))
+        dynamic.push_back(tensor::DimOp::create(builder, loc, value, d));
+    Value init = tensor::EmptyOp::create(builder, loc, from.getShape(),
+                                         type.getElementType(), dynamic);
+    SmallVector<AffineMap> maps(2,
+                                builder.getMultiDimIdentityMap(from.getRank()));
+    SmallVector<utils::IteratorType> loops(from.getRank(),
+                                           utils::IteratorType::parallel);
+    value = linalg::GenericOp::create(
+                builder, loc, TypeRange{init.getType()}, ValueRange{value},
+                ValueRange{init}, maps, loops,
+                [&](OpBuilder &b, Location, ValueRange elements) {
+                  linalg::YieldOp::create(
+                      b, loc,
+                      arith::TruncFOp::create(b, loc, type.getElementType(),
+                                              elements[0])
+                          .getResult());
+                })
+                .getResult(0);
+  }
+  if (value.getType() == type)
+    return value;
+  return tensor::CastOp::create(builder, loc, type, value);
 }
 
 class Converter {
@@ -134,10 +167,7 @@ LogicalResult Converter::convert(RouterOp router) {
       builder, loc, TypeRange{init.getType()}, router.getInput(),
       router.getWeight(), router.getBias(), Value(), init,
       router.getTransposed() ? UnitAttr() : builder.getUnitAttr());
-  Value result = gemm.getResult(0);
-  if (result.getType() != type)
-    result = tensor::CastOp::create(builder, loc, type, result);
-  router.replaceAllUsesWith(result);
+  router.replaceAllUsesWith(convertTo(builder, loc, gemm.getResult(0), type));
   router.erase();
   return success();
 }
@@ -188,10 +218,8 @@ LogicalResult Converter::convert(GateOp gate) {
       builder, loc, route.getResult(0), gate.getLayer().value_or("moe"),
       ShapedType::isDynamic(experts) ? INT64_MAX : experts);
   for (auto [from, to] : llvm::zip(gate.getResults(), route.getResults())) {
-    Value value = to;
-    if (value.getType() != from.getType())
-      value = tensor::CastOp::create(builder, loc, from.getType(), value);
-    from.replaceAllUsesWith(value);
+    from.replaceAllUsesWith(
+        convertTo(builder, loc, to, cast<RankedTensorType>(from.getType())));
   }
   gate.erase();
   return success();
@@ -302,10 +330,8 @@ LogicalResult Converter::convert(ApplyOp apply) {
       model.getLimitAttr(),
       apply.getScaleInput() ? builder.getUnitAttr() : UnitAttr(),
       apply.getLayerAttr());
-  Value result = ffn.getResult(0);
-  if (result.getType() != type)
-    result = tensor::CastOp::create(builder, loc, type, result);
-  apply.getResult(0).replaceAllUsesWith(result);
+  apply.getResult(0).replaceAllUsesWith(
+      convertTo(builder, loc, ffn.getResult(0), type));
   apply.erase();
   return success();
 }

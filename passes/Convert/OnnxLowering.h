@@ -117,6 +117,7 @@ void addShapeLowerings(LoweringTable &table);
 void addGatherLowerings(LoweringTable &table);
 void addReduceLowerings(LoweringTable &table);
 void addMatMulLowerings(LoweringTable &table);
+void addContribLowerings(LoweringTable &table);
 
 } // namespace moe
 

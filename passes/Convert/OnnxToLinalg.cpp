@@ -25,6 +25,7 @@ const LoweringTable &table() {
     addGatherLowerings(table);
     addReduceLowerings(table);
     addMatMulLowerings(table);
+    addContribLowerings(table);
     return table;
   }();
   return lowerings;

@@ -32,7 +32,7 @@ def ConvertMoEToMoERTPass : Pass<"convert-moe-to-moert", "::mlir::ModuleOp"> {
   }];
   let dependentDialects = [
     "::moe::moert::MoERTDialect", "::mlir::arith::ArithDialect",
-    "::mlir::tensor::TensorDialect"];
+    "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def ConvertMoERTToLinalgPass : Pass<"convert-moert-to-linalg", "::mlir::func::FuncOp"> {
