@@ -61,6 +61,56 @@ Value convertTo(OpBuilder &builder, Location loc, Value value,
   return tensor::CastOp::create(builder, loc, type, value);
 }
 
+/// Weights of a gate that takes them from `values [T, E]` at the chosen ids.
+Value gatherValues(OpBuilder &builder, GateOp gate, Value ids) {
+  Location loc = gate.getLoc();
+  auto type = cast<RankedTensorType>(ids.getType());
+  int64_t k = type.getDimSize(1);
+  SmallVector<Value> dynamic;
+  if (type.isDynamicDim(0))
+    dynamic.push_back(tensor::DimOp::create(builder, loc, ids, 0));
+  Value init = tensor::EmptyOp::create(builder, loc, type.getShape(),
+                                       builder.getF32Type(), dynamic);
+  SmallVector<AffineMap> maps{builder.getMultiDimIdentityMap(2)};
+  SmallVector<utils::IteratorType> loops(2, utils::IteratorType::parallel);
+  return linalg::GenericOp::create(
+             builder, loc, TypeRange{init.getType()}, ValueRange{},
+             ValueRange{init}, maps, loops,
+             [&](OpBuilder &b, Location, ValueRange) {
+               Value t = linalg::IndexOp::create(b, loc, 0);
+               auto value = [&](Value j) -> Value {
+                 Value id =
+                     tensor::ExtractOp::create(b, loc, ids, ValueRange{t, j});
+                 Value e =
+                     arith::IndexCastOp::create(b, loc, b.getIndexType(), id);
+                 Value v = tensor::ExtractOp::create(b, loc, gate.getValues(),
+                                                     ValueRange{t, e});
+                 if (v.getType() != b.getF32Type())
+                   v = arith::ExtFOp::create(b, loc, b.getF32Type(), v);
+                 return v;
+               };
+               Value w = value(linalg::IndexOp::create(b, loc, 1));
+               auto number = [&](double v) -> Value {
+                 return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(v));
+               };
+               if (gate.getNorm() == Norm::Selected) {
+                 Value sum = number(gate.getNormEpsilon().convertToDouble());
+                 for (int64_t j = 0; j < k; ++j)
+                   sum = arith::AddFOp::create(
+                       b, loc, sum,
+                       value(arith::ConstantIndexOp::create(b, loc, j)));
+                 Value none = arith::CmpFOp::create(
+                     b, loc, arith::CmpFPredicate::OEQ, sum, number(0));
+                 Value ratio = arith::DivFOp::create(b, loc, w, sum);
+                 w = arith::SelectOp::create(b, loc, none, number(0), ratio);
+               }
+               w = arith::MulFOp::create(
+                   b, loc, w, number(gate.getScale().convertToDouble()));
+               linalg::YieldOp::create(b, loc, w);
+             })
+      .getResult(0);
+}
+
 class Converter {
 public:
   explicit Converter(ModuleOp module)
@@ -77,6 +127,9 @@ private:
   /// A derived bank of `runs`, packed, as a value before `at`.
   FailureOr<Value> pack(Operation *at, StringRef name, const Runs &runs,
                         int64_t depth, int64_t width, int64_t interleave);
+  /// The columns of a quantised matrix, widened to f32 in a bank of its own;
+  /// null where the slice is not quantised or transposed.
+  ColumnsAttr widen(Operation *at, SliceAttr slice);
   FailureOr<Value> packBias(Operation *at, StringRef name, const Runs &runs);
 
   ModuleOp module;
@@ -127,6 +180,31 @@ FailureOr<Value> Converter::pack(Operation *at, StringRef name,
   return WeightOp::create(builder, at->getLoc(), type,
                           FlatSymbolRefAttr::get(bank.getSymNameAttr()))
       .getResult();
+}
+
+ColumnsAttr Converter::widen(Operation *at, SliceAttr slice) {
+  auto quant =
+      slice ? dyn_cast_or_null<QuantAttr>(slice.getQuant()) : QuantAttr();
+  auto bank =
+      quant ? symbols.lookup<BankOp>(slice.getBank().getValue()) : BankOp();
+  if (!bank || slice.getTransposed())
+    return {};
+  auto packed =
+      slice.resolve(bank.getTensorType(), [&] { return at->emitOpError(); });
+  if (failed(packed) || packed->shape.size() != 2)
+    return {};
+  int64_t rows = packed->shape[0];
+  int64_t inputs = packed->shape[1] * 8 / std::min<int64_t>(8, quant.getBits());
+  auto type = RankedTensorType::get({rows, inputs}, builder.getF32Type());
+  builder.setInsertionPointToEnd(module.getBody());
+  auto wide = BankOp::create(
+      builder, at->getLoc(),
+      builder.getStringAttr(slice.getBank().getValue() + ".f32"), StringAttr(),
+      StringAttr(), IntegerAttr(), IntegerAttr(), slice, TypeAttr::get(type));
+  symbols.insert(wide); // renames where the name is taken
+  return ColumnsAttr::get(builder.getContext(),
+                          FlatSymbolRefAttr::get(wide.getSymNameAttr()), rows,
+                          0, inputs, 1);
 }
 
 /// Biases `[E, N]`: one panel of depth one per entry.
@@ -180,8 +258,6 @@ LogicalResult Converter::convert(GateOp gate) {
     return refuse("dense weights");
   if (gate.getK())
     return refuse("a top_k of run time");
-  if (gate.getValues())
-    return refuse("weights from other values");
   if (gate.getSubset())
     return refuse("a subset of the pool");
   if (gate.getSparseMixer())
@@ -213,11 +289,15 @@ LogicalResult Converter::convert(GateOp gate) {
       unit(gate.getGroupScore() == GroupScore::Top2),
       builder.getF64FloatAttr(mask), unit(gate.getTiesHigh()),
       gate.getLayerAttr());
+  Value chosen = route.getResult(1);
+  if (gate.getValues())
+    chosen = gatherValues(builder, gate, route.getResult(0));
   int64_t experts = gate.getNumColumns();
   moert::ObserveOp::create(
       builder, loc, route.getResult(0), gate.getLayer().value_or("moe"),
       ShapedType::isDynamic(experts) ? INT64_MAX : experts);
-  for (auto [from, to] : llvm::zip(gate.getResults(), route.getResults())) {
+  for (auto [from, to] :
+       llvm::zip(gate.getResults(), ValueRange{route.getResult(0), chosen})) {
     from.replaceAllUsesWith(
         convertTo(builder, loc, to, cast<RankedTensorType>(from.getType())));
   }
@@ -256,12 +336,12 @@ LogicalResult Converter::convert(ApplyOp apply) {
     if (!expert)
       return refuse("an entry '" + entry.getEntryName() +
                     "' that is no expert of matrices");
-    if (!expert.isPlain() || expert.getVariants() ||
+    if (expert.getVariants() ||
         (expert.getKind() != ExpertKind::Glu &&
          expert.getKind() != ExpertKind::Ffn) ||
         expert.getOutputScale().convertToDouble() != 1.0)
       return refuse("expert '" + entry.getEntryName() +
-                    "' that is factored, quantised, scaled or of another kind");
+                    "' that has variants, is scaled or of another kind");
     auto own = expert.getShape(collection);
     if (failed(own))
       return failure();
@@ -277,8 +357,13 @@ LogicalResult Converter::convert(ApplyOp apply) {
                bool(expert.getGateBias()) != bool(model.getGateBias())) {
       return refuse("experts of different shapes or functions");
     }
+    bool plain = true;
     auto add = [&](SmallVector<ColumnsAttr> &runs, Attribute matrix) {
-      runs.push_back(expert.getColumns(matrix, collection));
+      ColumnsAttr columns = expert.getColumns(matrix, collection);
+      if (!columns)
+        columns = widen(apply, dyn_cast<SliceAttr>(matrix));
+      plain &= bool(columns);
+      runs.push_back(columns);
     };
     if (expert.isGlu())
       add(up.back(), expert.getGateAttr());
@@ -290,6 +375,9 @@ LogicalResult Converter::convert(ApplyOp apply) {
       add(upBias.back(), expert.getUpBiasAttr());
     if (expert.getDownBias())
       add(downBias.back(), expert.getDownBiasAttr());
+    if (!plain)
+      return refuse("expert '" + entry.getEntryName() +
+                    "' of factored matrices");
   }
   if (!model)
     return refuse("no expert that computes");
