@@ -321,8 +321,7 @@ LogicalResult Reader::readGate(MoELayerMatch &match) {
   if (node.intAttribute("num_shared_experts", 0) != 0)
     return fail("num_shared_experts is not supported");
   match.router = matchRouter(node.input(1));
-  if (match.router.input &&
-      tokenRoot(match.router.input) == tokenRoot(match.tokens))
+  if (match.router.input && haveSameRows(match.router.input, match.tokens))
     match.router.input = match.tokens;
   if (node.intAttribute("use_sparse_mixer", 0) != 0) {
     if (gate.topK != 2)

@@ -258,13 +258,21 @@ static bool collectSection(Value value, const LinearLayers &layers,
 }
 
 /// Behind nodes that keep rows as they are.
-static Value sameRows(Value value) {
+static Value behindReshapes(Value value) {
   while (auto node = value.getDefiningOp<NodeOp>()) {
     if (!node.is("Identity") && !node.is("Cast") && !node.is("Reshape"))
       break;
     value = node.input(0);
   }
   return value;
+}
+
+bool moe::haveSameRows(Value a, Value b) {
+  auto x = dyn_cast<RankedTensorType>(a.getType());
+  auto y = dyn_cast<RankedTensorType>(b.getType());
+  return behindReshapes(a) == behindReshapes(b) &&
+         (a == b || (x && y && x.getRank() && y.getRank() &&
+                     x.getShape().back() == y.getShape().back()));
 }
 
 std::vector<ExpertBody> moe::findExpertBodies(const LinearLayers &layers) {
@@ -283,7 +291,7 @@ std::vector<ExpertBody> moe::findExpertBodies(const LinearLayers &layers) {
       body.first.push_back(layers.find(leaf)->second);
     body.input = body.first[0].data;
     bool fits = llvm::all_of(body.first, [&](const LinearLayer &layer) {
-      return sameRows(layer.data) == sameRows(body.input) &&
+      return haveSameRows(layer.data, body.input) &&
              layer.isStacked() == down.isStacked() && !layer.ids == !down.ids &&
              (!down.isStacked() ||
               layer.weight.shape[0] == down.weight.shape[0]);

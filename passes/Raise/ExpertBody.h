@@ -59,6 +59,10 @@ std::vector<ExpertBody> findExpertBodies(const LinearLayers &layers);
 /// router too.
 mlir::Value tokenRoot(mlir::Value value);
 
+/// True where both hold the same rows in the same order, perhaps in different
+/// shapes of one value.
+bool haveSameRows(mlir::Value a, mlir::Value b);
+
 /// Where gate and up stand in what `first` computes.
 struct BodyFit {
   ActivationMatch activation;

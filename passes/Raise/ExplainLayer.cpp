@@ -465,7 +465,7 @@ bool moe::explainLayer(const LayerCandidate &candidate,
   match.encoding = "subgraph";
   match.tokens = candidate.tokens;
   match.router = matchRouter(candidate.logits);
-  if (match.router.input && tokenRoot(match.router.input) == match.tokens)
+  if (match.router.input && haveSameRows(match.router.input, match.tokens))
     match.router.input = match.tokens;
   match.gate = found.gate;
   match.output = output;

@@ -193,3 +193,37 @@ func.func @ensemble(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   %y = onnx.node "Add" v 14 (%o0, %o1) : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }
+
+// -----
+
+// The router reads the rows in another order than the experts: its linear
+// layer stays a layer over those rows.
+
+// CHECK-LABEL:   func.func @router_of_other_rows(
+// CHECK-SAME:      %[[X:[^:]+]]: tensor<3x4xf32>
+// CHECK:           %[[R:.*]] = onnx.node "Gather" v 13 (%[[X]],
+// CHECK:           %[[L:.*]] = moe.router linear %[[R]]
+// CHECK:           moe.apply @moe0 %[[X]]
+moe.bank @up in "m" at 0 length 96 : tensor<2x4x3xf32>
+moe.bank @down in "m" at 96 length 96 : tensor<2x3x4xf32>
+func.func @router_of_other_rows(%x: tensor<3x4xf32>) -> tensor<3x4xf32> {
+  %r = onnx.constant dense<0.5> : tensor<4x2xf32>
+  %up = moe.weight @up : tensor<2x4x3xf32>
+  %down = moe.weight @down : tensor<2x3x4xf32>
+  %k = onnx.constant dense<1> : tensor<1xi64>
+  %order = onnx.constant dense<[2, 0, 1]> : tensor<3xi64>
+  %xr = onnx.node "Gather" v 13 (%x, %order) {axis = 0 : i64} : (tensor<3x4xf32>, tensor<3xi64>) -> tensor<3x4xf32>
+  %z = onnx.node "MatMul" v 13 (%xr, %r) : (tensor<3x4xf32>, tensor<4x2xf32>) -> tensor<3x2xf32>
+  %p = onnx.node "Softmax" v 13 (%z) : (tensor<3x2xf32>) -> tensor<3x2xf32>
+  %w, %i1 = onnx.node "TopK" v 11 (%p, %k) : (tensor<3x2xf32>, tensor<1xi64>) -> (tensor<3x1xf32>, tensor<3x1xi64>)
+  %i = onnx.node "Squeeze" v 13 (%i1, %k) : (tensor<3x1xi64>, tensor<1xi64>) -> tensor<3xi64>
+  %xu = onnx.node "Unsqueeze" v 13 (%x, %k) : (tensor<3x4xf32>, tensor<1xi64>) -> tensor<3x1x4xf32>
+  %ui = onnx.node "Gather" v 13 (%up, %i) : (tensor<2x4x3xf32>, tensor<3xi64>) -> tensor<3x4x3xf32>
+  %di = onnx.node "Gather" v 13 (%down, %i) : (tensor<2x3x4xf32>, tensor<3xi64>) -> tensor<3x3x4xf32>
+  %a = onnx.node "MatMul" v 13 (%xu, %ui) : (tensor<3x1x4xf32>, tensor<3x4x3xf32>) -> tensor<3x1x3xf32>
+  %h = onnx.node "Relu" v 13 (%a) : (tensor<3x1x3xf32>) -> tensor<3x1x3xf32>
+  %o = onnx.node "MatMul" v 13 (%h, %di) : (tensor<3x1x3xf32>, tensor<3x3x4xf32>) -> tensor<3x1x4xf32>
+  %os = onnx.node "Squeeze" v 13 (%o, %k) : (tensor<3x1x4xf32>, tensor<1xi64>) -> tensor<3x4xf32>
+  %y = onnx.node "Mul" v 14 (%os, %w) : (tensor<3x4xf32>, tensor<3x1xf32>) -> tensor<3x4xf32>
+  return %y : tensor<3x4xf32>
+}
