@@ -1,7 +1,6 @@
 #include "passes/Analysis/WeightSource.h"
 
 #include "dialects/MoE/MoEOps.h"
-#include "passes/Analysis/Dequantize.h"
 #include "passes/Analysis/MixRecipe.h"
 #include <sys/mman.h>
 
@@ -29,18 +28,6 @@ FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
     if (failed(evaluateMix(bank, mix, *this, made)))
       return failure();
     return StringRef(derived[bank.getSymName()] = std::move(made));
-  }
-  if (auto slice = bank.getRecipe() ? dyn_cast<SliceAttr>(*bank.getRecipe())
-                                    : SliceAttr()) {
-    std::string &copy = inlined[bank.getSymName()];
-    if (copy.empty()) {
-      auto values = dequantize(bank, slice, *this);
-      if (failed(values))
-        return failure();
-      copy.assign(reinterpret_cast<const char *>(values->data()),
-                  values->size() * sizeof(float));
-    }
-    return StringRef(copy);
   }
   if (!bank.getArchive() || !bank.getOffset())
     return bank.emitOpError("does not lie in an archive at an offset");

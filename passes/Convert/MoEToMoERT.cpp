@@ -127,9 +127,6 @@ private:
   /// A derived bank of `runs`, packed, as a value before `at`.
   FailureOr<Value> pack(Operation *at, StringRef name, const Runs &runs,
                         int64_t depth, int64_t width, int64_t interleave);
-  /// The columns of a quantised matrix, widened to f32 in a bank of its own;
-  /// null where the slice is not quantised or transposed.
-  ColumnsAttr widen(Operation *at, SliceAttr slice);
   FailureOr<Value> packBias(Operation *at, StringRef name, const Runs &runs);
 
   ModuleOp module;
@@ -180,31 +177,6 @@ FailureOr<Value> Converter::pack(Operation *at, StringRef name,
   return WeightOp::create(builder, at->getLoc(), type,
                           FlatSymbolRefAttr::get(bank.getSymNameAttr()))
       .getResult();
-}
-
-ColumnsAttr Converter::widen(Operation *at, SliceAttr slice) {
-  auto quant =
-      slice ? dyn_cast_or_null<QuantAttr>(slice.getQuant()) : QuantAttr();
-  auto bank =
-      quant ? symbols.lookup<BankOp>(slice.getBank().getValue()) : BankOp();
-  if (!bank || slice.getTransposed())
-    return {};
-  auto packed =
-      slice.resolve(bank.getTensorType(), [&] { return at->emitOpError(); });
-  if (failed(packed) || packed->shape.size() != 2)
-    return {};
-  int64_t rows = packed->shape[0];
-  int64_t inputs = packed->shape[1] * 8 / std::min<int64_t>(8, quant.getBits());
-  auto type = RankedTensorType::get({rows, inputs}, builder.getF32Type());
-  builder.setInsertionPointToEnd(module.getBody());
-  auto wide = BankOp::create(
-      builder, at->getLoc(),
-      builder.getStringAttr(slice.getBank().getValue() + ".f32"), StringAttr(),
-      StringAttr(), IntegerAttr(), IntegerAttr(), slice, TypeAttr::get(type));
-  symbols.insert(wide); // renames where the name is taken
-  return ColumnsAttr::get(builder.getContext(),
-                          FlatSymbolRefAttr::get(wide.getSymNameAttr()), rows,
-                          0, inputs, 1);
 }
 
 /// Biases `[E, N]`: one panel of depth one per entry.
@@ -360,8 +332,6 @@ LogicalResult Converter::convert(ApplyOp apply) {
     bool plain = true;
     auto add = [&](SmallVector<ColumnsAttr> &runs, Attribute matrix) {
       ColumnsAttr columns = expert.getColumns(matrix, collection);
-      if (!columns)
-        columns = widen(apply, dyn_cast<SliceAttr>(matrix));
       plain &= bool(columns);
       runs.push_back(columns);
     };
@@ -377,7 +347,7 @@ LogicalResult Converter::convert(ApplyOp apply) {
       add(downBias.back(), expert.getDownBiasAttr());
     if (!plain)
       return refuse("expert '" + entry.getEntryName() +
-                    "' of factored matrices");
+                    "' of factored or quantised matrices");
   }
   if (!model)
     return refuse("no expert that computes");
