@@ -31,6 +31,12 @@ struct View {
 double View::number(int64_t row, int64_t column) const {
   int64_t index = at(row, column);
   unsigned width = element.getIntOrFloatBitWidth();
+  if (width == 4) { // two to a byte, the first in the low half
+    int nibble =
+        static_cast<unsigned char>(bytes[index / 2]) >> (index % 2 ? 4 : 0) &
+        15;
+    return element.isUnsignedInteger() || nibble < 8 ? nibble : nibble - 16;
+  }
   const char *from = bytes.data() + index * (width / 8);
   if (element.isF32()) {
     float value;
@@ -62,8 +68,8 @@ static FailureOr<View> open(BankOp bank, SliceAttr slice,
   if (failed(geometry))
     return failure();
   Type element = from.getTensorType().getElementType();
-  bool isByte = element.isUnsignedInteger(8) || element.isInteger(8);
-  if (!isByte &&
+  bool isInteger = element.isInteger(8) || element.isInteger(4);
+  if (!isInteger &&
       !(isa<FloatType>(element) && element.getIntOrFloatBitWidth() % 8 == 0))
     return bank.emitOpError("cannot be made of numbers of type ") << element;
   auto bytes = source.bytes(from);
@@ -84,7 +90,10 @@ static LogicalResult add(BankOp bank, SliceAttr slice, double weight,
   if (failed(values))
     return failure();
   auto quant = dyn_cast_or_null<QuantAttr>(slice.getQuant());
-  int64_t pack = quant && quant.getBits() < 8 ? 8 / quant.getBits() : 1;
+  // Several to a byte, unless the bank's own type says so already.
+  int64_t pack = quant && quant.getBits() < 8 && !values->element.isInteger(4)
+                     ? 8 / quant.getBits()
+                     : 1;
   ArrayRef<int64_t> shape = values->geometry.shape;
   int64_t haveRows = shape.empty() ? 1 : shape[0];
   int64_t haveColumns = (shape.size() > 1 ? shape[1] : 1) * pack;
@@ -118,7 +127,7 @@ static LogicalResult add(BankOp bank, SliceAttr slice, double weight,
   if (!fits(*scales) || (zeros && !fits(*zeros)))
     return bank.emitOpError("needs ")
            << blocks << " scales for each row of " << slice.getBank();
-  bool isSigned = !values->element.isUnsignedInteger(8);
+  bool isSigned = !values->element.isUnsignedInteger();
   double middle =
       isSigned ? 0 : static_cast<double>(1 << (quant.getBits() - 1));
   unsigned mask = (1u << quant.getBits()) - 1;

@@ -14,6 +14,15 @@ FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
                        ? dyn_cast<DenseElementsAttr>(*bank.getRecipe())
                        : DenseElementsAttr()) {
     std::string &copy = inlined[bank.getSymName()];
+    if (copy.empty() && dense.getElementType().isInteger(4)) {
+      // Archives hold two to a byte, the first in the low half.
+      copy.assign((dense.getNumElements() + 1) / 2, 0);
+      int64_t i = 0;
+      for (const APInt &value : dense.getValues<APInt>()) {
+        copy[i / 2] |= value.getZExtValue() << (i % 2 ? 4 : 0);
+        ++i;
+      }
+    }
     if (copy.empty())
       for (int64_t n = dense.isSplat() ? dense.getNumElements() : 1; n > 0; --n)
         copy.append(dense.getRawData().begin(), dense.getRawData().end());

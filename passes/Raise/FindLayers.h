@@ -5,8 +5,9 @@
 #include "passes/Raise/MoELayerMatch.h"
 
 namespace moe {
-/// Replaces DequantizeLinear of small constants by the numbers.
-void foldDequantize(mlir::FunctionOpInterface function);
+/// Replaces DequantizeLinear of constants: small ones by the numbers, weights
+/// by derived banks that are made when the artefact is written.
+void foldDequantize(mlir::FunctionOpInterface function, BankNames &banks);
 
 /// Finds and explains the layers of plain operators, in the order of the
 /// function. Remarks say why a candidate is none; fails with an error where a

@@ -89,7 +89,7 @@ struct RaiseExpertsPass : moe::impl::RaiseExpertsPassBase<RaiseExpertsPass> {
 
   LogicalResult raiseSubgraphs(FunctionOpInterface function, BankNames &banks,
                                int64_t &layers) {
-    foldDequantize(function);
+    foldDequantize(function, banks);
     std::vector<MoELayerMatch> matches;
     if (failed(findLayers(function, banks, matches)))
       return failure();

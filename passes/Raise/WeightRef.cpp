@@ -289,7 +289,8 @@ FlatSymbolRefAttr BankNames::bankOf(Value root) {
   // The importer's location names the initializer.
   StringRef name = "weight";
   if (auto location = dyn_cast<NameLoc>(constant.getLoc()))
-    name = location.getName().getValue();
+    if (!location.getName().empty())
+      name = location.getName().getValue();
   auto op =
       BankOp::create(builder, constant.getLoc(), builder.getStringAttr(name),
                      StringAttr(), StringAttr(), IntegerAttr(), IntegerAttr(),
@@ -345,12 +346,22 @@ SliceAttr BankNames::slice(const WeightRef &ref) {
   return SliceAttr::get(bankOf(ref.root), ranges, transposed);
 }
 
+Value BankNames::derive(OpBuilder &builder, Location loc, StringRef from,
+                        Attribute recipe, RankedTensorType type) {
+  OpBuilder free(module.getContext());
+  auto op = BankOp::create(free, loc, free.getStringAttr(from + ".dequantised"),
+                           StringAttr(), StringAttr(), IntegerAttr(),
+                           IntegerAttr(), recipe, TypeAttr::get(type));
+  auto name =
+      FlatSymbolRefAttr::get(symbols.insert(op, module.getBody()->begin()));
+  return WeightOp::create(builder, loc, type, name).getResult();
+}
+
 void BankNames::eraseUnused() {
   llvm::DenseSet<StringAttr> used;
   module.walk([&](Operation *op) {
-    if (!isa<BankOp>(op))
-      op->getAttrDictionary().walk(
-          [&](FlatSymbolRefAttr name) { used.insert(name.getAttr()); });
+    op->getAttrDictionary().walk(
+        [&](FlatSymbolRefAttr name) { used.insert(name.getAttr()); });
   });
   for (auto &[root, bank] : banks)
     if (bank && !used.contains(bank.getAttr()))

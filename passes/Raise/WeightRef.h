@@ -50,6 +50,10 @@ public:
   /// slice says it (dimensions merged or out of order).
   SliceAttr slice(const WeightRef &ref);
   mlir::SymbolTable &getSymbols() { return symbols; }
+  /// A new bank that `recipe` makes, named after `from`, as a value.
+  mlir::Value derive(mlir::OpBuilder &builder, mlir::Location loc,
+                     llvm::StringRef from, mlir::Attribute recipe,
+                     mlir::RankedTensorType type);
   /// Removes the new banks that nothing names: those of layers that could not
   /// be raised in the end.
   void eraseUnused();
