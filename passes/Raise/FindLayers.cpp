@@ -1,7 +1,7 @@
 #include "passes/Raise/FindLayers.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Remarks.h"
-#include "passes/Raise/ExplainLayer.h"
+#include "passes/Raise/LayerProbe.h"
 
 using namespace mlir;
 using namespace moe;
@@ -103,6 +103,9 @@ LogicalResult moe::findLayers(FunctionOpInterface function, BankNames &banks,
                << listOf(refusal.lost)
                << ": it was traced with an input that did not reach them; "
                   "export it with all experts";
+      if (StringRef(refusal.reason).starts_with(kBadExpertId))
+        return where->emitError("the layer of this router is broken: ")
+               << refusal.reason;
       remark::missed(where->getLoc(), raise)
           << remark::reason("{0}", refusal.reason)
           << remark::metric("experts", candidate.experts)

@@ -139,7 +139,9 @@ bool LayerProbe::evaluatePicked(GraphEvaluator &evaluator, size_t index,
     }
     int64_t expert = static_cast<int64_t>(ids->data[id]);
     if (expert < 0 || expert >= body.count())
-      return evaluator.fail("an id is out of range");
+      return evaluator.fail(kBadExpertId + Twine(expert) +
+                            " is chosen, but there are " + Twine(body.count()) +
+                            " experts");
     for (int64_t r = 0; r < each; ++r)
       column(starts[index] + expert, window,
              rows->data.data() + (from * each + r) * features(),

@@ -4,6 +4,9 @@
 #include "passes/Raise/ExplainLayer.h"
 
 namespace moe {
+/// How the message begins where the graph picks an expert that is not there.
+constexpr llvm::StringLiteral kBadExpertId = "expert id ";
+
 /// Evaluates values of a candidate layer with chosen logits and tokens, where
 /// stand-ins take the place of the experts: column j of all bodies computes
 /// either the unit vector j (`measure`), or a fixed random affine function.

@@ -62,3 +62,32 @@ func.func @baked_list(%z: tensor<?x4xf32>) -> (tensor<1xi64>, tensor<1xi64>) {
   %b = onnx.node "Squeeze" v 13 (%s#1, %k) : (tensor<1x1xi64>, tensor<1xi64>) -> tensor<1xi64>
   return %a, %b : tensor<1xi64>, tensor<1xi64>
 }
+
+// -----
+
+// Ids that point past the last expert.
+
+moe.bank @up in "m" at 0 length 96 : tensor<2x4x3xf32>
+moe.bank @down in "m" at 96 length 96 : tensor<2x3x4xf32>
+func.func @expert_out_of_range(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %r = onnx.constant dense<0.5> : tensor<4x2xf32>
+  %up = moe.weight @up : tensor<2x4x3xf32>
+  %down = moe.weight @down : tensor<2x3x4xf32>
+  %k = onnx.constant dense<1> : tensor<1xi64>
+  %one = onnx.constant dense<1> : tensor<i64>
+  // expected-error @below {{the layer of this router is broken: expert id 2 is chosen, but there are 2 experts}}
+  %z = onnx.node "MatMul" v 13 (%x, %r) : (tensor<?x4xf32>, tensor<4x2xf32>) -> tensor<?x2xf32>
+  %p = onnx.node "Softmax" v 13 (%z) : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  %w, %i1 = onnx.node "TopK" v 11 (%p, %k) : (tensor<?x2xf32>, tensor<1xi64>) -> (tensor<?x1xf32>, tensor<?x1xi64>)
+  %i = onnx.node "Squeeze" v 13 (%i1, %k) : (tensor<?x1xi64>, tensor<1xi64>) -> tensor<?xi64>
+  %other = onnx.node "Add" v 14 (%one, %i) : (tensor<i64>, tensor<?xi64>) -> tensor<?xi64>
+  %xu = onnx.node "Unsqueeze" v 13 (%x, %k) : (tensor<?x4xf32>, tensor<1xi64>) -> tensor<?x1x4xf32>
+  %ui = onnx.node "Gather" v 13 (%up, %other) : (tensor<2x4x3xf32>, tensor<?xi64>) -> tensor<?x4x3xf32>
+  %di = onnx.node "Gather" v 13 (%down, %other) : (tensor<2x3x4xf32>, tensor<?xi64>) -> tensor<?x3x4xf32>
+  %a = onnx.node "MatMul" v 13 (%xu, %ui) : (tensor<?x1x4xf32>, tensor<?x4x3xf32>) -> tensor<?x1x3xf32>
+  %h = onnx.node "Relu" v 13 (%a) : (tensor<?x1x3xf32>) -> tensor<?x1x3xf32>
+  %o = onnx.node "MatMul" v 13 (%h, %di) : (tensor<?x1x3xf32>, tensor<?x3x4xf32>) -> tensor<?x1x4xf32>
+  %os = onnx.node "Squeeze" v 13 (%o, %k) : (tensor<?x1x4xf32>, tensor<1xi64>) -> tensor<?x4xf32>
+  %y = onnx.node "Mul" v 14 (%os, %w) : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
