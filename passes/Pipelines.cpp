@@ -11,8 +11,10 @@ using namespace mlir;
 void moe::buildRaisePipeline(OpPassManager &pm,
                              const PipelineOptions &options) {
   pm.addPass(createCSEPass());
-  if (options.raise)
+  if (options.raise) {
     pm.addPass(createRaiseExpertsPass());
+    pm.addPass(createRaiseProjectionsPass());
+  }
   pm.addPass(createConvertOnnxToLinalgPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());

@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "passes/Convert/Passes.h"
 
 namespace moe {
@@ -95,40 +96,61 @@ int64_t sizeOf(Value value, int64_t d) {
   return cast<RankedTensorType>(value.getType()).getDimSize(d);
 }
 
-/// Row vector `[K]` times packed matrix `weights[e]` `[panels, K, width]`.
+/// Row vector `[K]` times packed matrix `weights[e]` `[panels, K, width]`, as
+/// `[panels, width]`. Several panels at a time, their sums in registers, so
+/// that enough independent chains hide the latency of an FMA.
 Value timesPanels(Code c, Value row, Value weights, Value e) {
+  constexpr int64_t lanes = 16, most = 6;
   int64_t panels = sizeOf(weights, 1), depth = sizeOf(weights, 2),
           width = sizeOf(weights, 3);
-  auto attr = [&](int64_t v) -> OpFoldResult { return c.b.getIndexAttr(v); };
-  SmallVector<OpFoldResult> offsets{e, attr(0), attr(0), attr(0)},
-      sizes{attr(1), attr(panels), attr(depth), attr(width)},
-      strides(4, attr(1));
-  auto matrixType = RankedTensorType::get(
-      {panels, depth, width},
-      cast<RankedTensorType>(weights.getType()).getElementType());
-  Value matrix = tensor::ExtractSliceOp::create(c.b, c.loc, matrixType, weights,
-                                                offsets, sizes, strides);
-  Value zero =
-      linalg::FillOp::create(c.b, c.loc, c.f32(0), c.empty({panels, width}))
-          .getResult(0);
-  AffineExpr p = c.b.getAffineDimExpr(0), k = c.b.getAffineDimExpr(1),
-             n = c.b.getAffineDimExpr(2);
-  auto map = [&](ArrayRef<AffineExpr> results) {
-    return AffineMap::get(3, 0, results, c.b.getContext());
-  };
-  return linalg::GenericOp::create(
-             c.b, c.loc, TypeRange{zero.getType()}, ValueRange{row, matrix},
-             ValueRange{zero},
-             ArrayRef<AffineMap>{map({k}), map({p, k, n}), map({p, n})},
-             ArrayRef<utils::IteratorType>{utils::IteratorType::parallel,
-                                           utils::IteratorType::reduction,
-                                           utils::IteratorType::parallel},
-             [&](OpBuilder &inner, Location, ValueRange arguments) {
-               Code i{inner, c.loc};
-               Value term = i.mul(i.wide(arguments[0]), i.wide(arguments[1]));
-               linalg::YieldOp::create(inner, c.loc, i.add(arguments[2], term));
-             })
-      .getResult(0);
+  Type element = cast<RankedTensorType>(weights.getType()).getElementType();
+  auto vector = VectorType::get({lanes}, c.b.getF32Type());
+  auto stored = VectorType::get({lanes}, element);
+  int64_t block = most;
+  while (panels % block != 0)
+    --block;
+  int64_t parts = width / lanes, chains = block * parts;
+  Value product = c.empty({panels, width});
+  return c.fold(
+      c.index(panels / block), product, [&](Code c, Value i, Value product) {
+        Value first = arith::MulIOp::create(c.b, c.loc, i, c.index(block));
+        SmallVector<Value> panel;
+        for (int64_t p = 0; p < block; ++p)
+          panel.push_back(arith::AddIOp::create(c.b, c.loc, first, c.index(p)));
+        Value zero =
+            arith::ConstantOp::create(c.b, c.loc, c.b.getZeroAttr(vector));
+        auto loop = scf::ForOp::create(
+            c.b, c.loc, c.index(0), c.index(depth), c.index(1),
+            SmallVector<Value>(chains, zero),
+            [&](OpBuilder &inner, Location loc, Value k, ValueRange sums) {
+              Code c{inner, loc};
+              Value x =
+                  vector::BroadcastOp::create(inner, loc, vector, c.at(row, k));
+              Value padding = arith::ConstantOp::create(
+                  inner, loc, inner.getZeroAttr(element));
+              SmallVector<Value> next;
+              for (int64_t n = 0; n < chains; ++n) {
+                Value w = vector::TransferReadOp::create(
+                    inner, loc, stored, weights,
+                    ValueRange{e, panel[n / parts], k,
+                               c.index(n % parts * lanes)},
+                    padding, ArrayRef<bool>{true});
+                if (stored != vector)
+                  w = arith::ExtFOp::create(inner, loc, vector, w);
+                next.push_back(
+                    vector::FMAOp::create(inner, loc, x, w, sums[n]));
+              }
+              scf::YieldOp::create(inner, loc, next);
+            });
+        for (int64_t n = 0; n < chains; ++n)
+          product =
+              vector::TransferWriteOp::create(
+                  c.b, c.loc, loop.getResult(n), product,
+                  ValueRange{panel[n / parts], c.index(n % parts * lanes)},
+                  ArrayRef<bool>{true})
+                  .getResult();
+        return product;
+      });
 }
 
 /// Column `n` of a product by panels.

@@ -119,6 +119,8 @@ public:
   LogicalResult convert(RouterOp router);
   LogicalResult convert(GateOp gate);
   LogicalResult convert(ApplyOp apply);
+  /// Packs the weight of a gemm, where it is a plain bank.
+  LogicalResult pack(moert::GemmOp gemm);
 
 private:
   /// One matrix per entry, as runs of columns.
@@ -195,6 +197,27 @@ FailureOr<Value> Converter::packBias(Operation *at, StringRef name,
   SmallVector<ReassociationIndices> groups{{0, 1, 2}, {3}};
   return tensor::CollapseShapeOp::create(builder, at->getLoc(), *packed, groups)
       .getResult();
+}
+
+LogicalResult Converter::pack(moert::GemmOp gemm) {
+  auto weight = gemm.getWeight().getDefiningOp<WeightOp>();
+  auto type = cast<ShapedType>(gemm.getWeight().getType());
+  if (!weight || type.getRank() != 2)
+    return success();
+  bool rows = gemm.getTransposeWeight(); // [N, K], else [K, N]
+  int64_t depth = type.getDimSize(rows ? 1 : 0);
+  int64_t columns = type.getDimSize(rows ? 0 : 1);
+  Runs runs(1);
+  runs[0].push_back(ColumnsAttr::get(builder.getContext(), weight.getBankAttr(),
+                                     columns, 0, rows ? depth : 1,
+                                     rows ? 1 : columns));
+  auto packed =
+      pack(gemm, (weight.getBank() + ".panels").str(), runs, depth, kWidth, 0);
+  if (failed(packed))
+    return failure();
+  gemm.getWeightMutable().assign(*packed);
+  gemm.setTransposeWeight(false);
+  return success();
 }
 
 LogicalResult Converter::convert(RouterOp router) {
@@ -418,6 +441,11 @@ struct ConvertMoEToMoERTPass
       if (failed(result))
         return signalPassFailure();
     }
+    SmallVector<moert::GemmOp> gemms; // routers' ones included
+    getOperation().walk([&](moert::GemmOp gemm) { gemms.push_back(gemm); });
+    for (moert::GemmOp gemm : gemms)
+      if (failed(converter.pack(gemm)))
+        return signalPassFailure();
   }
 };
 } // namespace

@@ -75,9 +75,12 @@ LogicalResult constantOfShape(NodeLowering &n) {
 
 LogicalResult range(NodeLowering &n) {
   Type element = n.elementOf(0);
-  Value start = n.read(n.builder, n.in[0], ValueRange());
-  Value limit = n.read(n.builder, n.in[1], ValueRange());
-  Value delta = n.read(n.builder, n.in[2], ValueRange());
+  // Scalars; files with lists of one element exist.
+  auto scalar = [&](unsigned i) {
+    SmallVector<Value> at(n.rank(i), n.index(0));
+    return n.read(n.builder, n.in[i], at);
+  };
+  Value start = scalar(0), limit = scalar(1), delta = scalar(2);
   OpBuilder &b = n.builder;
   // ceil((limit - start) / delta) in f64, which is exact for indices.
   Type f64 = b.getF64Type();

@@ -45,7 +45,8 @@ def ConvertMoERTToLinalgPass : Pass<"convert-moert-to-linalg", "::mlir::func::Fu
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
-    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
+    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect",
+    "::mlir::vector::VectorDialect"];
 }
 
 #endif // MOE_PASSES_CONVERT_PASSES_TD

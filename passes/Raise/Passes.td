@@ -32,4 +32,26 @@ def RaiseExpertsPass : Pass<"moe-raise-experts", "::mlir::ModuleOp"> {
   let dependentDialects = ["::moe::MoEDialect", "::moe::onnx::OnnxDialect"];
 }
 
+def RaiseProjectionsPass : Pass<"moe-raise-projections", "::mlir::ModuleOp"> {
+  let summary = "Raise products with a weight to moert.gemm";
+  let description = [{
+    `MatMul` of activations by a constant matrix (a weight, or a `Cast` of one
+    to f32: narrow storage is kept) becomes `moert.gemm` over rows, with the
+    leading dimensions folded into one around it.
+
+    ```mlir
+    %w = moe.weight @w : tensor<192x64xbf16>
+    %f = onnx.node "Cast" v 19 (%w) {to = 1 : i64} : (tensor<192x64xbf16>) -> tensor<192x64xf32>
+    %y = onnx.node "MatMul" v 13 (%x, %f) : (tensor<?x?x192xf32>, tensor<192x64xf32>) -> tensor<?x?x64xf32>
+    // becomes
+    %rows = tensor.collapse_shape %x [[0, 1], [2]] : ...
+    %p = moert.gemm ins(%rows, %w : tensor<?x192xf32>, tensor<192x64xbf16>) outs(...) -> tensor<?x64xf32>
+    %y = tensor.reshape %p(%sizes) : ...
+    ```
+  }];
+  let dependentDialects = ["::moe::moert::MoERTDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 #endif // MOE_PASSES_RAISE_PASSES_TD
