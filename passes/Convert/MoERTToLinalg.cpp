@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "passes/Convert/Passes.h"
+#include "passes/Convert/ScalarCode.h"
 
 namespace moe {
 #define GEN_PASS_DEF_CONVERTMOERTTOLINALGPASS
@@ -19,79 +20,6 @@ using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
 namespace {
-/// Scalar code at one place, in few words.
-struct Code {
-  OpBuilder &b;
-  Location loc;
-
-  Value index(int64_t v) { return arith::ConstantIndexOp::create(b, loc, v); }
-  Value f32(double v) {
-    return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(v));
-  }
-  Value add(Value x, Value y) { return arith::AddFOp::create(b, loc, x, y); }
-  Value sub(Value x, Value y) { return arith::SubFOp::create(b, loc, x, y); }
-  Value mul(Value x, Value y) { return arith::MulFOp::create(b, loc, x, y); }
-  Value div(Value x, Value y) { return arith::DivFOp::create(b, loc, x, y); }
-  Value exp(Value x) { return math::ExpOp::create(b, loc, x); }
-  Value less(Value x, Value y) {
-    return arith::CmpFOp::create(b, loc, CmpFPredicate::OLT, x, y);
-  }
-  Value is(CmpIPredicate p, Value x, Value y) {
-    return arith::CmpIOp::create(b, loc, p, x, y);
-  }
-  Value both(Value x, Value y) { return arith::AndIOp::create(b, loc, x, y); }
-  Value either(Value x, Value y) { return arith::OrIOp::create(b, loc, x, y); }
-  Value select(Value c, Value x, Value y) {
-    return arith::SelectOp::create(b, loc, c, x, y);
-  }
-  Value at(Value tensor, ValueRange indices) {
-    return wide(tensor::ExtractOp::create(b, loc, tensor, indices));
-  }
-  Value put(Value value, Value tensor, ValueRange indices) {
-    return tensor::InsertOp::create(b, loc, value, tensor, indices);
-  }
-  /// Floats as f32.
-  Value wide(Value v) {
-    Type type = v.getType();
-    if (!isa<FloatType>(type) || type.getIntOrFloatBitWidth() >= 32)
-      return v;
-    return arith::ExtFOp::create(b, loc, b.getF32Type(), v);
-  }
-  Value empty(ArrayRef<int64_t> shape) {
-    return tensor::EmptyOp::create(b, loc, shape, b.getF32Type());
-  }
-  Value sigmoid(Value x, double alpha = 1) {
-    Value e =
-        exp(arith::NegFOp::create(b, loc, alpha == 1 ? x : mul(f32(alpha), x)));
-    return div(f32(1), add(f32(1), e));
-  }
-  /// A loop that carries one value.
-  Value fold(Value size, Value init,
-             function_ref<Value(Code, Value, Value)> step) {
-    auto loop = scf::ForOp::create(
-        b, loc, index(0), size, index(1), ValueRange{init},
-        [&](OpBuilder &inner, Location, Value i, ValueRange carried) {
-          scf::YieldOp::create(inner, loc,
-                               step(Code{inner, loc}, i, carried[0]));
-        });
-    return loop.getResult(0);
-  }
-  /// A vector whose element i is `body(i)`.
-  Value vector(int64_t size, function_ref<Value(Code, Value)> body) {
-    Value init = empty({size});
-    return linalg::GenericOp::create(
-               b, loc, TypeRange{init.getType()}, ValueRange{},
-               ValueRange{init},
-               ArrayRef<AffineMap>{b.getMultiDimIdentityMap(1)},
-               ArrayRef<utils::IteratorType>{utils::IteratorType::parallel},
-               [&](OpBuilder &inner, Location, ValueRange) {
-                 Value i = linalg::IndexOp::create(inner, loc, 0);
-                 linalg::YieldOp::create(inner, loc, body(Code{inner, loc}, i));
-               })
-        .getResult(0);
-  }
-};
-
 int64_t sizeOf(Value value, int64_t d) {
   return cast<RankedTensorType>(value.getType()).getDimSize(d);
 }
@@ -153,8 +81,23 @@ Value timesPanels(Code c, Value row, Value weights, Value e) {
       });
 }
 
-/// Column `n` of a product by panels.
+/// Row vector times the matrix of expert `e`: packed `[E, panels, K, width]`,
+/// or plain `[E, N, K]`, which gives `[N]`.
+Value timesExpert(Code c, Value row, Value weights, Value e) {
+  if (cast<RankedTensorType>(weights.getType()).getRank() == 4)
+    return timesPanels(c, row, weights, e);
+  Value depth = c.index(sizeOf(weights, 2));
+  return c.vector(sizeOf(weights, 1), [&](Code c, Value n) {
+    return c.fold(depth, c.f32(0), [&](Code c, Value k, Value sum) {
+      return c.add(sum, c.mul(c.at(row, k), c.at(weights, {e, n, k})));
+    });
+  });
+}
+
+/// Column `n` of a product by panels, or of a plain one.
 Value column(Code c, Value product, Value n) {
+  if (cast<RankedTensorType>(product.getType()).getRank() == 1)
+    return c.at(product, n);
   Value width = c.index(sizeOf(product, 1));
   return c.at(product,
               {arith::DivUIOp::create(c.b, c.loc, n, width).getResult(),
@@ -181,9 +124,9 @@ LogicalResult lower(moert::GemmOp gemm) {
   OpBuilder builder(gemm);
   Code c{builder, gemm.getLoc()};
   auto type = dyn_cast<RankedTensorType>(gemm.getX().getType());
-  if (!type || type.getRank() != 2)
-    return gemm.emitOpError("is lowered for rows [tokens, features] only, not ")
-           << gemm.getX().getType();
+  if (type && (type.getRank() != 2 || type.isDynamicDim(1) ||
+               ShapedType::isDynamic(sizeOf(gemm.getOuts(), 1))))
+    return lowerModelOp(gemm);
   Value x = gemm.getX(), w = gemm.getWeight();
   int64_t columns = sizeOf(gemm.getOuts(), 1), depth = sizeOf(x, 1);
   bool packed = cast<RankedTensorType>(w.getType()).getRank() == 4;
@@ -438,7 +381,8 @@ Value activate(Code c, moert::Activation kind, Value x, double alpha) {
 /// The hidden vector of expert `e` from the product of its up matrix.
 Value hiddenOf(Code c, moert::ExpertFfnOp ffn, Value product, Value e,
                int64_t inner) {
-  int64_t half = sizeOf(product, 1) / 2;
+  bool packed = cast<RankedTensorType>(product.getType()).getRank() == 2;
+  int64_t half = packed ? sizeOf(product, 1) / 2 : 0;
   double limit = ffn.getLimit().convertToDouble();
   return c.vector(inner, [&](Code c, Value i) {
     auto biased = [&](Value v, Value n) {
@@ -453,13 +397,21 @@ Value hiddenOf(Code c, moert::ExpertFfnOp ffn, Value product, Value e,
       return activate(c, ffn.getActivation(), limit > 0 ? clampHigh(v) : v,
                       alpha);
     }
-    // Panels hold `half` columns of the gate, then as many linear ones.
-    Value p = arith::DivUIOp::create(c.b, c.loc, i, c.index(half));
-    Value r = arith::RemUIOp::create(c.b, c.loc, i, c.index(half));
-    Value s = arith::AddIOp::create(c.b, c.loc, r, c.index(half));
     Value second = arith::AddIOp::create(c.b, c.loc, i, c.index(inner));
-    Value gate = biased(c.at(product, {p, r}), i);
-    Value line = biased(c.at(product, {p, s}), second);
+    Value gate, line;
+    if (packed) {
+      // Panels hold `half` columns of the gate, then as many linear ones.
+      Value p = arith::DivUIOp::create(c.b, c.loc, i, c.index(half));
+      Value r = arith::RemUIOp::create(c.b, c.loc, i, c.index(half));
+      Value s = arith::AddIOp::create(c.b, c.loc, r, c.index(half));
+      gate = c.at(product, {p, r});
+      line = c.at(product, {p, s});
+    } else {
+      gate = c.at(product, i);
+      line = c.at(product, second);
+    }
+    gate = biased(gate, i);
+    line = biased(line, second);
     if (limit > 0) {
       gate = clampHigh(gate);
       line =
@@ -475,9 +427,6 @@ LogicalResult lower(moert::ExpertFfnOp ffn) {
   Location loc = ffn.getLoc();
   Code c{builder, loc};
   Value up = ffn.getUp(), down = ffn.getDown(), x = ffn.getX();
-  if (cast<RankedTensorType>(up.getType()).getRank() != 4 ||
-      cast<RankedTensorType>(down.getType()).getRank() != 4)
-    return ffn.emitOpError("is lowered for packed weights only");
   int64_t experts = sizeOf(up, 0), inner = sizeOf(down, 2);
   int64_t features = sizeOf(x, 1), outputs = sizeOf(ffn.getOuts(), 1);
   int64_t slots = sizeOf(ffn.getIds(), 1);
@@ -504,8 +453,8 @@ LogicalResult lower(moert::ExpertFfnOp ffn) {
               return ffn.getScaleInput() ? c.mul(v, w) : v;
             });
             Value hidden =
-                hiddenOf(c, ffn, timesPanels(c, row, up, e), e, inner);
-            Value product = timesPanels(c, hidden, down, e);
+                hiddenOf(c, ffn, timesExpert(c, row, up, e), e, inner);
+            Value product = timesExpert(c, hidden, down, e);
             Value next = c.vector(outputs, [&](Code c, Value n) {
               Value v = column(c, product, n);
               if (ffn.getDownBias())
@@ -556,7 +505,7 @@ struct ConvertMoERTToLinalgPass
       else if (auto ffn = dyn_cast<moert::ExpertFfnOp>(op))
         result = lower(ffn);
       else
-        op->emitOpError("has no lowering to loops yet");
+        result = lowerModelOp(op);
       if (failed(result))
         return signalPassFailure();
     }

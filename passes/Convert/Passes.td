@@ -38,9 +38,9 @@ def ConvertMoEToMoERTPass : Pass<"convert-moe-to-moert", "::mlir::ModuleOp"> {
 def ConvertMoERTToLinalgPass : Pass<"convert-moert-to-linalg", "::mlir::func::FuncOp"> {
   let summary = "Turn moert ops on tensors into plain loops";
   let description = [{
-    The oracle of the kernels: `moert.gemm`, `moert.route` and
-    `moert.expert_ffn`, plain or packed weights, as linalg and scf. The other
-    ops are refused by name.
+    The oracle of the kernels: every `moert` op that computes, with plain or
+    packed weights, as linalg and scf. Ids outside an embedding's table end the
+    run through `cf.assert`.
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
