@@ -24,7 +24,7 @@ using namespace mlir;
 using namespace moe;
 
 static InFlightDiagnostic failed(ModuleOp module, const llvm::Twine &why) {
-  return emitError(UnknownLoc::get(module.getContext())) << why;
+  return emitError(module.getLoc()) << why;
 }
 
 static void report(const CompileOptions &options, StringRef step) {
@@ -193,6 +193,19 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
                              WeightSource &weights,
                              const CompileOptions &options,
                              llvm::json::Object &facts) {
+  // Long work later, so what can be known now is said now.
+  if (emit == Emit::Executable || emit == Emit::Library) {
+    StringRef folder = llvm::sys::path::parent_path(path);
+    if (std::error_code error = llvm::sys::fs::access(
+            folder.empty() ? "." : folder, llvm::sys::fs::AccessMode::Write))
+      return ::failed(module, "cannot write '" + path + "': folder '" + folder +
+                                  "': " + error.message());
+    llvm::sys::fs::file_status status;
+    if (!llvm::sys::fs::status(path, status) &&
+        status.type() != llvm::sys::fs::file_type::regular_file)
+      return ::failed(module, "cannot write '" + path +
+                                  "': it exists and is no regular file");
+  }
   auto main = module.lookupSymbol<func::FuncOp>("main");
   if (!main)
     return ::failed(module, "the module has no function @main to compile");
@@ -245,8 +258,6 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
 
   report(options, "link");
   PendingFile file(path);
-  if (llvm::sys::fs::is_directory(path))
-    return ::failed(module, "cannot write '" + path + "': it is a directory");
   if (emit == Emit::Bundle) {
     PendingFile image(path.str() + ".code");
     auto linked =
