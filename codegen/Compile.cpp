@@ -127,7 +127,6 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
     return success();
   PipelineOptions pipeline;
   pipeline.oracle = options.road == Road::Oracle;
-  pipeline.oracleF64 = options.oracleF64;
   pipeline.raise = options.raise;
   pipeline.avx512 = options.target.avx512;
   pipeline.weights = &weights;

@@ -16,8 +16,6 @@ struct CompileOptions {
   CpuTarget target;
   unsigned optLevel = 2;
   Road road = Road::Fast;
-  /// Oracle road only: compute in f64.
-  bool oracleF64 = false;
   /// Whether raising may replace ONNX ops by moe and moert ops.
   bool raise = true;
   /// The model's name in messages and in moe_<name>_api.

@@ -11,8 +11,6 @@ class WeightSource;
 struct PipelineOptions {
   /// Plain loops for moe and moert ops instead of generated kernels.
   bool oracle = false;
-  /// On the oracle road: widen f32 arithmetic to f64.
-  bool oracleF64 = false;
   /// Replace ONNX ops by moe and moert ops where a match is proved.
   bool raise = true;
   /// The target has 512-bit vectors: panels are 32 columns wide, else 16.

@@ -22,8 +22,8 @@ using namespace moe;
 
 bool moe::wantsProduct(int argc, char **argv) {
   static const char *flags[] = {
-      "emit", "stop-after", "target",   "report",   "report-run", "road",
-      "bank", "list-ops",   "licenses", "no-raise", "oracle-f64"};
+      "emit", "stop-after", "target",   "report",   "report-run",
+      "road", "bank",       "list-ops", "licenses", "no-raise"};
   for (int i = 1; i < argc; ++i) {
     StringRef argument = argv[i];
     if (argument.ends_with(".onnx") && !argument.starts_with("-"))
@@ -49,7 +49,7 @@ struct Request {
   std::string input, output, emit, target, stopAfter, road, report;
   std::vector<std::string> banks, runs;
   char optLevel;
-  bool verbose, listOps, licenses, noRaise, oracleF64;
+  bool verbose, listOps, noRaise;
 };
 
 /// Shows where a long compilation is: on a terminal only.
@@ -126,12 +126,10 @@ static bool parseArguments(int argc, char **argv, Request &request) {
   cl::list<std::string> banks(
       "bank", cl::value_desc("name=path"), cl::cat(category),
       cl::desc("File of a weight archive that the module names"));
-  cl::opt<std::string> road(
-      "road", cl::value_desc("fast|oracle"), cl::init("fast"),
-      cl::cat(category),
-      cl::desc("fast: generated kernels; oracle: plain loops"));
-  cl::opt<bool> oracleF64("oracle-f64", cl::cat(category),
-                          cl::desc("With --road=oracle: compute in f64"));
+  cl::opt<std::string> road("road", cl::value_desc("fast|oracle"),
+                            cl::init("fast"), cl::cat(category),
+                            cl::desc("oracle: plain loops; fast: generated "
+                                     "kernels (none yet: plain loops too)"));
   cl::opt<bool> noRaise(
       "no-raise", cl::cat(category),
       cl::desc("Leave the ONNX graph as it is (slow; for comparison)"));
@@ -156,18 +154,17 @@ static bool parseArguments(int argc, char **argv, Request &request) {
       "for all)\n",
       &errs());
   // The parser keeps pointers to options, and the linker walks them later.
-  cl::Option *ours[] = {&input,    &output,    &emit,    &target,
-                        &optLevel, &stopAfter, &road,    &oracleF64,
-                        &noRaise,  &report,    &listOps, &verbose};
+  cl::Option *ours[] = {&input,    &output,    &emit,   &target,
+                        &optLevel, &stopAfter, &road,   &noRaise,
+                        &report,   &listOps,   &verbose};
   banks.removeArgument();
   runs.removeArgument();
   for (cl::Option *option : ours)
     option->removeArgument();
   if (!parsed)
     return false;
-  request = {input,   output,  emit,  target,  stopAfter,
-             road,    report,  banks, runs,    optLevel,
-             verbose, listOps, false, noRaise, oracleF64};
+  request = {input, output, emit,     target,  stopAfter, road,   report,
+             banks, runs,   optLevel, verbose, listOps,   noRaise};
   return true;
 }
 
@@ -279,7 +276,6 @@ int moe::runProductDriver(int argc, char **argv,
   options.target = *target;
   options.optLevel = request.optLevel - '0';
   options.road = request.road == "oracle" ? Road::Oracle : Road::Fast;
-  options.oracleF64 = request.oracleF64;
   options.raise = !request.noRaise;
   options.name = request.output.empty() || request.output == "-"
                      ? sys::path::stem(request.input).str()
