@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/Convert/Passes.h"
+#include "passes/Convert/ScalarCode.h"
 
 namespace moe {
 #define GEN_PASS_DEF_CONVERTMOETOMOERTPASS
@@ -109,6 +110,34 @@ Value gatherValues(OpBuilder &builder, GateOp gate, Value ids) {
                linalg::YieldOp::create(b, loc, w);
              })
       .getResult(0);
+}
+
+/// What entries that copy their token add: `x[t]` times the sum of the weights
+/// of their slots. It starts the sum over the others, as their residual.
+Value copiedTokens(OpBuilder &builder, ApplyOp apply,
+                   ArrayRef<int64_t> copies) {
+  Location loc = apply.getLoc();
+  Value x = apply.getTokens()[0], ids = apply.getIds()[0];
+  int64_t slots = cast<RankedTensorType>(ids.getType()).getDimSize(1);
+  Type type = builder.getF32Type();
+  auto tokens = cast<RankedTensorType>(x.getType());
+  Value init = destination(builder, loc, x, tokens.getDimSize(1), type);
+  Code c{builder, loc};
+  return c.fill(init, [&](Code c, ValueRange i) {
+    Value token = c.as(c.at(x, i), type);
+    return c.fold(c.index(slots), c.f32(0), [&](Code c, Value j, Value sum) {
+      Value id = tensor::ExtractOp::create(c.b, loc, ids, ValueRange{i[0], j});
+      Value copied =
+          arith::ConstantOp::create(c.b, loc, c.b.getBoolAttr(false));
+      for (int64_t e : copies) {
+        Value entry = arith::ConstantOp::create(
+            c.b, loc, c.b.getIntegerAttr(id.getType(), e));
+        copied = c.either(copied, c.is(arith::CmpIPredicate::eq, id, entry));
+      }
+      Value w = c.as(c.at(apply.getWeights()[0], {i[0], j}), type);
+      return c.select(copied, c.add(sum, c.mul(w, token)), sum);
+    });
+  });
 }
 
 class Converter {
@@ -321,12 +350,17 @@ LogicalResult Converter::convert(ApplyOp apply) {
   Runs up, down, upBias, downBias;
   ExpertOp model;
   ExpertShape shape;
-  for (ExpertOpInterface entry : pool.getEntries()) {
+  SmallVector<int64_t> copies;
+  for (int64_t e = 0, n = pool.getNumEntries(); e < n; ++e) {
+    ExpertOpInterface entry = pool.getResolvedEntry(e);
     up.emplace_back(), down.emplace_back(), upBias.emplace_back(),
         downBias.emplace_back();
     if (auto null = dyn_cast<NullExpertOp>(entry.getOperation());
-        null && null.getKind() == NullKind::Zero)
+        null && null.getKind() != NullKind::Constant) {
+      if (null.getKind() == NullKind::Copy)
+        copies.push_back(e);
       continue;
+    }
     auto expert = dyn_cast<ExpertOp>(entry.getOperation());
     if (!expert)
       return refuse("an entry '" + entry.getEntryName() +
@@ -374,6 +408,8 @@ LogicalResult Converter::convert(ApplyOp apply) {
   }
   if (!model)
     return refuse("no expert that computes");
+  if (!copies.empty() && shape.in != shape.out)
+    return refuse("copies of tokens among experts of another width");
   if (model.isGlu() && bool(model.getGateBias()) != bool(model.getUpBias()))
     return refuse("a bias on only one of gate and up");
 
@@ -407,8 +443,8 @@ LogicalResult Converter::convert(ApplyOp apply) {
           static_cast<moert::Activation>(model.getActivation())),
       model.isGlu() ? builder.getUnitAttr() : UnitAttr(), apply.getTokens()[0],
       apply.getIds()[0], apply.getWeights()[0], *packedUp, *packedDown, biasUp,
-      biasDown, Value(), init, model.getAlphaAttr(), model.getBetaAttr(),
-      model.getLimitAttr(),
+      biasDown, copies.empty() ? Value() : copiedTokens(builder, apply, copies),
+      init, model.getAlphaAttr(), model.getBetaAttr(), model.getLimitAttr(),
       apply.getScaleInput() ? builder.getUnitAttr() : UnitAttr(),
       apply.getLayerAttr());
   apply.getResult(0).replaceAllUsesWith(

@@ -26,13 +26,14 @@ def ConvertMoEToMoERTPass : Pass<"convert-moe-to-moert", "::mlir::ModuleOp"> {
     `moe.router linear` becomes `moert.gemm`, `moe.gate` `moert.route`,
     `moe.apply` over experts of one shape `moert.expert_ffn`, whose weights are
     derived banks: panels of 32 columns, gate and up interleaved. Null experts
-    that give zero become experts without columns.
+    become experts without columns; what those that copy add is a residual.
 
     What the kernels cannot do yet is refused, by op and feature.
   }];
   let dependentDialects = [
     "::moe::moert::MoERTDialect", "::mlir::arith::ArithDialect",
-    "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+    "::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect"];
 }
 
 def ConvertMoERTToLinalgPass : Pass<"convert-moert-to-linalg", "::mlir::func::FuncOp"> {
