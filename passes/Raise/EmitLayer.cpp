@@ -227,6 +227,8 @@ LogicalResult moe::emitLayer(const MoELayerMatch &match, BankNames &banks,
       RankedTensorType::get({rowsType.getDimSize(0), columns}, element),
       poolRef, rows, gate.getIds(), gate.getWeights());
   apply.setLayer(match.name);
+  // How the file spelled the layer, for reports.
+  apply->setAttr("moe.encoding", builder.getStringAttr(match.encoding));
   Value result = apply.getResult(0);
 
   for (Value addend : match.addends)

@@ -21,9 +21,9 @@ using namespace llvm;
 using namespace moe;
 
 bool moe::wantsProduct(int argc, char **argv) {
-  static const char *flags[] = {
-      "emit", "stop-after", "target",   "report",   "report-run",
-      "road", "bank",       "list-ops", "licenses", "no-raise"};
+  static const char *flags[] = {"emit",   "stop-after", "target",
+                                "report", "report-run", "road",
+                                "bank",   "list-ops",   "no-raise"};
   for (int i = 1; i < argc; ++i) {
     StringRef argument = argv[i];
     if (argument.ends_with(".onnx") && !argument.starts_with("-"))
