@@ -149,8 +149,8 @@ LogicalResult HyperAdapterOp::verify() {
   if (sets < 0)
     return emitOpError("has a table, but there are too many sets of ")
            << k << " of " << experts << " experts";
-  for (auto [table, rank] :
-       llvm::zip(getTable(), ArrayRef<int64_t>{3, 2, 3, 2}))
+  static constexpr int64_t ranks[] = {3, 2, 3, 2};
+  for (auto [table, rank] : llvm::zip(getTable(), ranks))
     if (tensorType(table).getRank() != rank ||
         differ(tensorType(table).getDimSize(0), sets))
       return emitOpError("has a table ")
