@@ -65,8 +65,8 @@ bool Peer::start(const std::vector<std::string> &command, std::string &error) {
   return false;
 }
 
-std::vector<double> Peer::run(int runs) {
-  std::string request = std::to_string(runs) + "\n", line;
+std::vector<double> Peer::request(const std::string &text) {
+  std::string request = text + "\n", line;
   if (write(toChild, request.data(), request.size()) !=
           static_cast<ssize_t>(request.size()) ||
       !readLine(line))

@@ -7,7 +7,9 @@
 
 namespace moe::bench {
 /// Another program that runs the same model on request: it prints "ready NAME
-/// VERSION" and then, for each line "N", the times of N runs in milliseconds.
+/// VERSION" and then answers each line, a request, with a line of times in
+/// milliseconds. "N" asks for N runs on its inputs, a JSON object for a prompt
+/// and steps of decoding (see peer_onnxruntime.py).
 class Peer {
 public:
   ~Peer();
@@ -15,8 +17,8 @@ public:
   /// ready.
   bool start(const std::vector<std::string> &command, std::string &error);
   const std::string &name() const { return title; }
-  /// Times of `runs` runs; empty when the program has ended.
-  std::vector<double> run(int runs);
+  /// What it answers; empty when the program has ended.
+  std::vector<double> request(const std::string &request);
 
 private:
   bool readLine(std::string &line);

@@ -1,0 +1,57 @@
+// A layer of experts as files: its text, its weights, and what moe-opt makes
+// of them.
+#ifndef MOE_TOOLS_MOEBENCH_LAYERFILES_H
+#define MOE_TOOLS_MOEBENCH_LAYERFILES_H
+
+#include "tools/moe-bench/Options.h"
+
+#include <string>
+#include <vector>
+
+namespace moe::bench {
+
+/// The archive that all matrices are cut from: one router, then random numbers
+/// a little longer than one matrix. Matrices start at different places in them,
+/// so they differ although the file stays small; packed by the compiler they
+/// are apart.
+class LayerWeights {
+public:
+  LayerWeights(const LayerShape &shape, const std::string &type);
+
+  /// Bytes of the file.
+  size_t size() const { return bytes.size(); }
+  const std::string &content() const { return bytes; }
+
+  /// Bytes of an element of a matrix.
+  int64_t elementSize() const { return element; }
+  /// Where matrix `which` (0 gate, 1 up, 2 down) of an expert begins.
+  size_t offset(int64_t expert, int which) const;
+  /// Row `e` of the router, `hidden` numbers of unit length together.
+  const float *routerRow(int64_t expert) const;
+  /// Element `i` of a matrix.
+  float at(int64_t expert, int which, int64_t i) const;
+  /// Bytes of one expert.
+  double expertBytes() const {
+    return 3.0 * static_cast<double>(shape.hidden * shape.width * element);
+  }
+
+  /// A module with the layer as `@main`, `x` to `y`, over the archive "layer".
+  std::string moduleText() const;
+
+private:
+  LayerShape shape;
+  std::string type;
+  int64_t element;
+  size_t routerBytes;
+  std::string bytes;
+};
+
+/// Makes the library of a layer in the work folder, unless the one there was
+/// made by this compiler with these flags. "" with a message in `error` when
+/// that fails.
+std::string makeLayer(const LayerWeights &weights, const Options &options,
+                      std::string &error);
+
+} // namespace moe::bench
+
+#endif // MOE_TOOLS_MOEBENCH_LAYERFILES_H

@@ -1,0 +1,198 @@
+#include "tools/moe-bench/Options.h"
+
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <sched.h>
+#include <unistd.h>
+
+using namespace moe::bench;
+
+static const char usage[] =
+    "usage: moe-bench MODEL --inputs FILE.npz [options]   one run on these\n"
+    "       moe-bench MODEL --decode N [options]          tokens one by one\n"
+    "       moe-bench --layer SHAPE [options]             a layer of experts\n"
+    "       moe-bench --limits [--threads N]              of this machine\n"
+    "MODEL is a library or a bundle made by moe-opt. Times are medians with\n"
+    "quartiles.\n"
+    "\n"
+    "  --threads N       threads for us and the peer (1; --limits: all)\n"
+    "  --rounds N        blocks of runs, ours and the peer's in turn (7);\n"
+    "                    half a second each for layers\n"
+    "\n"
+    "whole models:\n"
+    "  --decode N        N tokens after the prompt, with the model's caches\n"
+    "  --prompt N        tokens of the prompt (1)\n"
+    "  --role PORT=ROLE  as for moe-run\n"
+    "  --onnx FILE       the same model for the peer\n"
+    "  --peer PROGRAM    python3 PROGRAM FILE INPUTS THREADS runs it on "
+    "request\n"
+    "                    (tools/moe-bench/peer_onnxruntime.py)\n"
+    "  --python PROGRAM  interpreter for the peer (python3)\n"
+    "\n"
+    "layers (random weights and tokens; every run meets other experts):\n"
+    "  --layer SHAPE     qwen3-30b-a3b, mixtral-8x7b, bytelm, or sizes\n"
+    "                    HIDDENxWIDTHxEXPERTSxCHOSEN (2048x768x128x8)\n"
+    "  --tokens LIST     tokens per run (1,8,64,512)\n"
+    "  --type TYPE       of the weights: f32, bf16, f16 (f32)\n"
+    "  --work FOLDER     keeps what is made for the next time\n"
+    "                    ($XDG_CACHE_HOME/moe-bench)\n"
+    "  --compiler FILE   moe-opt (the one beside moe-bench)\n"
+    "  --flag FLAG       for the compiler (--flag=--road=oracle)\n";
+
+static bool wrong(const std::string &why) {
+  fprintf(stderr, "moe-bench: error: %s\n%s", why.c_str(), usage);
+  return false;
+}
+
+static bool parseNumber(const std::string &text, int64_t least, int64_t most,
+                        int64_t &value) {
+  char *end = nullptr;
+  errno = 0;
+  value = strtoll(text.c_str(), &end, 10);
+  return !text.empty() && !*end && !errno && value >= least && value <= most;
+}
+
+static bool parseList(const std::string &text, char separator, int64_t most,
+                      std::vector<int64_t> &values) {
+  values.clear();
+  for (size_t at = 0; at <= text.size();) {
+    size_t end = std::min(text.find(separator, at), text.size());
+    int64_t value;
+    if (!parseNumber(text.substr(at, end - at), 1, most, value))
+      return false;
+    values.push_back(value);
+    at = end + 1;
+  }
+  return true;
+}
+
+bool moe::bench::parseShape(const std::string &text, LayerShape &shape) {
+  static const LayerShape known[] = {{"qwen3-30b-a3b", 2048, 768, 128, 8},
+                                     {"mixtral-8x7b", 4096, 14336, 8, 2},
+                                     {"bytelm", 192, 192, 16, 2}};
+  for (const LayerShape &candidate : known)
+    if (text == candidate.name)
+      return shape = candidate, true;
+  std::vector<int64_t> sizes;
+  if (!parseList(text, 'x', 1 << 20, sizes) || sizes.size() != 4 ||
+      sizes[3] > sizes[2] || sizes[2] > 4096)
+    return false;
+  shape = {text, sizes[0], sizes[1], sizes[2], sizes[3]};
+  return true;
+}
+
+static std::string besideUs(const char *name) {
+  char path[PATH_MAX];
+  ssize_t n = readlink("/proc/self/exe", path, sizeof path);
+  std::string self(path, n > 0 ? n : 0);
+  return self.substr(0, self.rfind('/') + 1) + name;
+}
+
+static std::string cacheFolder() {
+  const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+  return (cache && *cache ? std::string(cache)
+                          : std::string(home ? home : ".") + "/.cache") +
+         "/moe-bench";
+}
+
+bool moe::bench::parseOptions(int argc, char **argv, Options &options,
+                              bool &done) {
+  done = false;
+  std::string layer;
+  int64_t threads = 0, rounds = options.rounds;
+  bool limits = false;
+  for (int i = 1; i < argc; ++i) {
+    std::string flag = argv[i], value;
+    size_t equals = flag.find('=');
+    bool attached = flag[0] == '-' && equals != flag.npos;
+    if (attached)
+      value = flag.substr(equals + 1), flag.resize(equals);
+    if (flag == "--help" && !attached)
+      return done = true, fputs(usage, stdout), true;
+    if (flag == "--limits" && !attached) {
+      limits = true;
+      continue;
+    }
+    if (flag.empty() || flag[0] != '-') {
+      if (!options.model.empty())
+        return wrong("unknown argument '" + flag + "'");
+      options.model = flag;
+      continue;
+    }
+    std::string *text = flag == "--inputs"     ? &options.inputs
+                        : flag == "--onnx"     ? &options.onnx
+                        : flag == "--peer"     ? &options.peer
+                        : flag == "--python"   ? &options.python
+                        : flag == "--layer"    ? &layer
+                        : flag == "--type"     ? &options.type
+                        : flag == "--work"     ? &options.work
+                        : flag == "--compiler" ? &options.compiler
+                                               : nullptr;
+    int64_t *number = flag == "--threads"  ? &threads
+                      : flag == "--rounds" ? &rounds
+                      : flag == "--decode" ? &options.steps
+                      : flag == "--prompt" ? &options.prompt
+                                           : nullptr;
+    bool other = flag == "--tokens" || flag == "--flag" || flag == "--role";
+    if (!text && !number && !other)
+      return wrong("unknown argument '" + flag + "'");
+    if (!attached) {
+      if (++i == argc)
+        return wrong(flag + " needs a value");
+      value = argv[i];
+    }
+    if (text)
+      *text = value;
+    else if (number && !parseNumber(value, 1, 1 << 20, *number))
+      return wrong(flag + " takes a number from 1, not '" + value + "'");
+    else if (flag == "--tokens" &&
+             !parseList(value, ',', 1 << 20, options.tokens))
+      return wrong("--tokens takes numbers from 1, as in 1,8,64, not '" +
+                   value + "'");
+    else if (flag == "--flag")
+      options.compilerFlags.push_back(value);
+    else if (flag == "--role") {
+      size_t split = value.find('=');
+      if (split == value.npos)
+        return wrong("--role takes PORT=ROLE, not '" + value + "'");
+      options.roles.emplace_back(value.substr(0, split),
+                                 value.substr(split + 1));
+    }
+  }
+
+  if (limits + !layer.empty() + !options.model.empty() != 1)
+    return wrong("give one of MODEL, --layer and --limits");
+  if (!layer.empty() && !parseShape(layer, options.shape))
+    return wrong("unknown layer '" + layer +
+                 "': known are qwen3-30b-a3b, mixtral-8x7b, bytelm, and sizes "
+                 "as in 2048x768x128x8");
+  if (options.type != "f32" && options.type != "bf16" && options.type != "f16")
+    return wrong("unknown type '" + options.type +
+                 "': known are f32, bf16, f16");
+  if (!options.model.empty() && options.inputs.empty() == !options.steps)
+    return wrong("a model needs either --inputs or --decode");
+  if (options.peer.empty() != options.onnx.empty())
+    return wrong("the peer needs both --peer and --onnx");
+  options.mode = limits           ? Options::Limits
+                 : !layer.empty() ? Options::Layer
+                 : options.steps  ? Options::Decode
+                                  : Options::Whole;
+  if (!threads) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    threads = limits && sched_getaffinity(0, sizeof set, &set) == 0
+                  ? CPU_COUNT(&set)
+                  : 1;
+  }
+  if (threads > 1024)
+    return wrong("--threads takes at most 1024");
+  options.threads = static_cast<int>(threads);
+  options.rounds = static_cast<int>(rounds);
+  if (options.compiler.empty())
+    options.compiler = besideUs("moe-opt");
+  if (options.work.empty())
+    options.work = cacheFolder();
+  return true;
+}
