@@ -148,12 +148,14 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
   if (mlir::failed(run("bufferize", [&](OpPassManager &pm) {
         buildLowerMoEPipeline(pm, pipeline);
         buildBufferizePipeline(pm);
-        buildKernelsPipeline(pm, pipeline);
       })))
     return failure();
   if (last == Phase::Bufferized)
     return success();
-  return run("lower", [&](OpPassManager &pm) { buildLLVMPipeline(pm); });
+  return run("lower", [&](OpPassManager &pm) {
+    buildKernelsPipeline(pm, pipeline);
+    buildLLVMPipeline(pm);
+  });
 }
 
 /// A copy of `module` that LLVM IR can express: banks and pools have served,

@@ -3,6 +3,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Convert/Passes.h"
+#include "passes/Kernels/Passes.h"
 #include "passes/MoE/Passes.h"
 #include "passes/Raise/Passes.h"
 
@@ -29,12 +30,20 @@ void moe::buildLowerMoEPipeline(OpPassManager &pm,
                                 const PipelineOptions &options) {
   // No kernel reads quantised weights yet.
   pm.addPass(createDequantizeExpertsPass());
-  pm.addPass(createConvertMoEToMoERTPass());
-  // Both roads take the plain loops until kernels are generated.
-  pm.addNestedPass<func::FuncOp>(createConvertMoERTToLinalgPass());
+  ConvertMoEToMoERTPassOptions packing;
+  packing.width = options.avx512 ? 32 : 16;
+  pm.addPass(createConvertMoEToMoERTPass(packing));
+  ConvertMoERTToLinalgPassOptions loops;
+  loops.keepKernels = !options.oracle;
+  loops.avx512 = options.avx512;
+  pm.addNestedPass<func::FuncOp>(createConvertMoERTToLinalgPass(loops));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }
 
 void moe::buildKernelsPipeline(OpPassManager &pm,
-                               const PipelineOptions &options) {}
+                               const PipelineOptions &options) {
+  ConvertMoERTToKernelsPassOptions kernels;
+  kernels.avx512 = options.avx512;
+  pm.addPass(createConvertMoERTToKernelsPass(kernels));
+}

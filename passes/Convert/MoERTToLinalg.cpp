@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "passes/Convert/Passes.h"
 #include "passes/Convert/ScalarCode.h"
+#include "passes/Kernels/Kernels.h"
 
 namespace moe {
 #define GEN_PASS_DEF_CONVERTMOERTTOLINALGPASS
@@ -482,11 +483,14 @@ LogicalResult lower(moert::ExpertFfnOp ffn) {
 
 struct ConvertMoERTToLinalgPass
     : moe::impl::ConvertMoERTToLinalgPassBase<ConvertMoERTToLinalgPass> {
+  using ConvertMoERTToLinalgPassBase::ConvertMoERTToLinalgPassBase;
+
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
       if (op->getDialect() && op->getDialect()->getNamespace() == "moert" &&
-          !isa<moert::ObserveOp, moert::PhaseOp>(op))
+          !isa<moert::ObserveOp, moert::PhaseOp>(op) &&
+          !(keepKernels && hasKernel(op, avx512 ? Isa::avx512() : Isa::avx2())))
         ops.push_back(op);
     });
     for (Operation *op : ops) {

@@ -15,8 +15,6 @@ using namespace mlir;
 using namespace moe;
 
 namespace {
-constexpr int64_t kWidth = 32;
-
 /// A destination with the sizes of `like`'s leading dimensions and `last`.
 Value destination(OpBuilder &builder, Location loc, Value like, int64_t last,
                   Type element) {
@@ -142,8 +140,9 @@ Value copiedTokens(OpBuilder &builder, ApplyOp apply,
 
 class Converter {
 public:
-  explicit Converter(ModuleOp module)
-      : module(module), symbols(module), builder(module.getContext()) {}
+  Converter(ModuleOp module, int64_t width)
+      : module(module), symbols(module), builder(module.getContext()),
+        width(width) {}
 
   LogicalResult convert(RouterOp router);
   LogicalResult convert(GateOp gate);
@@ -164,6 +163,7 @@ private:
   SymbolTable symbols;
   SymbolTableCollection collection;
   OpBuilder builder;
+  int64_t width; // columns of a panel
 };
 } // namespace
 
@@ -241,7 +241,7 @@ LogicalResult Converter::pack(moert::GemmOp gemm) {
                                      columns, 0, rows ? depth : 1,
                                      rows ? 1 : columns));
   auto packed =
-      pack(gemm, (weight.getBank() + ".panels").str(), runs, depth, kWidth, 0);
+      pack(gemm, (weight.getBank() + ".panels").str(), runs, depth, width, 0);
   if (failed(packed))
     return failure();
   gemm.getWeightMutable().assign(*packed);
@@ -414,9 +414,9 @@ LogicalResult Converter::convert(ApplyOp apply) {
     return refuse("a bias on only one of gate and up");
 
   std::string name = pool.getSymName().str();
-  auto packedUp = pack(apply, name + ".up", up, shape.in, kWidth,
-                       model.isGlu() ? kWidth / 2 : 0);
-  auto packedDown = pack(apply, name + ".down", down, shape.hidden, kWidth, 0);
+  auto packedUp = pack(apply, name + ".up", up, shape.in, width,
+                       model.isGlu() ? width / 2 : 0);
+  auto packedDown = pack(apply, name + ".down", down, shape.hidden, width, 0);
   if (failed(packedUp) || failed(packedDown))
     return failure();
   Value biasUp, biasDown;
@@ -456,8 +456,10 @@ LogicalResult Converter::convert(ApplyOp apply) {
 namespace {
 struct ConvertMoEToMoERTPass
     : moe::impl::ConvertMoEToMoERTPassBase<ConvertMoEToMoERTPass> {
+  using ConvertMoEToMoERTPassBase::ConvertMoEToMoERTPassBase;
+
   void runOnOperation() override {
-    Converter converter(getOperation());
+    Converter converter(getOperation(), width);
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
       if (op->getDialect() && op->getDialect()->getNamespace() == "moe" &&

@@ -25,11 +25,12 @@ def ConvertMoEToMoERTPass : Pass<"convert-moe-to-moert", "::mlir::ModuleOp"> {
   let description = [{
     `moe.router linear` becomes `moert.gemm`, `moe.gate` `moert.route`,
     `moe.apply` over experts of one shape `moert.expert_ffn`, whose weights are
-    derived banks: panels of 32 columns, gate and up interleaved. Null experts
+    derived banks: panels of `width` columns, gate and up interleaved. Null experts
     become experts without columns; what those that copy add is a residual.
 
     What the kernels cannot do yet is refused, by op and feature.
   }];
+  let options = [Option<"width", "width", "int64_t", "32", "columns of a panel">];
   let dependentDialects = [
     "::moe::moert::MoERTDialect", "::mlir::arith::ArithDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect",
@@ -41,8 +42,14 @@ def ConvertMoERTToLinalgPass : Pass<"convert-moert-to-linalg", "::mlir::func::Fu
   let description = [{
     The oracle of the kernels: every `moert` op that computes, with plain or
     packed weights, as linalg and scf. Ids outside an embedding's table end the
-    run through `cf.assert`.
+    run through `cf.assert`. With `keep-kernels`, ops that
+    `--convert-moert-to-kernels` can turn into kernels stay.
   }];
+  let options = [
+    Option<"keepKernels", "keep-kernels", "bool", "false",
+           "only ops that have no kernel">,
+    Option<"avx512", "avx512", "bool", "true",
+           "kernels would have vectors of 512 bits, else of 256">];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",

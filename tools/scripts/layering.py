@@ -13,6 +13,7 @@ ALLOWED = {
     "passes": ["dialects", "runtime/Bank", "runtime/IRInterface"],
     # The lowerings to kernels ask the microkernel builder, nothing else of codegen.
     "passes/Convert": ["codegen/CPU"],
+    "passes/Kernels": ["codegen/CPU"],
     "codegen": ["dialects", "passes", "runtime/Bank", "runtime/Bundle", "runtime/IRInterface"],
     "frontends": ["dialects", "runtime/Bank"],
     "runtime": [],

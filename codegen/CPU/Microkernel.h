@@ -1,0 +1,36 @@
+#ifndef MOE_CODEGEN_CPU_MICROKERNEL_H
+#define MOE_CODEGEN_CPU_MICROKERNEL_H
+
+#include "codegen/CPU/KernelBuilder.h"
+
+namespace moe {
+
+/// Which microkernels: a tile of up to `isa.maxRows` rows times a panel of
+/// `isa.width()` columns, summed in f32.
+struct Microkernel {
+  mlir::Type weights;  ///< f32, bf16 or f16
+  int64_t panelStride; ///< elements from one row of the panel to the next
+  int64_t outStride;   ///< f32 numbers from one row of the result to the next
+
+  /// `void(rows: i64, depth: i64, tile: ptr, panel: ptr, out: ptr)`:
+  /// `out[r, c] = sum_k tile[r, k] * panel[k, c]`, r < rows <= isa.maxRows.
+  /// `rows` of the tile must be the same as when it was filled.
+  mlir::func::FuncOp build(KernelBuilder &k) const;
+};
+
+/// Where tiles keep their rows: pieces of 512 numbers at a distance that is no
+/// power of two, so that the rows of a tile never fall into the same cache
+/// sets: `[piece][row][kTileStride]`.
+constexpr int64_t kTilePiece = 512, kTileStride = 528;
+
+/// f32 numbers that one row of `depth` numbers takes in a tile.
+int64_t tileRowSize(int64_t depth);
+/// The index of number `column` of row `row` in a tile of `rows` rows.
+Num tileIndex(Num rows, Num row, Num column);
+/// Copies `depth` f32 numbers from `source` into row `row` of a tile.
+void fillTileRow(KernelBuilder &k, Num tile, Num rows, Num row, Num source,
+                 int64_t depth);
+
+} // namespace moe
+
+#endif // MOE_CODEGEN_CPU_MICROKERNEL_H

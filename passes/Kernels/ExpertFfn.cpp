@@ -1,0 +1,441 @@
+#include "codegen/CPU/Microkernel.h"
+#include "passes/Kernels/Kernels.h"
+
+using namespace mlir;
+using namespace moe;
+
+bool kernels::has(moert::ExpertFfnOp op, const Isa &isa) {
+  auto packed = [&](Value w) {
+    return isNarrow(w) && shaped(w).getRank() == 4 && dim(w, 3) == isa.width();
+  };
+  return packed(op.getUp()) && packed(op.getDown()) && isF32(op.getX()) &&
+         isF32(op.getWeights()) && isF32(op.getOuts()) &&
+         element(op.getIds()).isInteger(32) &&
+         !ShapedType::isDynamic(dim(op.getX(), 1)) &&
+         !ShapedType::isDynamic(dim(op.getIds(), 1)) &&
+         !ShapedType::isDynamic(dim(op.getOuts(), 1)) &&
+         (!op.getUpBias() || isNarrow(op.getUpBias())) &&
+         (!op.getDownBias() || isNarrow(op.getDownBias())) &&
+         (!op.getResidual() || isF32(op.getResidual()));
+}
+
+namespace {
+/// The experts of a layer: tokens are grouped by expert; each expert's rows go
+/// through its first matrix into `hidden`, which lies in tiles; then every
+/// range of output columns adds up what the experts say about it, in the order
+/// of the experts, whoever computes it.
+class ExpertFfn {
+public:
+  ExpertFfn(KernelBuilder &k, moert::ExpertFfnOp op);
+  SmallVector<Num> operands(KernelBuilder &k) const;
+  std::string name() const;
+  void write(KernelBuilder &k, ArrayRef<Num> arguments) const;
+
+private:
+  /// The operands by name, wherever they were carried to.
+  struct Operands {
+    Num tokens, x, ids, weights, up, down, y, upBias, downBias, residual;
+  };
+  Operands unpack(ArrayRef<Num> arguments) const;
+  SmallVector<Num> pack(const Operands &o) const;
+
+  /// How the tokens of a call are grouped.
+  struct Groups {
+    Num order;  ///< slots (token * k + choice), by expert
+    Num table;  ///< (expert, first, rows) per block of rows, i64
+    Num hidden; ///< what comes out of the first matrix, in tiles
+    Num blocks; ///< number of blocks
+  };
+  Groups group(KernelBuilder &k, const Operands &o, Num memory) const;
+  void some(KernelBuilder &k, const Operands &o) const;
+  void upItem(KernelBuilder &k, const Operands &o, const Groups &g, Num memory,
+              Num block, Num panel, Num lastPanel) const;
+  void downItem(KernelBuilder &k, const Operands &o, const Groups &g, Num out,
+                Num panel, Num lastPanel) const;
+  Num activate(KernelBuilder &k, Num x) const;
+  Num hiddenOf(KernelBuilder &k, const Operands &o, Num out, Num expert,
+               Num column, bool isVector) const;
+
+  int64_t blockRows() const {
+    int64_t fit = (512 << 10) / (4 * tileRowSize(features));
+    return std::clamp<int64_t>(fit / tileRows, 1, 8) * tileRows;
+  }
+  /// Calls `body(from, count)` for the tiles of `rows` rows.
+  void forTiles(KernelBuilder &k, Num rows,
+                KernelBuilder::Fn<void(Num, Num)> body) const {
+    Num tiles = k.ceilDiv(rows, tileRows);
+    k.loop(0, tiles, [&](Num tile) {
+      Num from = rows * tile / tiles;
+      body(from, rows * (tile + 1) / tiles - from);
+    });
+  }
+
+  mutable moert::ExpertFfnOp op; // a handle: its getters are not const
+  int64_t experts, slots, features, inner, outputs;
+  int64_t width, lanes, tileRows;
+};
+} // namespace
+
+ExpertFfn::ExpertFfn(KernelBuilder &k, moert::ExpertFfnOp op)
+    : op(op), experts(kernels::dim(op.getUp(), 0)),
+      slots(kernels::dim(op.getIds(), 1)), features(kernels::dim(op.getX(), 1)),
+      inner(kernels::dim(op.getDown(), 2)),
+      outputs(kernels::dim(op.getOuts(), 1)), width(k.isa.width()),
+      lanes(k.isa.lanes), tileRows(k.isa.maxRows) {}
+
+std::string ExpertFfn::name() const {
+  std::string text = "moe_expert_ffn_";
+  llvm::raw_string_ostream os(text);
+  os << stringifyActivation(op.getActivation()) << (op.getGlu() ? "_glu_" : "_")
+     << features << "x" << inner << "x" << outputs << "_e" << experts << "k"
+     << slots << "_" << kernels::text(kernels::element(op.getUp())) << "_"
+     << kernels::text(kernels::element(op.getDown()));
+  if (op.getUpBias())
+    os << "_ub_" << kernels::text(kernels::element(op.getUpBias()));
+  if (op.getDownBias())
+    os << "_db_" << kernels::text(kernels::element(op.getDownBias()));
+  if (op.getResidual())
+    os << "_residual";
+  if (op.getScaleInput())
+    os << "_scaled";
+  for (const APFloat &number : {op.getAlpha(), op.getBeta(), op.getLimit()})
+    os << "_" << kernels::bits(number);
+  return text;
+}
+
+SmallVector<Num> ExpertFfn::operands(KernelBuilder &k) const {
+  auto place = [&](Value v) { return v ? kernels::pointer(k, v) : Num(); };
+  return pack({kernels::size(k, op.getX(), 0), place(op.getX()),
+               place(op.getIds()), place(op.getWeights()), place(op.getUp()),
+               place(op.getDown()), place(op.getOuts()), place(op.getUpBias()),
+               place(op.getDownBias()), place(op.getResidual())});
+}
+
+SmallVector<Num> ExpertFfn::pack(const Operands &o) const {
+  SmallVector<Num> list{o.tokens, o.x, o.ids, o.weights, o.up, o.down, o.y};
+  for (Num n : {o.upBias, o.downBias, o.residual})
+    if (n)
+      list.push_back(n);
+  return list;
+}
+
+ExpertFfn::Operands ExpertFfn::unpack(ArrayRef<Num> list) const {
+  Operands o{list[0], list[1], list[2], list[3], list[4],
+             list[5], list[6], {},      {},      {}};
+  const Num *next = list.data() + 7;
+  if (op.getUpBias())
+    o.upBias = *next++;
+  if (op.getDownBias())
+    o.downBias = *next++;
+  if (op.getResidual())
+    o.residual = *next++;
+  return o;
+}
+
+/// Sorts slots by expert (stable), and cuts each expert's rows into blocks.
+ExpertFfn::Groups ExpertFfn::group(KernelBuilder &k, const Operands &o,
+                                   Num memory) const {
+  Type i64 = k.i64();
+  Num total = o.tokens * slots;
+  // Memory: starts [E + 1], cursors [E], order [n], table, hidden.
+  Num starts = memory, cursors = k.address(i64, memory, k.integer(experts + 1));
+  Groups g;
+  g.order = k.address(i64, cursors, k.integer(experts));
+  g.table = k.address(i64, g.order, total);
+  k.loop(0, k.integer(experts + 1),
+         [&](Num e) { k.store(k.integer(0), starts, e); });
+  auto forSlots = [&](KernelBuilder::Fn<void(Num, Num)> body) {
+    k.loop(0, total, [&](Num slot) {
+      Num expert = k.convert(k.load(k.i32(), o.ids, slot), i64);
+      Num inside =
+          ((expert < 0) == k.zeros(k.b.getI1Type())) & (expert < experts);
+      k.when(inside, [&] { body(slot, expert); });
+    });
+  };
+  forSlots([&](Num, Num e) {
+    k.store(k.load(i64, starts, e + 1) + 1, starts, e + 1);
+  });
+  k.loop(0, k.integer(experts), [&](Num e) {
+    Num start = k.load(i64, starts, e);
+    k.store(start, cursors, e);
+    k.store(start + k.load(i64, starts, e + 1), starts, e + 1);
+  });
+  forSlots([&](Num slot, Num e) {
+    Num place = k.load(i64, cursors, e);
+    k.store(slot, g.order, place);
+    k.store(place + 1, cursors, e);
+  });
+  g.blocks = k.fold(
+      k.integer(0), k.integer(experts), k.integer(0), [&](Num e, Num count) {
+        Num first = k.load(i64, starts, e),
+            rows = k.load(i64, starts, e + 1) - first;
+        Num pieces = k.ceilDiv(rows, blockRows());
+        k.loop(0, pieces, [&](Num piece) {
+          Num from = rows * piece / pieces;
+          Num entry = (count + piece) * 3;
+          k.store(e, g.table, entry);
+          k.store(first + from, g.table, entry + 1);
+          k.store(rows * (piece + 1) / pieces - from, g.table, entry + 2);
+        });
+        return count + pieces;
+      });
+  Num tableEnd = k.address(i64, g.table, (total + experts) * 3);
+  g.hidden = tableEnd;
+  return g;
+}
+
+Num ExpertFfn::activate(KernelBuilder &k, Num x) const {
+  auto clipped = [&] { return k.max(x, x.like(0)); };
+  switch (op.getActivation()) {
+  case moert::Activation::Identity:
+    return x;
+  case moert::Activation::Relu:
+    return clipped();
+  case moert::Activation::Relu2: {
+    Num r = clipped();
+    return r * r;
+  }
+  case moert::Activation::Silu:
+    return x / (1 + k.exp(x * -op.getAlpha().convertToDouble()));
+  case moert::Activation::Gelu:
+    return x * 0.5 * (1 + k.erf(x * 0.7071067811865476));
+  case moert::Activation::GeluTanh:
+    return x * 0.5 *
+           (1 + k.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+  }
+  llvm_unreachable("all activations are handled");
+}
+
+/// The hidden number(s) of column `column` from the sums at `out`, which is
+/// where the gate's panel half (or the plain column) lies.
+Num ExpertFfn::hiddenOf(KernelBuilder &k, const Operands &o, Num out,
+                        Num expert, Num column, bool isVector) const {
+  double limit = op.getLimit().convertToDouble();
+  int64_t rows = op.getGlu() ? 2 * inner : inner;
+  auto sum = [&](int64_t half) {
+    Num s = k.loadWide(k.f32(), isVector, out, k.integer(half * lanes));
+    if (!o.upBias)
+      return s;
+    return s + k.loadWide(kernels::element(op.getUpBias()), isVector, o.upBias,
+                          expert * rows + column + half * inner);
+  };
+  Num gate = sum(0);
+  if (limit > 0)
+    gate = k.min(gate, gate.like(limit));
+  if (!op.getGlu())
+    return activate(k, gate);
+  Num line = sum(1);
+  if (limit > 0)
+    line = k.max(k.min(line, line.like(limit)), line.like(-limit));
+  return activate(k, gate) * (line + op.getBeta().convertToDouble());
+}
+
+/// Panels [panel, lastPanel) of the first matrix, for the rows of one block.
+void ExpertFfn::upItem(KernelBuilder &k, const Operands &o, const Groups &g,
+                       Num memory, Num block, Num panel, Num lastPanel) const {
+  Type i64 = k.i64();
+  Num expert = k.load(i64, g.table, block * 3);
+  Num first = k.load(i64, g.table, block * 3 + 1);
+  Num rows = k.load(i64, g.table, block * 3 + 2);
+  int64_t rowSize = tileRowSize(features), hiddenSize = tileRowSize(inner);
+  Num out = k.address(k.f32(), memory, k.integer(blockRows() * rowSize));
+  forTiles(k, rows, [&](Num from, Num count) {
+    Num tile = k.address(k.f32(), memory, from * rowSize);
+    k.loop(0, count, [&](Num r) {
+      Num slot = k.load(i64, g.order, first + from + r);
+      Num source = k.address(k.f32(), o.x, slot / slots * features);
+      if (!op.getScaleInput())
+        return fillTileRow(k, tile, count, r, source, features);
+      Num weight = k.load(k.f32(), o.weights, slot);
+      k.loop(0, k.integer(features), [&](Num c) {
+        k.store(k.load(k.f32(), source, c) * weight, tile,
+                tileIndex(count, r, c));
+      });
+    });
+  });
+  Type weights = kernels::element(op.getUp());
+  func::FuncOp product = Microkernel{weights, width, width}.build(k);
+  // A gated panel holds `lanes` columns of each half.
+  int64_t panelColumns = op.getGlu() ? lanes : width;
+  int64_t panels = kernels::dim(op.getUp(), 1);
+  k.loop(panel, lastPanel, 1, [&](Num p) {
+    Num place = (expert * panels + p) * (features * width);
+    Num panelWeights = k.address(weights, o.up, place);
+    forTiles(k, rows, [&](Num from, Num count) {
+      Num tile = k.address(k.f32(), memory, from * rowSize);
+      k.call(product, {count, k.integer(features), tile, panelWeights, out});
+      Num hidden = k.address(k.f32(), g.hidden, (first + from) * hiddenSize);
+      k.loop(0, count, [&](Num r) {
+        auto put = [&](Num offset, bool isVector) {
+          Num column = p * panelColumns + offset;
+          Num sums = k.address(k.f32(), out, r * width + offset);
+          k.store(hiddenOf(k, o, sums, expert, column, isVector), hidden,
+                  tileIndex(count, r, column));
+        };
+        auto whole = [&] {
+          for (int64_t c = 0; c < panelColumns; c += lanes)
+            put(k.integer(c), true);
+        };
+        auto part = [&] {
+          k.loop(0, k.integer(inner) - p * panelColumns,
+                 [&](Num c) { put(c, false); });
+        };
+        if (inner % panelColumns == 0)
+          whole();
+        else
+          k.when((p + 1) * panelColumns < inner + 1, whole, part);
+      });
+    });
+  });
+}
+
+/// Columns of panels [panel, lastPanel) of the result, for all tokens.
+void ExpertFfn::downItem(KernelBuilder &k, const Operands &o, const Groups &g,
+                         Num out, Num panel, Num lastPanel) const {
+  Type i64 = k.i64();
+  Num firstColumn = panel * width;
+  Num endColumn = k.min(lastPanel * width, k.integer(outputs));
+  k.loop(0, o.tokens, [&](Num t) {
+    k.loop(firstColumn, endColumn, 1, [&](Num c) {
+      Num place = t * outputs + c;
+      k.store(o.residual ? k.load(k.f32(), o.residual, place) : k.real(0), o.y,
+              place);
+    });
+  });
+  Type weights = kernels::element(op.getDown());
+  func::FuncOp product = Microkernel{weights, width, width}.build(k);
+  int64_t hiddenSize = tileRowSize(inner),
+          panels = kernels::dim(op.getDown(), 1);
+  k.loop(0, g.blocks, [&](Num block) {
+    Num expert = k.load(i64, g.table, block * 3);
+    Num first = k.load(i64, g.table, block * 3 + 1);
+    Num rows = k.load(i64, g.table, block * 3 + 2);
+    k.loop(panel, lastPanel, 1, [&](Num p) {
+      Num place = (expert * panels + p) * (inner * width);
+      Num panelWeights = k.address(weights, o.down, place);
+      forTiles(k, rows, [&](Num from, Num count) {
+        Num tile = k.address(k.f32(), g.hidden, (first + from) * hiddenSize);
+        k.call(product, {count, k.integer(inner), tile, panelWeights, out});
+        k.loop(0, count, [&](Num r) {
+          Num slot = k.load(i64, g.order, first + from + r);
+          Num weight = k.load(k.f32(), o.weights, slot);
+          auto add = [&](Num offset, bool isVector) {
+            Num column = p * width + offset,
+                to = slot / slots * outputs + column;
+            Num sum = k.loadWide(k.f32(), isVector, out, r * width + offset);
+            if (o.downBias)
+              sum =
+                  sum + k.loadWide(kernels::element(op.getDownBias()), isVector,
+                                   o.downBias, expert * outputs + column);
+            Num before = k.loadWide(k.f32(), isVector, o.y, to);
+            if (op.getScaleInput())
+              sum = before + sum;
+            else
+              sum = k.fma(isVector ? k.splat(weight) : weight, sum, before);
+            k.store(sum, o.y, to);
+          };
+          auto whole = [&] {
+            for (int64_t c = 0; c < width; c += lanes)
+              add(k.integer(c), true);
+          };
+          auto part = [&] {
+            k.loop(0, k.integer(outputs) - p * width,
+                   [&](Num c) { add(c, false); });
+          };
+          if (outputs % width == 0)
+            whole();
+          else
+            k.when((p + 1) * width < outputs + 1, whole, part);
+        });
+      });
+    });
+  });
+}
+
+/// The layer for so many tokens that `hidden` stays small.
+void ExpertFfn::some(KernelBuilder &k, const Operands &o) const {
+  Num total = o.tokens * slots;
+  Num memory = k.alloc((2 * experts + 1 + total + (total + experts) * 3) * 8 +
+                       total * (4 * tileRowSize(inner)));
+  Groups groups = group(k, o, memory);
+  SmallVector<Num> carried = pack(o);
+  size_t operandCount = carried.size();
+  carried.append({groups.order, groups.table, groups.hidden, groups.blocks});
+  auto groupsOf = [&](ArrayRef<Num> inner) {
+    ArrayRef<Num> own = inner.drop_front(operandCount);
+    return Groups{own[0], own[1], own[2], own[3]};
+  };
+  int64_t outBytes = 4 * tileRows * width;
+  int64_t tileBytes = 4 * blockRows() * tileRowSize(features);
+  int64_t upPanels = kernels::dim(op.getUp(), 1),
+          downPanels = kernels::dim(op.getDown(), 1);
+
+  Num ways = k.min(
+      k.integer(upPanels),
+      k.max(k.integer(1), k.integer(16) / k.max(groups.blocks, k.integer(1))));
+  Num items = groups.blocks * ways;
+  carried.push_back(ways);
+  k.parallel(
+      name() + "_up", items,
+      kernels::grain(k, items, total * (features * upPanels * width)), carried,
+      [&](KernelBuilder &k, ArrayRef<Num> inner, Num begin, Num end) {
+        Operands o = unpack(inner);
+        Groups g = groupsOf(inner);
+        Num ways = inner.back(), memory = k.scratch(tileBytes + outBytes);
+        k.loop(begin, end, 1, [&](Num item) {
+          Num way = item % ways;
+          upItem(k, o, g, memory, item / ways, way * upPanels / ways,
+                 (way + 1) * upPanels / ways);
+        });
+      });
+  carried.pop_back();
+  int64_t columns = std::min<int64_t>(downPanels, 16);
+  k.parallel(
+      name() + "_down", k.integer(columns),
+      kernels::grain(k, k.integer(columns),
+                     total * (inner * downPanels * width)),
+      carried, [&](KernelBuilder &k, ArrayRef<Num> inner, Num begin, Num end) {
+        // One item for all columns: each weight is read in one stream.
+        downItem(k, unpack(inner), groupsOf(inner), k.scratch(outBytes),
+                 begin * downPanels / columns, end * downPanels / columns);
+      });
+  k.free(memory);
+}
+
+void ExpertFfn::write(KernelBuilder &k, ArrayRef<Num> arguments) const {
+  Operands all = unpack(arguments);
+  // 64 MB of hidden numbers at a time: enough rows to read weights once for
+  // many, whatever the number of tokens.
+  int64_t most =
+      std::max<int64_t>(64, (64 << 20) / (4 * slots * tileRowSize(inner)));
+  SmallVector<Type> types;
+  for (Num n : arguments)
+    types.push_back(n.value.getType());
+  func::FuncOp part = k.function(
+      name() + "_part", types,
+      [&](KernelBuilder &k, ArrayRef<Num> inner) { some(k, unpack(inner)); });
+  k.loop(k.integer(0), all.tokens, most, [&](Num first) {
+    Operands o = all;
+    o.tokens = k.min(all.tokens - first, k.integer(most));
+    o.x = k.address(k.f32(), all.x, first * features);
+    o.ids = k.address(k.i32(), all.ids, first * slots);
+    o.weights = k.address(k.f32(), all.weights, first * slots);
+    o.y = k.address(k.f32(), all.y, first * outputs);
+    if (all.residual)
+      o.residual = k.address(k.f32(), all.residual, first * outputs);
+    k.call(part, pack(o));
+  });
+}
+
+void kernels::call(KernelBuilder &k, moert::ExpertFfnOp op) {
+  ExpertFfn ffn(k, op);
+  SmallVector<Num> arguments = ffn.operands(k);
+  SmallVector<Type> types;
+  for (Num n : arguments)
+    types.push_back(n.value.getType());
+  k.call(k.function(ffn.name(), types,
+                    [&](KernelBuilder &k, ArrayRef<Num> inner) {
+                      ffn.write(k, inner);
+                    }),
+         arguments);
+}

@@ -1,0 +1,148 @@
+#include "passes/Kernels/Kernels.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+using namespace mlir;
+using namespace moe;
+
+bool kernels::has(moert::RouteOp op, const Isa &) {
+  return isF32(op.getLogits()) && element(op.getOuts()[0]).isInteger(32) &&
+         isF32(op.getOuts()[1]) && op.getGroups() == 0 &&
+         (!op.getChoiceBias() || isNarrow(op.getChoiceBias())) &&
+         !ShapedType::isDynamic(dim(op.getLogits(), 1)) &&
+         !ShapedType::isDynamic(dim(op.getOuts()[0], 1));
+}
+
+namespace {
+struct Route {
+  mutable moert::RouteOp op; // a handle: its getters are not const
+  int64_t experts, choices;
+
+  std::string name() const;
+  void token(KernelBuilder &k, ArrayRef<Num> arguments, Num scores,
+             Num t) const;
+  void softmax(KernelBuilder &k, Num values, int64_t count) const;
+  Num sigmoid(KernelBuilder &k, Num x) const { return 1 / (1 + k.exp(0 - x)); }
+};
+} // namespace
+
+std::string Route::name() const {
+  std::string text = "moe_route_";
+  llvm::raw_string_ostream os(text);
+  os << stringifyScore(op.getScore()) << "_e" << experts << "k" << choices;
+  if (op.getChoiceBias())
+    os << "_bias_" << kernels::text(kernels::element(op.getChoiceBias()));
+  if (op.getSelectFirst())
+    os << "_late";
+  if (op.getNormalize())
+    os << "_norm";
+  if (op.getTiesHigh())
+    os << "_high";
+  for (const APFloat &number : {op.getNormEpsilon(), op.getScale()})
+    os << "_" << kernels::bits(number);
+  return text;
+}
+
+/// Softmax in place.
+void Route::softmax(KernelBuilder &k, Num values, int64_t count) const {
+  Num size = k.integer(count);
+  Num top = k.largest(values, size);
+  Num sum = k.fold(k.integer(0), size, k.real(0), [&](Num i, Num sum) {
+    Num e = k.exp(k.load(k.f32(), values, i) - top);
+    k.store(e, values, i);
+    return sum + e;
+  });
+  k.loop(0, size,
+         [&](Num i) { k.store(k.load(k.f32(), values, i) / sum, values, i); });
+}
+
+/// The choices of token `t`, in scratch memory `scores` of two rows.
+void Route::token(KernelBuilder &k, ArrayRef<Num> a, Num scores, Num t) const {
+  Type f32 = k.f32();
+  Num count = k.integer(experts), zero = k.integer(0);
+  Num logits = k.address(f32, a[1], t * experts);
+  Num ids = k.address(k.i32(), a[2], t * choices),
+      weights = k.address(f32, a[3], t * choices);
+  // Infinities are allowed: -inf is a masked expert.
+  Num bad = k.fold(zero, count, k.zeros(k.i64()), [&](Num e, Num seen) {
+    Num z = k.load(f32, logits, e);
+    return seen | k.select(z == z, k.integer(0), k.integer(1));
+  });
+  k.check(bad == 0, "a router logit of layer '%s' is not a number (token %lld)",
+          t, a[4]);
+  bool late = op.getSelectFirst();
+  k.loop(0, count, [&](Num e) {
+    Num z = k.load(f32, logits, e);
+    k.store(!late && op.getScore() == moert::Score::Sigmoid ? sigmoid(k, z) : z,
+            scores, e);
+  });
+  if (!late && op.getScore() == moert::Score::Softmax)
+    softmax(k, scores, experts);
+  Num choice = k.address(f32, scores, count);
+  k.loop(0, count, [&](Num e) {
+    Num score = k.load(f32, scores, e);
+    if (op.getChoiceBias())
+      score = score +
+              k.loadWide(kernels::element(op.getChoiceBias()), false, a[5], e);
+    k.store(score, choice, e);
+  });
+  // One pass per choice; what is taken becomes NaN, which no pass sees.
+  k.loop(0, k.integer(choices), [&](Num j) {
+    Num best = k.largest(choice, count);
+    Num none = k.integer(op.getTiesHigh() ? 0 : experts - 1);
+    Num id = k.fold(zero, count, none, [&](Num e, Num found) {
+      Num here = k.select(k.load(f32, choice, e) == best, e, none);
+      return op.getTiesHigh() ? k.max(found, here) : k.min(found, here);
+    });
+    k.store(k.real(NAN), choice, id);
+    k.store(k.convert(id, k.i32()), ids, j);
+    Num score = k.load(f32, scores, id);
+    if (late && op.getScore() == moert::Score::Sigmoid)
+      score = sigmoid(k, score);
+    k.store(score, weights, j);
+  });
+  if (late && op.getScore() == moert::Score::Softmax)
+    softmax(k, weights, choices);
+  Num size = k.integer(choices);
+  double scale = op.getScale().convertToDouble();
+  if (!op.getNormalize()) {
+    if (scale != 1)
+      k.loop(0, size, [&](Num j) {
+        k.store(k.load(f32, weights, j) * scale, weights, j);
+      });
+    return;
+  }
+  Num sum =
+      k.fold(zero, size, k.real(op.getNormEpsilon().convertToDouble()),
+             [&](Num j, Num sum) { return sum + k.load(f32, weights, j); });
+  k.loop(0, size, [&](Num j) { // a zero sum leaves zeros
+    Num share = k.load(f32, weights, j) / sum * scale;
+    k.store(k.select(sum == 0, k.real(0), share), weights, j);
+  });
+}
+
+void kernels::call(KernelBuilder &k, moert::RouteOp op) {
+  Route route{op, dim(op.getLogits(), 1), dim(op.getOuts()[0], 1)};
+  SmallVector<Num> arguments{
+      size(k, op.getLogits(), 0), pointer(k, op.getLogits()),
+      pointer(k, op.getOuts()[0]), pointer(k, op.getOuts()[1]),
+      k.string(op.getLayer().value_or("moe"))};
+  if (op.getChoiceBias())
+    arguments.push_back(pointer(k, op.getChoiceBias()));
+  SmallVector<Type> types;
+  for (Num n : arguments)
+    types.push_back(n.value.getType());
+  // A choice costs about ten operations per expert.
+  int64_t perItem = std::max<int64_t>(1, (1 << 15) / (10 * route.experts));
+  auto function = k.function(
+      route.name(), types, [&](KernelBuilder &k, ArrayRef<Num> inner) {
+        k.parallel(
+            route.name() + "_tokens", inner[0], k.integer(perItem), inner,
+            [&](KernelBuilder &k, ArrayRef<Num> captured, Num begin, Num end) {
+              Num scores = k.scratch(8 * route.experts);
+              k.loop(begin, end, 1,
+                     [&](Num t) { route.token(k, captured, scores, t); });
+            });
+      });
+  k.call(function, arguments);
+}
