@@ -258,6 +258,10 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
     return check(writeFile(path, StringRef(object->data(), object->size())));
 
   report(options, "link");
+  auto progress = [&](uint64_t done, uint64_t all) {
+    if (options.progressWithin)
+      options.progressWithin(done, all);
+  };
   PendingFile file(path);
   if (emit == Emit::Bundle) {
     PendingFile image(path.str() + ".code");
@@ -268,7 +272,8 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
     BundleText bundle = {text.name, "cpu:" + options.target.cpu,
                          text.cpuFeatures, weightsSize};
     report(options, "write weights");
-    return writeBundle(module, weights, path, image.name(), bundle, facts);
+    return writeBundle(module, weights, path, image.name(), bundle, progress,
+                       facts);
   }
   bool library = emit == Emit::Library;
   auto linked =
@@ -285,7 +290,7 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   if (fd < 0)
     return check(file.error("write"));
   LogicalResult result =
-      writeWeights(module, weights, fd, linked->weightsOffset);
+      writeWeights(module, weights, fd, linked->weightsOffset, progress);
   if (succeeded(result)) {
     uint64_t whole = 0;
     (void)llvm::sys::fs::file_size(file.name(), whole);

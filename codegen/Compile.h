@@ -22,6 +22,8 @@ struct CompileOptions {
   std::string name;
   /// Called with the name of each step as it begins.
   std::function<void(llvm::StringRef)> progress;
+  /// Called now and then within a long step: how much of how much is done.
+  std::function<void(uint64_t, uint64_t)> progressWithin;
 };
 
 /// Runs the pipelines on `module` until phase `last`, in place.

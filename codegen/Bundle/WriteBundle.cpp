@@ -1,6 +1,5 @@
 #include "codegen/Bundle/WriteBundle.h"
 
-#include "codegen/Link/WeightWriter.h"
 #include "runtime/Bundle/Bundle.h"
 #include "llvm/Support/MemoryBuffer.h"
 
@@ -9,7 +8,7 @@ using namespace moe;
 
 LogicalResult moe::writeBundle(ModuleOp module, WeightSource &weights,
                                StringRef path, StringRef image,
-                               const BundleText &text,
+                               const BundleText &text, WeightProgress progress,
                                llvm::json::Object &facts) {
   auto failed = [&](const rt::Status &status) {
     return emitError(UnknownLoc::get(module.getContext())) << status.message;
@@ -31,7 +30,8 @@ LogicalResult moe::writeBundle(ModuleOp module, WeightSource &weights,
     auto at = bundle.reserveSection("weights", text.target, text.weightsSize);
     if (!at)
       return failed(at.error());
-    if (mlir::failed(writeWeights(module, weights, bundle.descriptor(), *at)))
+    if (mlir::failed(
+            writeWeights(module, weights, bundle.descriptor(), *at, progress)))
       return failure();
     rt::Status hashed = bundle.finishReserved();
     if (!hashed.ok())

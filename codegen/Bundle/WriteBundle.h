@@ -1,8 +1,7 @@
 #ifndef MOE_CODEGEN_BUNDLE_WRITEBUNDLE_H
 #define MOE_CODEGEN_BUNDLE_WRITEBUNDLE_H
 
-#include "mlir/IR/BuiltinOps.h"
-#include "passes/Analysis/WeightSource.h"
+#include "codegen/Link/WeightWriter.h"
 #include "llvm/Support/JSON.h"
 #include <string>
 
@@ -20,7 +19,7 @@ struct BundleText {
 /// `image`, linked without weights, and the placed weights of `module`.
 mlir::LogicalResult writeBundle(mlir::ModuleOp module, WeightSource &weights,
                                 llvm::StringRef path, llvm::StringRef image,
-                                const BundleText &text,
+                                const BundleText &text, WeightProgress progress,
                                 llvm::json::Object &facts);
 
 } // namespace moe

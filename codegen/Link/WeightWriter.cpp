@@ -1,135 +1,226 @@
 #include "codegen/Link/WeightWriter.h"
 
+#include "codegen/Link/PackPanels.h"
 #include "dialects/MoE/MoEOps.h"
+#include "llvm/Support/ThreadPool.h"
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <unistd.h>
 
 using namespace mlir;
 using namespace moe;
 
 namespace {
-constexpr uint64_t kPiece = 8 << 20;
+/// What is packed or copied in one go, and what is written between two
+/// releases of pages, in bytes.
+constexpr uint64_t kPiece = 1 << 20, kBatch = 64 << 20;
 
+/// A matrix to be packed, its bytes at hand.
+struct Matrix {
+  PanelShape shape;
+  SmallVector<ColumnRun> runs;
+};
+
+/// A run of bytes of the file: panels of a matrix, or bytes as they are.
+struct Piece {
+  uint64_t at, size;
+  const Matrix *matrix;
+  int64_t firstPanel;
+  const char *bytes;
+};
+
+/// Pieces are gathered by one thread, which alone talks to archives and
+/// diagnostics, and packed and written by a few: packing takes a processor as
+/// long as the kernel takes to copy the result into the page cache.
 class Writer {
 public:
-  Writer(ModuleOp module, WeightSource &source, int fd, uint64_t offset)
-      : symbols(module), source(source), fd(fd), start(offset) {}
+  Writer(ModuleOp module, WeightSource &source, int fd, uint64_t offset,
+         WeightProgress progress)
+      : module(module), symbols(module), source(source), fd(fd), start(offset),
+        progress(progress), threads(llvm::hardware_concurrency(4)) {}
 
-  LogicalResult write(BankOp bank);
+  LogicalResult write();
 
 private:
-  LogicalResult put(BankOp bank, uint64_t at, const char *data, uint64_t size);
+  LogicalResult write(BankOp bank);
   LogicalResult copy(BankOp bank, uint64_t at);
   LogicalResult panels(BankOp bank, PanelsAttr recipe, uint64_t at);
+  FailureOr<std::unique_ptr<Matrix>> open(BankOp bank, PanelsAttr recipe,
+                                          ArrayAttr runs);
+  /// Bytes of `from` that the coming pieces read, until `finish`.
+  void use(StringRef bytes, BankOp from) { used.push_back({bytes, from}); }
+  void finish() { finished = used.size(); }
+  LogicalResult add(const Piece &piece);
+  LogicalResult flush();
+  void work();
+  bool put(const char *data, uint64_t size, uint64_t at);
 
+  ModuleOp module;
   SymbolTable symbols;
   WeightSource &source;
   int fd;
-  uint64_t start;
+  uint64_t start, done = 0, total = 0;
+  WeightProgress progress;
+  llvm::DefaultThreadPool threads;
+
+  /// One batch.
+  std::vector<Piece> pieces;
+  uint64_t pending = 0;
+  std::atomic<size_t> next{0};
+  std::atomic<int> error{0};
+  std::mutex writing;
+  std::vector<std::unique_ptr<Matrix>> matrices;
+  /// What its pieces read; the last of it may be in use longer than that.
+  SmallVector<std::pair<StringRef, BankOp>> used;
+  size_t finished = 0;
 };
 } // namespace
 
-LogicalResult Writer::put(BankOp bank, uint64_t at, const char *data,
-                          uint64_t size) {
+bool Writer::put(const char *data, uint64_t size, uint64_t at) {
+  // The kernel lets one thread at a time write to a file; the others had
+  // rather sleep here than spin there.
+  std::lock_guard<std::mutex> lock(writing);
   while (size > 0) {
     ssize_t n = pwrite(fd, data, size, start + at);
     if (n < 0 && errno == EINTR)
       continue;
-    if (n <= 0)
-      return bank.emitError() << "cannot write weights: " << strerror(errno);
+    if (n <= 0) {
+      error = n < 0 ? errno : EIO;
+      return false;
+    }
     data += n, at += n, size -= n;
   }
+  return true;
+}
+
+void Writer::work() {
+  std::vector<char> buffer;
+  for (size_t i; (i = next++) < pieces.size() && !error;) {
+    const Piece &piece = pieces[i];
+    const char *bytes = piece.bytes;
+    if (const Matrix *matrix = piece.matrix) {
+      buffer.resize(std::max<size_t>(buffer.size(), piece.size));
+      packPanels(matrix->shape, matrix->runs, piece.firstPanel,
+                 piece.size / matrix->shape.bytes(), buffer.data());
+      bytes = buffer.data();
+    }
+    if (!put(bytes, piece.size, piece.at))
+      return;
+  }
+}
+
+LogicalResult Writer::flush() {
+  if (!pieces.empty()) {
+    next = 0;
+    for (unsigned i = 0; i < threads.getMaxConcurrency(); ++i)
+      threads.async([this] { work(); });
+    threads.wait();
+    if (error)
+      return emitError(module.getLoc())
+             << "cannot write weights: " << strerror(error);
+    pieces.clear();
+    done += pending;
+    pending = 0;
+    progress(done, total);
+  }
+  // Mapped pages come back when they are read again; what was made in memory
+  // must stay until all of it is written.
+  auto open = ArrayRef(used).drop_front(finished);
+  for (auto [bytes, from] : used)
+    if (!isa_and_nonnull<MixAttr>(from.getRecipeAttr()) ||
+        llvm::none_of(open, [&, from = from](auto &other) {
+          return other.second == from;
+        }))
+      source.release(bytes);
+  if (!open.empty() && matrices.size() > 1)
+    matrices.erase(matrices.begin(), matrices.end() - 1);
+  if (open.empty())
+    matrices.clear();
+  used.erase(used.begin(), used.begin() + finished);
+  finished = 0;
   return success();
+}
+
+LogicalResult Writer::add(const Piece &piece) {
+  pieces.push_back(piece);
+  pending += piece.size;
+  return pending < kBatch ? success() : flush();
 }
 
 LogicalResult Writer::copy(BankOp bank, uint64_t at) {
   auto bytes = source.bytes(bank);
   if (failed(bytes))
     return failure();
-  for (uint64_t done = 0; done < bytes->size(); done += kPiece) {
-    StringRef piece = bytes->substr(done, kPiece);
-    if (failed(put(bank, at + done, piece.data(), piece.size())))
+  use(*bytes, bank);
+  for (uint64_t from = 0; from < bytes->size(); from += kPiece)
+    if (StringRef piece = bytes->substr(from, kPiece);
+        failed(add({at + from, piece.size(), nullptr, 0, piece.data()})))
       return failure();
-    if (!bank.getRecipe())
-      source.release(piece);
-  }
-  if (bank.getRecipe())
-    source.release(*bytes);
+  finish();
   return success();
+}
+
+FailureOr<std::unique_ptr<Matrix>> Writer::open(BankOp bank, PanelsAttr recipe,
+                                                ArrayAttr runs) {
+  auto type = bank.getTensorType();
+  if (type.getElementTypeBitWidth() % 8 != 0)
+    return bank.emitOpError("cannot pack elements of type ")
+           << type.getElementType();
+  auto matrix = std::make_unique<Matrix>();
+  matrix->shape = {recipe.getWidth(), recipe.getDepth(), recipe.getInterleave(),
+                   type.getElementTypeBitWidth() / 8};
+  for (auto columns : runs.getAsRange<ColumnsAttr>()) {
+    auto from = symbols.lookup<BankOp>(columns.getBank().getValue());
+    if (!from)
+      return bank.emitOpError("takes columns of ")
+             << columns.getBank() << ", which is not a moe.bank";
+    if (from.getTensorType().getElementType() != type.getElementType())
+      return bank.emitOpError("has elements of type ")
+             << type.getElementType() << ", but " << columns.getBank()
+             << " of type " << from.getTensorType().getElementType();
+    int64_t last = columns.getOffset() +
+                   (columns.getCount() - 1) * columns.getStrideN() +
+                   (recipe.getDepth() - 1) * columns.getStrideK();
+    if (columns.getCount() > 0 &&
+        (columns.getOffset() < 0 ||
+         last >= from.getTensorType().getNumElements()))
+      return bank.emitOpError("takes columns beyond the end of ")
+             << columns.getBank();
+    auto data = source.bytes(from);
+    if (failed(data))
+      return failure();
+    const char *begin =
+        data->data() + columns.getOffset() * matrix->shape.elementBytes;
+    matrix->runs.push_back({begin, columns.getCount(), columns.getStrideN(),
+                            columns.getStrideK()});
+    if (columns.getCount() > 0)
+      use(StringRef(begin, (last - columns.getOffset() + 1) *
+                               matrix->shape.elementBytes),
+          from);
+  }
+  return matrix;
 }
 
 /// `#moe.panels`: element [m, p, k, c] is column p * width + c, input k.
 LogicalResult Writer::panels(BankOp bank, PanelsAttr recipe, uint64_t at) {
-  unsigned bytesPer = bank.getTensorType().getElementTypeBitWidth() / 8;
-  int64_t width = recipe.getWidth(), depth = recipe.getDepth();
-  int64_t run = recipe.getInterleave() ? recipe.getInterleave() : width;
   int64_t panelsPerMatrix = bank.getTensorType().getDimSize(1);
-  std::vector<char> panel(width * depth * bytesPer);
-  for (Attribute matrix : recipe.getMatrices()) {
-    SmallVector<ColumnsAttr> runs;
-    SmallVector<StringRef> bytes;
-    for (Attribute attribute : cast<ArrayAttr>(matrix)) {
-      auto columns = cast<ColumnsAttr>(attribute);
-      auto from = symbols.lookup<BankOp>(columns.getBank().getValue());
-      if (!from)
-        return bank.emitOpError("takes columns of ")
-               << columns.getBank() << ", which is not a moe.bank";
-      if (from.getTensorType().getElementType() !=
-          bank.getTensorType().getElementType())
-        return bank.emitOpError("has elements of type ")
-               << bank.getTensorType().getElementType() << ", but "
-               << columns.getBank() << " of type "
-               << from.getTensorType().getElementType();
-      int64_t last = columns.getOffset() +
-                     (columns.getCount() - 1) * columns.getStrideN() +
-                     (depth - 1) * columns.getStrideK();
-      if (columns.getCount() > 0 &&
-          (columns.getOffset() < 0 ||
-           last >= from.getTensorType().getNumElements()))
-        return bank.emitOpError("takes columns beyond the end of ")
-               << columns.getBank();
-      auto data = source.bytes(from);
-      if (failed(data))
+  for (auto runs : recipe.getMatrices().getAsRange<ArrayAttr>()) {
+    auto matrix = open(bank, recipe, runs);
+    if (failed(matrix))
+      return failure();
+    int64_t size = (*matrix)->shape.bytes();
+    int64_t step = std::max<int64_t>(1, kPiece / std::max<int64_t>(1, size));
+    const Matrix *address = matrix->get();
+    matrices.push_back(std::move(*matrix));
+    for (int64_t p = 0; p < panelsPerMatrix; p += step) {
+      uint64_t bytes = std::min(step, panelsPerMatrix - p) * size;
+      if (failed(add({at, bytes, address, p, nullptr})))
         return failure();
-      runs.push_back(columns);
-      bytes.push_back(*data);
+      at += bytes;
     }
-    // Column n of the matrix: which run, which column of it.
-    auto locate = [&](int64_t n) -> std::pair<int64_t, int64_t> {
-      if (recipe.getInterleave()) {
-        int64_t p = n / width, c = n % width;
-        return {c / run, p * run + c % run};
-      }
-      int64_t r = 0;
-      while (r < static_cast<int64_t>(runs.size()) && n >= runs[r].getCount())
-        n -= runs[r++].getCount();
-      return {r, n};
-    };
-    for (int64_t p = 0; p < panelsPerMatrix; ++p) {
-      std::fill(panel.begin(), panel.end(), 0);
-      for (int64_t c = 0; c < width; ++c) {
-        auto [r, n] = locate(p * width + c);
-        if (r >= static_cast<int64_t>(runs.size()) || n >= runs[r].getCount())
-          continue; // padding
-        const char *from =
-            bytes[r].data() +
-            (runs[r].getOffset() + n * runs[r].getStrideN()) * bytesPer;
-        int64_t stride = runs[r].getStrideK() * bytesPer;
-        char *to = panel.data() + c * bytesPer;
-        for (int64_t k = 0; k < depth; ++k)
-          memcpy(to + k * width * bytesPer, from + k * stride, bytesPer);
-      }
-      if (failed(put(bank, at, panel.data(), panel.size())))
-        return failure();
-      at += panel.size();
-    }
-    for (auto [columns, data] : llvm::zip(runs, bytes))
-      source.release(
-          data.substr(columns.getOffset() * bytesPer,
-                      ((columns.getCount() - 1) * columns.getStrideN() +
-                       (depth - 1) * columns.getStrideK() + 1) *
-                          bytesPer));
+    finish();
   }
   return success();
 }
@@ -144,11 +235,16 @@ LogicalResult Writer::write(BankOp bank) {
          << *bank.getRecipe();
 }
 
-LogicalResult moe::writeWeights(ModuleOp module, WeightSource &source, int fd,
-                                uint64_t offset) {
-  Writer writer(module, source, fd, offset);
+LogicalResult Writer::write() {
+  if (auto size = module->getAttrOfType<IntegerAttr>("moe.weights_size"))
+    total = size.getInt();
   for (BankOp bank : module.getOps<BankOp>())
-    if (bank->hasAttr("moe.place") && failed(writer.write(bank)))
+    if (bank->hasAttr("moe.place") && failed(write(bank)))
       return failure();
-  return success();
+  return flush();
+}
+
+LogicalResult moe::writeWeights(ModuleOp module, WeightSource &source, int fd,
+                                uint64_t offset, WeightProgress progress) {
+  return Writer(module, source, fd, offset, progress).write();
 }

@@ -67,6 +67,10 @@ public:
     if (terminal && !verbose)
       errs() << "\r\033[K" << name << "...";
   }
+  void within(uint64_t done, uint64_t all) {
+    if (terminal && !verbose && all > 0)
+      errs() << "\r\033[K" << current << "... " << done * 100 / all << " %";
+  }
   void finish() {
     if (current.empty())
       return;
@@ -282,6 +286,9 @@ int moe::runProductDriver(int argc, char **argv,
                      : request.output;
   Progress progress(request.verbose);
   options.progress = [&](StringRef step) { progress.step(step); };
+  options.progressWithin = [&](uint64_t done, uint64_t all) {
+    progress.within(done, all);
+  };
 
   mlir::MLIRContext context(registry);
   context.printOpOnDiagnostic(false);
