@@ -14,6 +14,8 @@ void moe::buildRaisePipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
   if (options.raise) {
     pm.addPass(createRaiseExpertsPass());
+    pm.addPass(createRaiseShapesPass());
+    pm.addPass(createRaiseNormsPass());
     pm.addPass(createRaiseProjectionsPass());
   }
   pm.addPass(createConvertOnnxToLinalgPass());

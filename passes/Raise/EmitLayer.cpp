@@ -1,18 +1,11 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "passes/Raise/MoELayerMatch.h"
+#include "passes/Raise/NodeSupport.h"
 
 using namespace mlir;
 using namespace moe;
 using onnx::NodeOp;
-
-static NodeOp createNode(OpBuilder &builder, Location loc, StringRef name,
-                         int64_t version, ValueRange inputs, Type result) {
-  return NodeOp::create(builder, loc, TypeRange(result),
-                        builder.getStringAttr(name), builder.getStringAttr(""),
-                        builder.getI64IntegerAttr(version), inputs,
-                        DictionaryAttr(), 0);
-}
 
 /// `value` as rows of its last dimension.
 static Value asRows(OpBuilder &builder, Location loc, Value value) {

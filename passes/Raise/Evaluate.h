@@ -2,6 +2,7 @@
 #define MOE_PASSES_RAISE_EVALUATE_H
 
 #include "dialects/Onnx/OnnxOps.h"
+#include "passes/Raise/SymbolicShapes.h"
 #include "llvm/ADT/DenseMap.h"
 #include <functional>
 #include <string>
@@ -50,6 +51,12 @@ public:
       std::function<bool(mlir::BlockArgument, HostTensor &)> shapes) {
     argumentShapes = std::move(shapes);
   }
+  /// Sizes of the graph are those of `shapes` with these values of its
+  /// symbols; what the graph computes from them is not evaluated then.
+  void setSizes(SymbolicShapes &shapes, llvm::ArrayRef<int64_t> values) {
+    symbolic = &shapes;
+    symbols.assign(values.begin(), values.end());
+  }
   /// The tensor, or null with a reason in `getError`.
   const HostTensor *get(mlir::Value value);
   llvm::StringRef getError() const { return error; }
@@ -66,6 +73,8 @@ private:
   std::unordered_map<const void *, HostTensor> values;
   llvm::DenseMap<mlir::Value, Rule> rules;
   std::function<bool(mlir::BlockArgument, HostTensor &)> argumentShapes;
+  SymbolicShapes *symbolic = nullptr;
+  std::vector<int64_t> symbols;
   std::string error;
 };
 } // namespace moe

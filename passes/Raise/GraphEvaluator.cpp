@@ -24,6 +24,18 @@ bool GraphEvaluator::compute(Value value) {
   }
   HostTensor constant;
   std::string why;
+  if (symbolic && isa<RankedTensorType>(value.getType()))
+    if (const SymbolicShape *numbers = symbolic->elements(value)) {
+      const SymbolicShape &sizes = *symbolic->shape(value);
+      HostTensor tensor({}, 0.0, true);
+      tensor.data.clear();
+      for (const DimExpr &size : sizes)
+        tensor.shape.push_back(size.evaluate(symbols));
+      for (const DimExpr &number : *numbers)
+        tensor.data.push_back(static_cast<double>(number.evaluate(symbols)));
+      values[value.getAsOpaquePointer()] = std::move(tensor);
+      return true;
+    }
   Operation *op = value.getDefiningOp();
   if (!op)
     return fail("depends on an argument of the graph");

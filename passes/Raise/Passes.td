@@ -32,6 +32,36 @@ def RaiseExpertsPass : Pass<"moe-raise-experts", "::mlir::ModuleOp"> {
   let dependentDialects = ["::moe::MoEDialect", "::moe::onnx::OnnxDialect"];
 }
 
+def RaiseShapesPass : Pass<"moe-raise-shapes", "::mlir::ModuleOp"> {
+  let summary = "Write down the sizes that follow from the graph";
+  let description = [{
+    Exporters leave sizes open that follow from others: a Reshape to
+    `[batch, seq, -1, 32]` of 192 features has 6 heads. Sizes are followed
+    through the function as polynomials in its open sizes, also through the
+    integer tensors in which graphs compute shapes; those that are constant
+    become part of the types. The later passes rely on it.
+  }];
+  let dependentDialects = ["::moe::onnx::OnnxDialect"];
+}
+
+def RaiseNormsPass : Pass<"moe-raise-norms", "::mlir::ModuleOp"> {
+  let summary = "Raise normalisations to moert.rms_norm and moert.layer_norm";
+  let description = [{
+    Every mean over features is followed to the values that depend on nothing
+    but one tensor x and constants. The last that is x normalised, times a
+    vector, plus a vector, becomes a moert op. That it is, and with which
+    epsilon and vectors, is measured: the nodes are evaluated on rows of
+    several magnitudes. So the spelling does not matter. f32 only.
+
+    Also takes `LayerNormalization`, `RMSNormalization` and their relatives of
+    `com.microsoft`.
+  }];
+  let dependentDialects = ["::moe::moert::MoERTDialect",
+                           "::moe::onnx::OnnxDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def RaiseProjectionsPass : Pass<"moe-raise-projections", "::mlir::ModuleOp"> {
   let summary = "Raise products with a weight to moert.gemm";
   let description = [{

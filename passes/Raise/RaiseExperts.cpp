@@ -1,11 +1,10 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/Iterators.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
-#include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "passes/Raise/BakedTrace.h"
 #include "passes/Raise/ContribMoE.h"
 #include "passes/Raise/FindLayers.h"
+#include "passes/Raise/NodeSupport.h"
 #include "passes/Raise/Passes.h"
 
 namespace moe {
@@ -116,14 +115,6 @@ struct RaiseExpertsPass : moe::impl::RaiseExpertsPassBase<RaiseExpertsPass> {
         << remark::metric("experts", static_cast<int64_t>(match.experts.size()))
         << remark::metric("top_k", match.gate.topK);
     return success();
-  }
-
-  /// What led to the layer and nothing else is dead now.
-  static void eraseDead(FunctionOpInterface function) {
-    function.walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {
-      if (isOpTriviallyDead(op))
-        op->erase();
-    });
   }
 };
 } // namespace
