@@ -262,7 +262,6 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
     if (options.progressWithin)
       options.progressWithin(done, all);
   };
-  PendingFile file(path);
   if (emit == Emit::Bundle) {
     PendingFile image(path.str() + ".code");
     auto linked =
@@ -275,6 +274,7 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
     return writeBundle(module, weights, path, image.name(), bundle, progress,
                        facts);
   }
+  PendingFile file(path);
   bool library = emit == Emit::Library;
   auto linked =
       linkModel(*object, file.name(),

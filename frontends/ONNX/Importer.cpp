@@ -67,6 +67,7 @@ private:
   FailureOr<Value> lookup(StringRef name, Scope &scope,
                           function_ref<void()> missing);
   FailureOr<Value> materialize(const pb::Tensor &tensor, bool mainGraph);
+  void rememberIntegers(Value value, DenseElementsAttr constant);
   FailureOr<Attribute> importAttribute(const pb::Attribute &attribute);
   FailureOr<Type> importType(const pb::ValueInfo &value,
                              SmallVectorImpl<Attribute> *symbols);
@@ -132,6 +133,22 @@ FailureOr<Value> Importer::lookup(StringRef name, Scope &scope,
   return failure();
 }
 
+/// Shapes are computed from the small integer constants among `value`s.
+void Importer::rememberIntegers(Value value, DenseElementsAttr constant) {
+  auto type = cast<RankedTensorType>(constant.getType());
+  if (type.getRank() > 1 || !type.getElementType().isSignlessInteger() ||
+      type.getNumElements() > 64)
+    return;
+  PartialInts &known = integers[value];
+  for (const APInt &element : constant.getValues<APInt>())
+    // INT64_MIN means "from the start" in Slice; it is our mark for unknown,
+    // and one more does the same there.
+    known.push_back(std::max(element.getBitWidth() == 1
+                                 ? int64_t(element.getZExtValue())
+                                 : element.getSExtValue(),
+                             INT64_MIN + 1));
+}
+
 /// A constant or a weight, at the function's start so that it dominates all.
 FailureOr<Value> Importer::materialize(const pb::Tensor &tensor,
                                        bool mainGraph) {
@@ -150,18 +167,7 @@ FailureOr<Value> Importer::materialize(const pb::Tensor &tensor,
   Value value;
   if (imported->value) {
     value = ConstantOp::create(weights, loc, imported->value);
-    auto type = imported->type;
-    if (type.getRank() <= 1 && type.getElementType().isSignlessInteger() &&
-        type.getNumElements() <= 64) {
-      PartialInts &known = integers[value];
-      for (const APInt &element : imported->value.getValues<APInt>())
-        // INT64_MIN means "from the start" in Slice; it is our mark for
-        // unknown, and one more does the same there.
-        known.push_back(std::max(element.getBitWidth() == 1
-                                     ? int64_t(element.getZExtValue())
-                                     : element.getSExtValue(),
-                                 INT64_MIN + 1));
-    }
+    rememberIntegers(value, imported->value);
   } else {
     std::string symbol = tensor.name().empty() ? "weight" : tensor.name();
     if (unsigned n = bankNames[symbol]++)
@@ -527,16 +533,7 @@ LogicalResult Importer::importNode(const pb::Node &node, Scope &scope) {
     if (!dense)
       return nodeError() << "has no numeric value";
     Value result = ConstantOp::create(builder, loc, dense);
-    auto type = cast<RankedTensorType>(result.getType());
-    if (type.getRank() <= 1 && type.getElementType().isSignlessInteger() &&
-        type.getNumElements() <= 64) {
-      PartialInts &known = integers[result];
-      for (const APInt &element : dense.getValues<APInt>())
-        known.push_back(std::max(element.getBitWidth() == 1
-                                     ? int64_t(element.getZExtValue())
-                                     : element.getSExtValue(),
-                                 INT64_MIN + 1));
-    }
+    rememberIntegers(result, dense);
     return define(node.output(0), result, scope);
   }
 

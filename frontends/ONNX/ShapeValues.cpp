@@ -2,6 +2,7 @@
 // input's sizes allow to know them before a run.
 #include "frontends/ONNX/TypeInference.h"
 
+#include "dialects/Onnx/Indexing.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -51,29 +52,17 @@ static std::optional<PartialInts> gather(const NodeFacts &node) {
 }
 
 static std::optional<PartialInts> slice(const NodeFacts &node) {
-  auto data = node.value(0), starts = node.value(1), ends = node.value(2);
-  auto steps = node.value(4);
-  if (node.version < 10) {
-    auto list = [&](StringRef name) -> std::optional<PartialInts> {
-      auto ints = node.integers(name);
-      if (!ints)
-        return std::nullopt;
-      return PartialInts(ints->begin(), ints->end());
-    };
-    starts = list("starts"), ends = list("ends");
-  } else if (node.has(4) &&
-             !(steps && steps->size() == 1 && (*steps)[0] == 1)) {
+  auto data = node.value(0), steps = node.value(4);
+  auto starts = node.integers("starts", 1), ends = node.integers("ends", 2);
+  if (node.has(4) && !(steps && steps->size() == 1 && (*steps)[0] == 1))
     return std::nullopt;
-  }
   if (!data || !starts || !ends || starts->size() != 1 || ends->size() != 1 ||
       (*starts)[0] == kDynamic || (*ends)[0] == kDynamic)
     return std::nullopt;
   int64_t size = data->size();
-  auto clamp = [&](int64_t v) {
-    return std::clamp<int64_t>(v < 0 ? v + size : v, 0, size);
-  };
+  int64_t end = clampIndex((*ends)[0], size);
   PartialInts result;
-  for (int64_t i = clamp((*starts)[0]); i < clamp((*ends)[0]); ++i)
+  for (int64_t i = clampIndex((*starts)[0], size); i < end; ++i)
     result.push_back((*data)[i]);
   return result;
 }
@@ -89,11 +78,8 @@ std::optional<PartialInts> moe::onnx::inferInts(const NodeFacts &node,
     if (!input)
       return std::nullopt;
     int64_t rank = input.getRank();
-    auto clamp = [&](int64_t at) {
-      return std::clamp<int64_t>(at < 0 ? at + rank : at, 0, rank);
-    };
-    int64_t start = clamp(node.integer("start", 0));
-    int64_t end = std::max(start, clamp(node.integer("end", rank)));
+    int64_t start = clampIndex(node.integer("start", 0), rank);
+    int64_t end = std::max(start, clampIndex(node.integer("end", rank), rank));
     return PartialInts(input.getShape().slice(start, end - start));
   }
   if (node.op == "Concat") {

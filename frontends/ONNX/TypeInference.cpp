@@ -1,5 +1,6 @@
 #include "frontends/ONNX/TypeInference.h"
 
+#include "dialects/Onnx/Indexing.h"
 #include "frontends/ONNX/ElementTypes.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallSet.h"
@@ -45,17 +46,12 @@ struct Axes {
 
 Axes axesOf(const NodeFacts &node, unsigned input) {
   Axes result;
-  if (auto list = node.integers("axes")) {
-    result.given = true;
-    result.axes = *list;
-  } else if (node.has(input)) {
-    result.given = true;
-    std::optional<PartialInts> values = node.value(input);
-    if (values && !llvm::is_contained(*values, kDynamic))
-      result.axes.assign(values->begin(), values->end());
-    else
-      result.known = false;
-  }
+  result.given = node.attributes.get("axes") || node.has(input);
+  auto values = node.integers("axes", input);
+  if (values && !llvm::is_contained(*values, kDynamic))
+    result.axes.assign(values->begin(), values->end());
+  else
+    result.known = !result.given;
   return result;
 }
 
@@ -179,11 +175,8 @@ Types shapeOp(const NodeFacts &node) {
   if (!type)
     return one(tensor({kDynamic}, i64));
   int64_t rank = type.getRank();
-  auto clamp = [&](int64_t at) {
-    return std::clamp<int64_t>(at < 0 ? at + rank : at, 0, rank);
-  };
-  int64_t start = clamp(node.integer("start", 0));
-  int64_t end = clamp(node.integer("end", rank));
+  int64_t start = clampIndex(node.integer("start", 0), rank);
+  int64_t end = clampIndex(node.integer("end", rank), rank);
   return one(tensor({std::max<int64_t>(0, end - start)}, i64));
 }
 
@@ -447,21 +440,10 @@ Types slice(const NodeFacts &node) {
   RankedTensorType type = node.ranked(0);
   if (!type)
     return one(node.inputs[0]);
-  std::optional<PartialInts> starts, ends, axes, steps;
-  auto attribute = [&](StringRef name) -> std::optional<PartialInts> {
-    if (auto list = node.integers(name))
-      return PartialInts(list->begin(), list->end());
-    return std::nullopt;
-  };
-  if (node.version < 10) {
-    starts = attribute("starts"), ends = attribute("ends");
-    axes = attribute("axes");
-  } else {
-    starts = node.value(1), ends = node.value(2);
-    axes = node.value(3), steps = node.value(4);
-  }
-  bool axesUnknown = node.version >= 10 && node.has(3) &&
-                     (!axes || llvm::is_contained(*axes, kDynamic));
+  auto starts = node.integers("starts", 1), ends = node.integers("ends", 2);
+  auto axes = node.integers("axes", 3), steps = node.value(4);
+  bool axesUnknown =
+      node.has(3) && (!axes || llvm::is_contained(*axes, kDynamic));
   SmallVector<int64_t> shape(type.getShape());
   if (axesUnknown || !starts || !ends) {
     // Which dimensions shrink may still be known.
@@ -485,7 +467,7 @@ Types slice(const NodeFacts &node) {
     int64_t start = (*starts)[i],
             end = i < ends->size() ? (*ends)[i] : kDynamic;
     int64_t step = 1;
-    if (node.version >= 10 && node.has(4))
+    if (node.has(4))
       step = steps && i < steps->size() ? (*steps)[i] : kDynamic;
     if (step == 0)
       return node.emitError() << "has step 0";
@@ -518,9 +500,7 @@ Types split(const NodeFacts &node) {
     return failure();
   int64_t size = type.getDimSize(*at);
   SmallVector<int64_t> sizes(node.numOutputs, kDynamic);
-  std::optional<PartialInts> given = node.value(1);
-  if (auto list = node.integers("split"))
-    given = PartialInts(list->begin(), list->end());
+  std::optional<PartialInts> given = node.integers("split", 1);
   if (given && given->size() == sizes.size()) {
     sizes.assign(given->begin(), given->end());
   } else if (given) {

@@ -45,6 +45,13 @@ struct NodeFacts {
   int64_t integer(llvm::StringRef name, int64_t otherwise) const;
   std::optional<llvm::SmallVector<int64_t>>
   integers(llvm::StringRef name) const;
+  /// Integers that are an attribute in old versions, input `input` later.
+  std::optional<PartialInts> integers(llvm::StringRef name,
+                                      unsigned input) const {
+    if (auto list = integers(name))
+      return PartialInts(list->begin(), list->end());
+    return value(input);
+  }
   llvm::StringRef string(llvm::StringRef name, llvm::StringRef otherwise) const;
 };
 

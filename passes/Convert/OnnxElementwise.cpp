@@ -115,10 +115,18 @@ Value compare(OpBuilder &b, NodeLowering &n, Value x, Value y, Type element) {
 /// The exponent may have another type; whole powers of ints go by f64.
 LogicalResult power(NodeLowering &n) {
   Type base = n.elementOf(0), exponent = n.elementOf(1);
+  DenseElementsAttr constant;
+  // x^2 is what norms are made of.
+  bool square =
+      isa<FloatType>(base) && matchPattern(n.in[1], m_Constant(&constant)) &&
+      constant.isSplat() && isa<FloatType>(constant.getElementType()) &&
+      constant.getSplatValue<APFloat>().convertToDouble() == 2.0;
   n.out[0] = n.compute(
       n.resultElement(), n.broadcastSizes(n.in),
       [&](OpBuilder &b, ValueRange at) -> Value {
         Value x = n.readBroadcast(b, n.in[0], at);
+        if (square)
+          return arith::MulFOp::create(b, n.loc, x, x);
         Value y = n.readBroadcast(b, n.in[1], at);
         Type type = isa<FloatType>(x.getType()) ? x.getType() : b.getF64Type();
         Value power =
@@ -126,16 +134,6 @@ LogicalResult power(NodeLowering &n) {
                                  n.castElement(b, y, exponent, type));
         return n.castElement(b, power, type, base);
       });
-  DenseElementsAttr constant;
-  // x^2 is what norms are made of.
-  if (isa<FloatType>(base) && matchPattern(n.in[1], m_Constant(&constant)) &&
-      constant.isSplat() && isa<FloatType>(constant.getElementType()) &&
-      constant.getSplatValue<APFloat>().convertToDouble() == 2.0)
-    n.out[0] = n.compute(n.resultElement(), n.broadcastSizes(n.in),
-                         [&](OpBuilder &b, ValueRange at) -> Value {
-                           Value x = n.readBroadcast(b, n.in[0], at);
-                           return arith::MulFOp::create(b, n.loc, x, x);
-                         });
   return success();
 }
 

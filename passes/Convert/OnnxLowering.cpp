@@ -130,6 +130,16 @@ std::optional<SmallVector<int64_t>> NodeLowering::constantInts(unsigned i) {
   return values;
 }
 
+FailureOr<SmallVector<int64_t>> NodeLowering::axes(unsigned input) {
+  if (node.attribute("axes"))
+    return node.intsAttribute("axes");
+  if (!has(input))
+    return SmallVector<int64_t>();
+  if (auto constant = constantInts(input))
+    return *constant;
+  return node.emitError("needs constant axes");
+}
+
 void NodeLowering::require(OpBuilder &b, Value condition, StringRef what) {
   std::string message = node.getOpType().str();
   if (auto name = dyn_cast<NameLoc>(loc); name && !name.getName().empty())

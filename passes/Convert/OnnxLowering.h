@@ -65,6 +65,9 @@ public:
   mlir::FailureOr<int64_t> staticLength(mlir::Value tensor);
   /// The values of an integer input that is a constant.
   std::optional<llvm::SmallVector<int64_t>> constantInts(unsigned i);
+  /// The axes of Squeeze, Unsqueeze and reductions: an attribute in old
+  /// versions, a constant input later; empty where there are none.
+  mlir::FailureOr<llvm::SmallVector<int64_t>> axes(unsigned input);
   /// Axis of a tensor of rank `rank`, counted from the front.
   int64_t axis(int64_t axis, int64_t rank) {
     return axis < 0 ? axis + rank : axis;

@@ -22,7 +22,6 @@ Value contract(NodeLowering &n, Value a, Value b, AffineMap mapA,
                AffineMap mapB, ValueRange sizes, bool hasRow, bool hasColumn,
                unsigned batch, Type element) {
   OpBuilder &builder = n.builder;
-  MLIRContext *context = builder.getContext();
   Type type = NodeLowering::computeType(element);
   Value init = n.empty(type, sizes);
   Value zero = n.constant(builder, type, 0);
@@ -38,7 +37,6 @@ Value contract(NodeLowering &n, Value a, Value b, AffineMap mapA,
     result.push_back(builder.getAffineDimExpr(batch + 2));
   SmallVector<utils::IteratorType> kinds(loops, utils::IteratorType::parallel);
   kinds[batch + 1] = utils::IteratorType::reduction;
-  (void)context;
   auto product = linalg::GenericOp::create(
       builder, n.loc, TypeRange{filled.getType()}, ValueRange{a, b},
       ValueRange{filled},

@@ -82,16 +82,10 @@ template <Kind kind>
 LogicalResult reduce(NodeLowering &n) {
   Value x = n.in[0];
   int64_t rank = n.rank(0);
-  SmallVector<int64_t> axes;
-  bool given = false;
-  if (n.node.attribute("axes")) {
-    axes = n.node.intsAttribute("axes"), given = true;
-  } else if (n.has(1)) {
-    auto constant = n.constantInts(1);
-    if (!constant)
-      return n.node.emitError("needs constant axes");
-    axes = *constant, given = true;
-  }
+  FailureOr<SmallVector<int64_t>> found = n.axes(1);
+  if (failed(found))
+    return failure();
+  SmallVector<int64_t> axes = *found;
   if (axes.empty()) {
     if (n.node.intAttribute("noop_with_empty_axes", 0)) {
       n.out[0] = x;
@@ -100,7 +94,6 @@ LogicalResult reduce(NodeLowering &n) {
     for (int64_t d = 0; d < rank; ++d)
       axes.push_back(d);
   }
-  (void)given;
   for (int64_t &a : axes)
     a = n.axis(a, rank);
   llvm::sort(axes);

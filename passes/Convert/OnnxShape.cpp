@@ -1,4 +1,5 @@
 // Operators that move elements or make shapes.
+#include "dialects/Onnx/Indexing.h"
 #include "passes/Convert/OnnxLowering.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -9,26 +10,11 @@ using namespace moe;
 using arith::CmpIPredicate;
 
 namespace {
-/// The axes of Squeeze, Unsqueeze and reductions: an attribute in old
-/// versions, a constant input later.
-FailureOr<SmallVector<int64_t>> axesOf(NodeLowering &n, unsigned input) {
-  if (n.node.attribute("axes"))
-    return n.node.intsAttribute("axes");
-  if (!n.has(input))
-    return SmallVector<int64_t>();
-  if (auto constant = n.constantInts(input))
-    return *constant;
-  return n.node.emitError("needs constant axes");
-}
-
 LogicalResult shape(NodeLowering &n) {
   SmallVector<Value> sizes;
   int64_t rank = n.rank(0);
-  auto clamp = [&](int64_t at) {
-    return std::clamp<int64_t>(at < 0 ? at + rank : at, 0, rank);
-  };
-  int64_t start = clamp(n.node.intAttribute("start", 0));
-  int64_t end = clamp(n.node.intAttribute("end", rank));
+  int64_t start = onnx::clampIndex(n.node.intAttribute("start", 0), rank);
+  int64_t end = onnx::clampIndex(n.node.intAttribute("end", rank), rank);
   for (int64_t d = start; d < end; ++d)
     sizes.push_back(arith::IndexCastOp::create(
         n.builder, n.loc, n.builder.getI64Type(), n.dim(n.in[0], d)));
@@ -189,7 +175,7 @@ LogicalResult flatten(NodeLowering &n) {
 }
 
 LogicalResult squeeze(NodeLowering &n) {
-  auto axes = axesOf(n, 1);
+  auto axes = n.axes(1);
   if (failed(axes))
     return failure();
   auto type = cast<RankedTensorType>(n.in[0].getType());
@@ -212,7 +198,7 @@ LogicalResult squeeze(NodeLowering &n) {
 }
 
 LogicalResult unsqueeze(NodeLowering &n) {
-  auto axes = axesOf(n, 1);
+  auto axes = n.axes(1);
   if (failed(axes))
     return failure();
   int64_t rank = n.rank(0) + axes->size();

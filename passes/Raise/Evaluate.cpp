@@ -232,6 +232,23 @@ bool Evaluation::softmax() {
   return give(std::move(result));
 }
 
+std::vector<int64_t> moe::sortedIndices(ArrayRef<double> values,
+                                        bool largestFirst) {
+  double lowest = largestFirst ? -INFINITY : INFINITY;
+  auto key = [&](int64_t i) {
+    return std::isnan(values[i]) ? lowest : values[i];
+  };
+  std::vector<int64_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  llvm::sort(order, [&](int64_t a, int64_t b) {
+    double x = key(a), y = key(b);
+    if (x != y)
+      return largestFirst ? x > y : x < y;
+    return a < b;
+  });
+  return order;
+}
+
 bool Evaluation::topK() {
   const HostTensor &data = *in[0];
   auto k = ints("k", 1);
@@ -245,15 +262,12 @@ bool Evaluation::topK() {
   shape[at] = (*k)[0];
   HostTensor values(shape, 0.0, data.isInteger), indices(shape, 0.0, true);
   Around to(shape, at);
-  std::vector<int64_t> order(from.along);
+  std::vector<double> row(from.along);
   for (int64_t o = 0; o < from.outer; ++o)
     for (int64_t i = 0; i < from.inner; ++i) {
       for (int64_t a = 0; a < from.along; ++a)
-        order[a] = a;
-      std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-        double x = data.data[from.at(o, a, i)], y = data.data[from.at(o, b, i)];
-        return largest ? x > y : x < y;
-      });
+        row[a] = data.data[from.at(o, a, i)];
+      std::vector<int64_t> order = sortedIndices(row, largest);
       for (int64_t a = 0; a < to.along; ++a) {
         values.data[to.at(o, a, i)] = data.data[from.at(o, order[a], i)];
         indices.data[to.at(o, a, i)] = static_cast<double>(order[a]);

@@ -24,6 +24,10 @@ struct HostTensor {
   int64_t size() const { return static_cast<int64_t>(data.size()); }
 };
 
+/// Indices of `values` in the order of TopK: ties keep theirs, NaN is last.
+std::vector<int64_t> sortedIndices(llvm::ArrayRef<double> values,
+                                   bool largestFirst);
+
 /// Evaluates one node without subgraphs, in f64 and without rounding to the
 /// types of the graph. `inputs` holds null for absent ones. False with a
 /// reason where an operator is not known or its inputs do not fit.

@@ -25,10 +25,7 @@ static void score(Score kind, MutableArrayRef<double> values) {
 
 /// Indices of the `count` largest values; ties go to the lower index.
 static std::vector<int64_t> largest(ArrayRef<double> values, int64_t count) {
-  std::vector<int64_t> order(values.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return values[a] > values[b]; });
+  std::vector<int64_t> order = sortedIndices(values, /*largestFirst=*/true);
   order.resize(static_cast<size_t>(count));
   return order;
 }
