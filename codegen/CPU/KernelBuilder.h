@@ -19,7 +19,8 @@ public:
   explicit operator bool() const { return static_cast<bool>(value); }
 
   /// A constant of this value's type.
-  template <typename T> Num like(T number) const {
+  template <typename T>
+  Num like(T number) const {
     if constexpr (std::is_floating_point_v<T>)
       return likeReal(number);
     else

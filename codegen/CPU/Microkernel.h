@@ -12,9 +12,17 @@ struct Microkernel {
   int64_t panelStride; ///< elements from one row of the panel to the next
   int64_t outStride;   ///< f32 numbers from one row of the result to the next
 
-  /// `void(rows: i64, depth: i64, tile: ptr, panel: ptr, out: ptr)`:
-  /// `out[r, c] = sum_k tile[r, k] * panel[k, c]`, r < rows <= isa.maxRows.
-  /// `rows` of the tile must be the same as when it was filled.
+  /// Emits a call: `out[r, c] = sum_k tile[r, k] * panel[k, c]`, k < depth,
+  /// r < rows <= isa.maxRows. `rows` must be the same as when the tile was
+  /// filled. One of `share` calls that read the same panel, it also fetches
+  /// its share of the panel behind this one.
+  void call(KernelBuilder &k, Num rows, int64_t depth, Num tile, Num panel,
+            Num out, Num index, Num share) const;
+  /// The same without fetching ahead, any depth.
+  void call(KernelBuilder &k, Num rows, Num depth, Num tile, Num panel,
+            Num out) const;
+
+private:
   mlir::func::FuncOp build(KernelBuilder &k) const;
 };
 

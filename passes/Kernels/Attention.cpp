@@ -296,17 +296,16 @@ void Attention::tile(KernelBuilder &k, const Operands &o, Num memory, Num item,
     firstKey =
         k.max(query(zero) + o.keys - o.queries - (op.getWindow() - 1), zero) /
         block * block;
-  func::FuncOp score = Microkernel{f32, width, kTileStride}.build(k);
-  func::FuncOp mix =
-      Microkernel{f32, packValues ? width : features, width}.build(k);
+  Microkernel score{f32, width, kTileStride};
+  Microkernel mix{f32, packValues ? width : features, width};
   Num panels = k.ceilDiv(o.keys, width);
   k.loop(firstKey, lastKey, block, [&](Num key) {
     Num count = k.min(lastKey - key, k.integer(block));
     k.loop(0, k.ceilDiv(count, width), [&](Num p) {
       Num panel = (keyHead * panels + key / width + p) * (features * width);
-      k.call(score, {rows, k.integer(features), queryTile,
-                     k.address(f32, o.packedKeys, panel),
-                     k.address(f32, scores, p * width)});
+      score.call(k, rows, k.integer(features), queryTile,
+                 k.address(f32, o.packedKeys, panel),
+                 k.address(f32, scores, p * width));
     });
     k.loop(0, rows, [&](Num r) {
       Num row = k.address(f32, scores, r * kTileStride);
@@ -329,7 +328,7 @@ void Attention::tile(KernelBuilder &k, const Operands &o, Num memory, Num item,
                               width)
               : k.address(f32, o.v,
                           (keyHead * o.keys + key) * features + p * width);
-      k.call(mix, {rows, count, scores, panel, products});
+      mix.call(k, rows, count, scores, panel, products);
       k.loop(0, rows, [&](Num r) {
         Num shrink = k.splat(k.load(f32, shrinks, r));
         for (int64_t c = 0; c < width; c += k.isa.lanes) {

@@ -60,13 +60,17 @@ private:
     int64_t fit = (512 << 10) / (4 * tileRowSize(features));
     return std::clamp<int64_t>(fit / tileRows, 1, 8) * tileRows;
   }
-  /// Calls `body(from, count)` for the tiles of `rows` rows.
+  struct Tile {
+    Num from, count; ///< rows
+    Num index, all;  ///< which tile of how many
+  };
+  /// Calls `body` for the tiles of `rows` rows, which share them evenly.
   void forTiles(KernelBuilder &k, Num rows,
-                KernelBuilder::Fn<void(Num, Num)> body) const {
+                KernelBuilder::Fn<void(Tile)> body) const {
     Num tiles = k.ceilDiv(rows, tileRows);
-    k.loop(0, tiles, [&](Num tile) {
-      Num from = rows * tile / tiles;
-      body(from, rows * (tile + 1) / tiles - from);
+    k.loop(0, tiles, [&](Num index) {
+      Num from = rows * index / tiles;
+      body({from, rows * (index + 1) / tiles - from, index, tiles});
     });
   }
 
@@ -239,31 +243,34 @@ void ExpertFfn::upItem(KernelBuilder &k, const Operands &o, const Groups &g,
   Num rows = k.load(i64, g.table, block * 3 + 2);
   int64_t rowSize = tileRowSize(features), hiddenSize = tileRowSize(inner);
   Num out = k.address(k.f32(), memory, k.integer(blockRows() * rowSize));
-  forTiles(k, rows, [&](Num from, Num count) {
-    Num tile = k.address(k.f32(), memory, from * rowSize);
+  forTiles(k, rows, [&](Tile tile) {
+    auto [from, count, index, all] = tile;
+    Num rowsOfTile = k.address(k.f32(), memory, from * rowSize);
     k.loop(0, count, [&](Num r) {
       Num slot = k.load(i64, g.order, first + from + r);
       Num source = k.address(k.f32(), o.x, slot / slots * features);
       if (!op.getScaleInput())
-        return fillTileRow(k, tile, count, r, source, features);
+        return fillTileRow(k, rowsOfTile, count, r, source, features);
       Num weight = k.load(k.f32(), o.weights, slot);
       k.loop(0, k.integer(features), [&](Num c) {
-        k.store(k.load(k.f32(), source, c) * weight, tile,
+        k.store(k.load(k.f32(), source, c) * weight, rowsOfTile,
                 tileIndex(count, r, c));
       });
     });
   });
   Type weights = kernels::element(op.getUp());
-  func::FuncOp product = Microkernel{weights, width, width}.build(k);
+  Microkernel product{weights, width, width};
   // A gated panel holds `lanes` columns of each half.
   int64_t panelColumns = op.getGlu() ? lanes : width;
   int64_t panels = kernels::dim(op.getUp(), 1);
   k.loop(panel, lastPanel, 1, [&](Num p) {
     Num place = (expert * panels + p) * (features * width);
     Num panelWeights = k.address(weights, o.up, place);
-    forTiles(k, rows, [&](Num from, Num count) {
-      Num tile = k.address(k.f32(), memory, from * rowSize);
-      k.call(product, {count, k.integer(features), tile, panelWeights, out});
+    forTiles(k, rows, [&](Tile tile) {
+      auto [from, count, index, all] = tile;
+      Num rowsOfTile = k.address(k.f32(), memory, from * rowSize);
+      product.call(k, count, features, rowsOfTile, panelWeights, out, index,
+                   all);
       Num hidden = k.address(k.f32(), g.hidden, (first + from) * hiddenSize);
       k.loop(0, count, [&](Num r) {
         auto put = [&](Num offset, bool isVector) {
@@ -303,7 +310,7 @@ void ExpertFfn::downItem(KernelBuilder &k, const Operands &o, const Groups &g,
     });
   });
   Type weights = kernels::element(op.getDown());
-  func::FuncOp product = Microkernel{weights, width, width}.build(k);
+  Microkernel product{weights, width, width};
   int64_t hiddenSize = tileRowSize(inner),
           panels = kernels::dim(op.getDown(), 1);
   k.loop(0, g.blocks, [&](Num block) {
@@ -313,9 +320,12 @@ void ExpertFfn::downItem(KernelBuilder &k, const Operands &o, const Groups &g,
     k.loop(panel, lastPanel, 1, [&](Num p) {
       Num place = (expert * panels + p) * (inner * width);
       Num panelWeights = k.address(weights, o.down, place);
-      forTiles(k, rows, [&](Num from, Num count) {
-        Num tile = k.address(k.f32(), g.hidden, (first + from) * hiddenSize);
-        k.call(product, {count, k.integer(inner), tile, panelWeights, out});
+      forTiles(k, rows, [&](Tile tile) {
+        auto [from, count, index, all] = tile;
+        Num rowsOfTile =
+            k.address(k.f32(), g.hidden, (first + from) * hiddenSize);
+        product.call(k, count, inner, rowsOfTile, panelWeights, out, index,
+                     all);
         k.loop(0, count, [&](Num r) {
           Num slot = k.load(i64, g.order, first + from + r);
           Num weight = k.load(k.f32(), o.weights, slot);

@@ -63,7 +63,7 @@ void Gemm::block(KernelBuilder &k, ArrayRef<Num> arguments, Num memory,
       fillTileRow(k, to, count, r, source, depth);
     });
   });
-  func::FuncOp product = Microkernel{weights, width, width}.build(k);
+  Microkernel product{weights, width, width};
   auto put = [&](Num r, Num row, Num column, Num c, bool isVector) {
     Num sum = k.load(isVector ? Type(k.vector()) : k.f32(), out, r * width + c);
     Num place = row * columns + column;
@@ -79,8 +79,8 @@ void Gemm::block(KernelBuilder &k, ArrayRef<Num> arguments, Num memory,
     k.loop(0, tiles, [&](Num tile) {
       Num from = start(tile), count = start(tile + 1) - from;
       Num rowsOfTile = k.address(k.f32(), memory, from * rowSize);
-      k.call(product,
-             {count, k.integer(depth), rowsOfTile, weightsOfPanel, out});
+      product.call(k, count, depth, rowsOfTile, weightsOfPanel, out, tile,
+                   tiles);
       k.loop(0, count, [&](Num r) {
         Num row = first + from + r;
         auto whole = [&] {
