@@ -142,7 +142,7 @@ const moe_api api = {
       return all.data();
     },
     [](moe_session *session) {
-      return session->session->context().peakMemory();
+      return session->session->peakMemory();
     },
 };
 

@@ -13,7 +13,7 @@ extern "C" {
 
 #define MOERT_MAGIC 0x54524f4du /* "MORT" */
 #define MOERT_ABI_MAJOR 1u
-#define MOERT_ABI_MINOR 0u
+#define MOERT_ABI_MINOR 1u
 #define MOERT_MAX_RANK 8
 
 /* Element types carry ONNX's numbers (TensorProto.DataType). */
@@ -88,6 +88,21 @@ typedef struct {
  * that overflow or cannot be had end the run. */
 void *moert_alloc(int64_t bytes);
 void moert_free(void *data);
+
+/* Room for rows behind those of an input, as for keys and values (since 1.1).
+ * `past` is the data of input number `input`: `blocks` blocks of `rows` rows of
+ * `row_bytes` bytes. Returns `blocks` blocks of `*capacity` rows, `*capacity`
+ * at least rows + fresh, that begin with the rows of `past`; the `fresh` rows
+ * behind them are the caller's to write. The first rows + fresh rows of each
+ * block are output number `output`, whose data is the address returned.
+ *
+ * Where the session feeds that output back to that input, rows stay in place
+ * from run to run; then neither is dense, which the runtime knows and the
+ * caller must: it reads the past nowhere else. Elsewhere `*capacity` is
+ * rows + fresh. Main thread only, once for each output. */
+void *moert_append(int32_t input, int32_t output, const void *past,
+                   int64_t blocks, int64_t rows, int64_t fresh,
+                   int64_t row_bytes, int64_t *capacity);
 
 /* Calls body(arg, begin, end) over disjoint ranges that cover [0, n); runs
  * inline when n <= grain. `begin` is always a multiple of `grain`. The ranges

@@ -26,6 +26,19 @@ def FreeBuffersPass : Pass<"moe-free-buffers", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
+def AppendInPlacePass : Pass<"moe-append-in-place", "::mlir::func::FuncOp"> {
+  let summary = "Append keys and values where they are";
+  let description = [{
+    In @main a `moert.kv_append` of an input nobody else reads, whose result is
+    an output, becomes `moert.cache` and a transposition of the new rows: the
+    runtime keeps such an output in place when it is fed back, so that a step
+    copies nothing of what is cached. Readers of the result (`moert` ops,
+    linalg, loads) take its strides; where one cannot, the op is left alone.
+  }];
+  let dependentDialects = ["::moe::moert::MoERTDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::memref::MemRefDialect"];
+}
+
 def LowerCopiesPass : Pass<"moe-lower-copies", "::mlir::func::FuncOp"> {
   let summary = "Turn memref.copy into linalg.copy";
   let description = [{
@@ -57,7 +70,8 @@ def LowerRuntimeCallsPass : Pass<"moe-lower-runtime-calls", "::mlir::ModuleOp"> 
   let summary = "Turn weights and assertions into the runtime's terms";
   let description = [{
     `moert.weight_ref` becomes the weights' base address plus the bank's
-    place (`moe-place-weights` has run), `cf.assert` a call of `moert_fail`.
+    place (`moe-place-weights` has run), `cf.assert` a call of `moert_fail`,
+    `moert.cache` one of `moert_append`.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::cf::ControlFlowDialect"];
 }

@@ -61,6 +61,37 @@ void PhaseOp::getEffects(
   effects.emplace_back(MemoryEffects::Write::get());
 }
 
+// The memory is the session's: what earlier runs wrote is read, and more may
+// come of it than from an allocation.
+void CacheOp::getEffects(
+    SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
+  effects.emplace_back(MemoryEffects::Read::get(), &getPastMutable());
+  effects.emplace_back(MemoryEffects::Write::get());
+}
+
+LogicalResult CacheOp::verify() {
+  auto past = cast<MemRefType>(getPast().getType());
+  auto present = cast<MemRefType>(getPresent().getType());
+  // cache_c1
+  if (past.getRank() != 4 || present.getRank() != 4)
+    return emitOpError("needs memory of rank 4, not ")
+           << (past.getRank() != 4 ? past : present);
+  if (!past.getLayout().isIdentity())
+    return emitOpError("needs a dense past, not ") << past;
+  Type element = past.getElementType();
+  if (element != present.getElementType() || !element.isIntOrFloat() ||
+      element.getIntOrFloatBitWidth() % 8 != 0)
+    return emitOpError("needs elements of whole bytes, the same in ")
+           << past << " and " << present;
+  // cache_c2
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (failed(present.getStridesAndOffset(strides, offset)) || offset != 0 ||
+      strides[3] != 1 || strides[2] != present.getDimSize(3))
+    return emitOpError("gives dense rows from offset 0, not ") << present;
+  return success();
+}
+
 #define MOERT_EFFECTS(OP)                                                      \
   void OP::getEffects(                                                         \
       SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {               \

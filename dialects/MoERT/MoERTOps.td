@@ -78,6 +78,37 @@ class MoERT_RuntimeOp<string mnemonic>
     : Op<MoERT_Dialect, mnemonic, [
         DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]>;
 
+def MoERT_CacheOp : MoERT_RuntimeOp<"cache"> {
+  let summary = "Room for rows behind those of an input of the model";
+  let description = [{
+    Memory `[B, heads, P + fresh, D]` whose first P rows of each head are those
+    of `past [B, heads, P, D]`, input number `input` of @main; the others are
+    to be written. It is output number `output`. Heads lie as far apart as the
+    runtime chooses: where the session feeds the output back to the input,
+    rows stay in place from run to run (`moert_append`). `past` must not be
+    read elsewhere.
+
+    Constraints:
+    - (C1) `past` is dense; `past` and the result have rank 4 and the same
+      element type of whole bytes.
+    - (C2) the result's rows and features are dense, and it begins at offset 0.
+
+    Example:
+
+    ```mlir
+    %present = moert.cache %past fresh %s input 1 output 2
+        : memref<?x2x?x32xf32> -> memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$past, Index:$fresh, I64Attr:$input, I64Attr:$output);
+  let results = (outs AnyMemRef:$present);
+  let assemblyFormat = [{
+    $past `fresh` $fresh `input` $input `output` $output attr-dict
+    `:` type($past) `->` type($present)
+  }];
+  let hasVerifier = 1;
+}
+
 def MoERT_ObserveOp : MoERT_RuntimeOp<"observe"> {
   let summary = "Count the experts that were chosen";
   let description = [{

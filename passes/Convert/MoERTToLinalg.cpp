@@ -489,7 +489,8 @@ struct ConvertMoERTToLinalgPass
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
       if (op->getDialect() && op->getDialect()->getNamespace() == "moert" &&
-          !isa<moert::ObserveOp, moert::PhaseOp>(op) &&
+          op->getNumResults() > 0 &&
+          isa<TensorType>(op->getResult(0).getType()) &&
           !(keepKernels && hasKernel(op, avx512 ? Isa::avx512() : Isa::avx2())))
         ops.push_back(op);
     });

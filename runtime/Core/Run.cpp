@@ -175,6 +175,26 @@ struct EntryPoints {
       slot.context->arena().release(data);
   }
 
+  static void *append(int32_t input, int32_t output,
+                      const AppendRequest &request, int64_t *capacity) {
+    bool failed = false;
+    if (Caches *caches = slot.context->caches)
+      if (void *data =
+              caches->append(input, output, request, *capacity, failed))
+        return data;
+    if (__builtin_add_overflow(request.rows, request.fresh, capacity))
+      *capacity = -1;
+    int64_t bytes = request.bytes(*capacity);
+    if (failed)
+      outOfMemory(bytes);
+    char *data = static_cast<char *>(allocate(bytes));
+    copyBlocks(data, *capacity * request.rowBytes,
+               static_cast<const char *>(request.past),
+               request.rows * request.rowBytes, request.blocks,
+               request.rows * request.rowBytes);
+    return data;
+  }
+
   static RunContext &context() { return *slot.context; }
   static bool onMainThread() { return slot.worker == 0; }
 };
@@ -186,6 +206,13 @@ using moe::rt::EntryPoints;
 void *moert_alloc(int64_t bytes) { return EntryPoints::allocate(bytes); }
 void moert_free(void *data) { EntryPoints::release(data); }
 void *moert_scratch(int64_t bytes) { return EntryPoints::scratch(bytes); }
+
+void *moert_append(int32_t input, int32_t output, const void *past,
+                   int64_t blocks, int64_t rows, int64_t fresh,
+                   int64_t row_bytes, int64_t *capacity) {
+  return EntryPoints::append(input, output,
+                             {past, blocks, rows, fresh, row_bytes}, capacity);
+}
 
 void moert_parallel_for(int64_t n, int64_t grain,
                         void (*body)(void *arg, int64_t begin, int64_t end),

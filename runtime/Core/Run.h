@@ -3,6 +3,7 @@
 #define MOE_RUNTIME_CORE_RUN_H
 
 #include "runtime/Core/Arena.h"
+#include "runtime/Core/Caches.h"
 #include "runtime/Core/Recorder.h"
 #include "runtime/Core/Scratch.h"
 #include "runtime/Core/Status.h"
@@ -38,6 +39,8 @@ public:
   uint64_t peakMemory() const { return arenas[0].peak() + arenas[1].peak(); }
 
   Recorder recorder;
+  /// Where fed-back outputs live; null where there is no session.
+  Caches *caches = nullptr;
 
 private:
   friend struct EntryPoints;

@@ -17,8 +17,10 @@ Session::create(const moert_model &model, const moe_session_options &options) {
 
 Session::Session(const moert_model &model, const moe_session_options &options)
     : model(model), runContext(options.threads, options.memory_limit),
-      given(model.num_inputs), inputs(model.num_inputs),
-      outputs(model.num_outputs) {
+      caches(options.memory_limit), given(model.num_inputs),
+      inputs(model.num_inputs), outputs(model.num_outputs),
+      dense(model.num_outputs) {
+  runContext.caches = &caches;
   runContext.recorder.recordExperts = options.record_experts;
   runContext.recorder.recordPhases = options.record_phases;
 }
@@ -55,6 +57,7 @@ Status Session::feedBack(const char *output, const char *input) {
       return {Code::InvalidArgument,
               text("input ", quote(input), " is fed back already")};
   links.push_back({*from, *to});
+  caches.link(*from, *to);
   return {};
 }
 
@@ -90,7 +93,8 @@ Status Session::keepLinkedOutputs() {
   for (const Link &link : links) {
     moe_tensor &tensor = outputs[link.output];
     int64_t bytes = *byteSize(tensor);
-    if (!bytes || runContext.arena().owns(tensor.data))
+    if (!bytes || caches.holds(link.output) ||
+        runContext.arena().owns(tensor.data))
       continue;
     void *copy = runContext.arena().allocate(bytes);
     if (!copy)
@@ -105,12 +109,18 @@ Status Session::run() {
   Status status = gatherInputs();
   if (!status.ok())
     return status;
-  runContext.nextArena(/*keepLatest=*/!links.empty());
+  bool keepLatest = false;
+  for (const Link &link : links)
+    keepLatest |= hasFedBack && !caches.holds(link.output);
+  runContext.nextArena(keepLatest);
+  caches.beginRun();
   for (uint32_t i = 0; i < model.num_outputs; ++i) {
     outputs[i] = {};
     outputs[i].dtype = model.outputs[i].dtype;
     outputs[i].rank = model.outputs[i].rank;
   }
+  for (Buffer &buffer : dense)
+    buffer = {};
   hasOutputs = hasFedBack = false;
   status = runContext.execute(
       [](void *argument) {
@@ -122,6 +132,7 @@ Status Session::run() {
       this);
   if (status.ok())
     status = checkOutputs();
+  caches.endRun(status.ok());
   if (status.ok())
     status = keepLinkedOutputs();
   hasOutputs = status.ok();
@@ -129,7 +140,7 @@ Status Session::run() {
   return status;
 }
 
-Result<moe_tensor> Session::output(const char *name) const {
+Result<moe_tensor> Session::output(const char *name) {
   Result<uint32_t> index =
       findPort(model.outputs, model.num_outputs, "output", name);
   if (!index)
@@ -137,9 +148,23 @@ Result<moe_tensor> Session::output(const char *name) const {
   if (!hasOutputs)
     return {Code::InvalidArgument,
             text("there is no output ", quote(name), " before a run")};
-  return outputs[*index];
+  moe_tensor tensor = outputs[*index];
+  if (!caches.holds(*index))
+    return tensor;
+  if (!dense[*index].size()) {
+    Result<Buffer> buffer = Buffer::create(*byteSize(tensor));
+    if (!buffer)
+      return buffer.error();
+    dense[*index] = std::move(*buffer);
+    caches.copyDense(*index, dense[*index].data());
+  }
+  tensor.data = dense[*index].data();
+  return tensor;
 }
 
-void Session::reset() { hasOutputs = hasFedBack = false; }
+void Session::reset() {
+  hasOutputs = hasFedBack = false;
+  caches.endRun(false);
+}
 
 } // namespace moe::rt

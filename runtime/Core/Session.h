@@ -2,6 +2,8 @@
 #ifndef MOE_RUNTIME_CORE_SESSION_H
 #define MOE_RUNTIME_CORE_SESSION_H
 
+#include "runtime/Core/Caches.h"
+#include "runtime/Core/File.h"
 #include "runtime/Core/Model.h"
 #include "runtime/Core/Run.h"
 #include "runtime/Core/Status.h"
@@ -23,10 +25,15 @@ public:
   Status setInput(const char *name, const moe_tensor &tensor);
   Status feedBack(const char *output, const char *input);
   Status run();
-  Result<moe_tensor> output(const char *name) const;
+  /// An output that lives in the caches is made dense on request.
+  Result<moe_tensor> output(const char *name);
   void reset();
 
   RunContext &context() { return runContext; }
+  /// Most bytes of memory in use at once, over all runs.
+  uint64_t peakMemory() const {
+    return runContext.peakMemory() + caches.peak();
+  }
 
 private:
   struct Link {
@@ -41,9 +48,11 @@ private:
 
   const moert_model &model;
   RunContext runContext;
+  Caches caches;
   std::vector<moe_tensor> given; // by set_input; dtype 0 where missing
   std::vector<moe_tensor> inputs;
   std::vector<moe_tensor> outputs;
+  std::vector<Buffer> dense; // of outputs that were asked for, else empty
   std::vector<Link> links;
   bool hasOutputs = false;
   bool hasFedBack = false;

@@ -120,6 +120,38 @@ func.func @rope_c1_tables(%x: tensor<?x?x2x8xf32>, %c: tensor<?x4xf32>) {
 
 // -----
 
+func.func @cache_c1(%past: memref<?x?x8xf32>, %s: index) {
+  // expected-error @below {{'moert.cache' op needs memory of rank 4, not 'memref<?x?x8xf32>'}}
+  %0 = moert.cache %past fresh %s input 0 output 0 : memref<?x?x8xf32> -> memref<?x2x?x8xf32>
+  return
+}
+
+// -----
+
+func.func @cache_c1_dense(%past: memref<?x2x?x8xf32, strided<[?, ?, ?, 1]>>, %s: index) {
+  // expected-error @below {{'moert.cache' op needs a dense past, not}}
+  %0 = moert.cache %past fresh %s input 0 output 0 : memref<?x2x?x8xf32, strided<[?, ?, ?, 1]>> -> memref<?x2x?x8xf32, strided<[?, ?, 8, 1]>>
+  return
+}
+
+// -----
+
+func.func @cache_c1_elements(%past: memref<?x2x?x8xf16>, %s: index) {
+  // expected-error @below {{'moert.cache' op needs elements of whole bytes, the same in 'memref<?x2x?x8xf16>' and}}
+  %0 = moert.cache %past fresh %s input 0 output 0 : memref<?x2x?x8xf16> -> memref<?x2x?x8xf32, strided<[?, ?, 8, 1]>>
+  return
+}
+
+// -----
+
+func.func @cache_c2(%past: memref<?x2x?x8xf32>, %s: index) {
+  // expected-error @below {{'moert.cache' op gives dense rows from offset 0, not}}
+  %0 = moert.cache %past fresh %s input 0 output 0 : memref<?x2x?x8xf32> -> memref<?x2x?x8xf32, strided<[?, ?, 16, 1]>>
+  return
+}
+
+// -----
+
 func.func @kv_append_c1(%k: tensor<?x?x8xf32>, %o: tensor<?x2x?x8xf32>) {
   // expected-error @below {{'moert.kv_append' op needs operands of rank 4, not 'tensor<?x?x8xf32>'}}
   %0 = moert.kv_append ins(%k : tensor<?x?x8xf32>) outs(%o : tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>

@@ -70,6 +70,14 @@ func.func @attention(%past: tensor<?x2x?x32xf32>, %k: tensor<?x?x2x32xf32>, %ini
   return
 }
 
+// CHECK-LABEL: func.func @cache
+func.func @cache(%past: memref<?x2x?x32xf32>, %s: index) {
+  // CHECK: moert.cache %{{.*}} fresh %{{.*}} input 1 output 2 : memref<?x2x?x32xf32> -> memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>
+  %present = moert.cache %past fresh %s input 1 output 2
+      : memref<?x2x?x32xf32> -> memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>
+  return
+}
+
 // CHECK-LABEL: func.func @scores
 func.func @scores(%q: tensor<?x?x6x32xf32>, %k: tensor<?x2x?x32xf32>, %v: tensor<?x2x?x32xf32>, %mask: tensor<?x?xi64>,
                   %init: tensor<?x?x6x32xf32>) {

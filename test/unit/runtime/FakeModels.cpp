@@ -134,6 +134,46 @@ void runText(const moert_tensor *inputs, moert_tensor *outputs) {
   }
 }
 
+// --- append ---
+
+const int64_t rowsDims[] = {-1, -1, 2};
+const char *const freshNames[] = {"batch", "seq", ""};
+const moert_port appendInputs[] = {
+    {"fresh.0", MOERT_F32, 3, rowsDims, freshNames},
+    {"fresh.1", MOERT_F32, 3, rowsDims, freshNames},
+    {"past.0", MOERT_F32, 3, rowsDims, pastNames},
+    {"past.1", MOERT_F32, 3, rowsDims, pastNames}};
+const moert_port appendOutputs[] = {
+    {"present.0", MOERT_F32, 3, rowsDims, presentNames},
+    {"present.1", MOERT_F32, 3, rowsDims, presentNames},
+    {"sum", MOERT_F32, 1, oneDims, noNames}};
+
+void runAppend(const moert_tensor *inputs, moert_tensor *outputs) {
+  float sum = 0;
+  for (int c = 0; c < 2; ++c) {
+    const moert_tensor &fresh = inputs[c], &past = inputs[2 + c];
+    int64_t batch = past.shape[0], rows = past.shape[1], seq = fresh.shape[1];
+    int64_t capacity = 0;
+    float *data = static_cast<float *>(
+        moert_append(2 + c, c, past.data, batch, rows, seq, 8, &capacity));
+    for (int64_t b = 0; b < batch; ++b) {
+      float *block = data + b * capacity * 2;
+      std::memcpy(block + rows * 2, floats(fresh) + b * seq * 2, seq * 8);
+      for (int64_t i = 0; i < (rows + seq) * 2; ++i)
+        sum += block[i];
+    }
+    outputs[c].data = data;
+    outputs[c].shape[0] = batch;
+    outputs[c].shape[1] = rows + seq;
+    outputs[c].shape[2] = 2;
+  }
+  if (inputs[0].shape[1] && *floats(inputs[0]) < 0)
+    moert_fail(7, "a negative number", nullptr, 0);
+  outputs[2].data = moert_alloc(4);
+  *floats(outputs[2]) = sum;
+  outputs[2].shape[0] = 1;
+}
+
 // --- plain ---
 
 const int64_t fixedDims[] = {2, 256};
@@ -218,6 +258,12 @@ const moert_model &failModel() {
 const moert_model &textModel() {
   static const moert_model model =
       describe("text", textInputs, 4, textOutputs, 2, runText);
+  return model;
+}
+
+const moert_model &appendModel() {
+  static const moert_model model =
+      describe("append", appendInputs, 4, appendOutputs, 3, runAppend);
   return model;
 }
 

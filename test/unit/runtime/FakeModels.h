@@ -20,6 +20,12 @@ const moert_model &failModel();
 /// past.0.key [batch, past, 1]; outputs logits, present.0.key.
 const moert_model &textModel();
 
+/// Two caches of rows of two floats: fresh.0 and fresh.1 [batch, seq, 2] are
+/// appended to past.0 and past.1 [batch, past, 2] in place (moert_append) and
+/// come back as present.0 and present.1; sum [1] adds up all rows. Fails after
+/// it has appended when the first fresh number is negative.
+const moert_model &appendModel();
+
 /// The same language without a cache: input_ids [batch, seq] to logits. Of
 /// `fixed` sizes it takes [2, 256] only.
 const moert_model &plainModel(bool fixed);
