@@ -16,6 +16,9 @@ void moe::buildRaisePipeline(OpPassManager &pm,
     pm.addPass(createRaiseExpertsPass());
     pm.addPass(createRaiseShapesPass());
     pm.addPass(createRaiseNormsPass());
+    pm.addPass(createRaiseRotaryPass());
+    pm.addPass(createRaiseRowsPass());
+    pm.addPass(createRaiseAttentionPass());
     pm.addPass(createRaiseProjectionsPass());
   }
   pm.addPass(createConvertOnnxToLinalgPass());

@@ -21,6 +21,8 @@ void *moe_allowed[] = {
     (void *)(float (*)(float))truncf, (void *)(float (*)(float))roundf,
     (void *)(float (*)(float))rintf,  (void *)(float (*)(float, float, float))fmaf,
     (void *)(double (*)(double))sin,   (void *)(double (*)(double))cos,
+    /* LLVM makes one call of a sine and a cosine. */
+    (void *)sincos,                    (void *)sincosf,
     (void *)(double (*)(double))exp,   (void *)(double (*)(double))exp2,
     (void *)(double (*)(double))log,   (void *)(double (*)(double))log2,
     (void *)(double (*)(double))log10, (void *)(double (*)(double))log1p,

@@ -148,14 +148,14 @@ Value lower(Code c, moert::LayerNormOp op) {
 }
 
 SmallVector<Value> lower(Code c, moert::RopeTableOp op) {
-  Type type = c.b.getF64Type();
+  // The angle is rounded as graphs of f32 round it: models were trained so.
+  Type rounded = c.b.getF32Type(), type = c.b.getF64Type();
   auto table = [&](Value outs, bool cosine) {
     return c.fill(outs, [&](Code c, ValueRange i) -> Value {
-      Value p = c.as(tensor::ExtractOp::create(c.b, c.loc, op.getPositions(),
-                                               i.drop_back())
-                         .getResult(),
-                     type);
-      Value angle = c.mul(p, c.as(c.at(op.getFrequencies(), i.back()), type));
+      Value p = tensor::ExtractOp::create(c.b, c.loc, op.getPositions(),
+                                          i.drop_back());
+      Value frequency = c.as(c.at(op.getFrequencies(), i.back()), rounded);
+      Value angle = c.as(c.mul(c.as(p, rounded), frequency), type);
       if (cosine)
         return math::CosOp::create(c.b, c.loc, angle);
       return math::SinOp::create(c.b, c.loc, angle);

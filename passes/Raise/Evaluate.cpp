@@ -59,6 +59,8 @@ bool Evaluation::unary(StringRef name) {
       {"Log", [](double x) { return std::log(x); }},
       {"Sqrt", [](double x) { return std::sqrt(x); }},
       {"Neg", [](double x) { return -x; }},
+      {"Cos", [](double x) { return std::cos(x); }},
+      {"Sin", [](double x) { return std::sin(x); }},
       {"Abs", [](double x) { return std::abs(x); }},
       {"Floor", [](double x) { return std::floor(x); }},
       {"Ceil", [](double x) { return std::ceil(x); }},

@@ -48,6 +48,17 @@ bool moe::isConstant(Value value, unsigned depth) {
          });
 }
 
+Value moe::storedWeight(Value value) {
+  if (auto cast = value.getDefiningOp<NodeOp>();
+      cast && cast.is("Cast") && cast.intAttribute("to", 0) == 1)
+    value = cast.input(0);
+  if (!value || !value.getDefiningOp<WeightOp>())
+    return {};
+  Type element = cast<RankedTensorType>(value.getType()).getElementType();
+  bool narrow = element.isF32() || element.isBF16() || element.isF16();
+  return narrow ? value : Value();
+}
+
 Value moe::emptyLike(OpBuilder &builder, Location loc, Type element,
                      ArrayRef<std::pair<Value, int64_t>> dimensions) {
   SmallVector<int64_t> shape;

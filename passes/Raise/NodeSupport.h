@@ -26,6 +26,10 @@ mlir::RankedTensorType f32Type(mlir::Value value);
 /// Whether `value` depends on constants and weights alone, by few nodes.
 bool isConstant(mlir::Value value, unsigned depth = 6);
 
+/// The stored weight behind `value`: the weight itself, or what a Cast to f32
+/// widens. Null where it is none or has no element type that kernels read.
+mlir::Value storedWeight(mlir::Value value);
+
 /// An uninitialised tensor of `element` with the sizes of these dimensions.
 mlir::Value
 emptyLike(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type element,

@@ -62,6 +62,58 @@ def RaiseNormsPass : Pass<"moe-raise-norms", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def RaiseRotaryPass : Pass<"moe-raise-rotary", "::mlir::ModuleOp"> {
+  let summary = "Raise rotary positions to moert.rope";
+  let description = [{
+    Sines and cosines of multiples of an integer tensor of positions are
+    followed to the products with tensors of heads, and these to the last
+    value that is the heads rotated pair by pair. Frequencies, pairing (halves
+    or neighbours), layout (heads or rows first) and the number of rotated
+    features are measured; the table of angles becomes one
+    `moert.rope_table`.
+  }];
+  let dependentDialects = ["::moe::moert::MoERTDialect",
+                           "::moe::onnx::OnnxDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def RaiseRowsPass : Pass<"moe-raise-rows", "::mlir::ModuleOp"> {
+  let summary = "Raise embeddings and appends to caches";
+  let description = [{
+    `Gather` of rows of a weight becomes `moert.embed`; `Concat` of an argument
+    `[B, heads, P, D]` and new rows becomes `moert.kv_append`.
+
+    ```mlir
+    %y = onnx.node "Concat" v 13 (%past, %new) {axis = 2 : i64} : (tensor<?x2x?x32xf32>, tensor<?x2x?x32xf32>) -> tensor<?x2x?x32xf32>
+    // becomes
+    %rows = onnx.node "Transpose" v 13 (%new) {perm = array<i64: 0, 2, 1, 3>} : ...
+    %y = moert.kv_append past(%past : ...) ins(%rows : ...) outs(...) -> tensor<?x2x?x32xf32>
+    ```
+  }];
+  let dependentDialects = ["::moe::moert::MoERTDialect",
+                           "::moe::onnx::OnnxDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def RaiseAttentionPass : Pass<"moe-raise-attention", "::mlir::ModuleOp"> {
+  let summary = "Raise softmax between two products to moert.attention";
+  let description = [{
+    A `Softmax` of products (with factors, a cap and masks) whose result goes
+    into another product becomes `moert.attention`, where measuring shows that
+    it is: queries, keys and values are followed to tensors of heads that the
+    graph only moves, repeats and scales; the masks are evaluated with
+    equal scores, which shows whether they are causal, a window or a mask of
+    keys. A mask of another kind that is added stays a bias. What was found is
+    proved on random heads, padded and empty rows included.
+  }];
+  let dependentDialects = ["::moe::moert::MoERTDialect",
+                           "::moe::onnx::OnnxDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def RaiseProjectionsPass : Pass<"moe-raise-projections", "::mlir::ModuleOp"> {
   let summary = "Raise products with a weight to moert.gemm";
   let description = [{

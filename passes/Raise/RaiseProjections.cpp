@@ -3,7 +3,9 @@
 #include "dialects/Onnx/OnnxOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/Raise/NodeSupport.h"
 #include "passes/Raise/Passes.h"
+#include "passes/Raise/SymbolicShapes.h"
 
 namespace moe {
 #define GEN_PASS_DEF_RAISEPROJECTIONSPASS
@@ -14,31 +16,70 @@ using namespace mlir;
 using namespace moe;
 
 namespace {
-/// The stored weight behind a matrix operand, or null: the weight itself, or
-/// what a Cast to f32 widens.
-Value storedWeight(Value value) {
-  if (auto cast = value.getDefiningOp<onnx::NodeOp>();
-      cast && cast.is("Cast") && cast.intAttribute("to", 0) == 1)
-    value = cast.input(0);
-  if (!value || !value.getDefiningOp<WeightOp>())
+/// A product of rows with a weight, and what is added to it.
+struct Projection {
+  onnx::NodeOp product;
+  Value weight, bias, residual;
+  onnx::NodeOp last; ///< the node whose result it is
+};
+
+/// The only reader of `value`, where that is an Add.
+onnx::NodeOp onlyAdd(Value value) {
+  if (!value.hasOneUse())
     return {};
-  auto type = cast<RankedTensorType>(value.getType());
-  bool narrow = type.getElementType().isF32() ||
-                type.getElementType().isBF16() || type.getElementType().isF16();
-  return narrow && type.getRank() == 2 ? value : Value();
+  auto node = dyn_cast<onnx::NodeOp>(*value.getUsers().begin());
+  return node && node.is("Add") && node->getBlock() == value.getParentBlock()
+             ? node
+             : onnx::NodeOp();
 }
 
-/// Raises `node`, a MatMul; false where it is no projection.
-bool raise(onnx::NodeOp node) {
-  auto type = dyn_cast<RankedTensorType>(node.getResult(0).getType());
-  auto rows = dyn_cast<RankedTensorType>(node.getInputs()[0].getType());
+/// What `add` adds to `value`.
+Value otherInput(onnx::NodeOp add, Value value) {
+  return add.getInputs()[add.getInputs()[0] == value ? 1 : 0];
+}
+
+std::optional<Projection> match(onnx::NodeOp node) {
+  auto type = f32Type(node.getResult(0)), rows = f32Type(node.getInputs()[0]);
   Value weight = storedWeight(node.getInputs()[1]);
   if (!weight || !type || !rows || rows.getRank() < 2 ||
-      !rows.getElementType().isF32() || rows.isDynamicDim(rows.getRank() - 1))
-    return false;
-  OpBuilder builder(node);
-  Location loc = node.getLoc();
-  Value x = node.getInputs()[0];
+      cast<RankedTensorType>(weight.getType()).getRank() != 2 ||
+      rows.isDynamicDim(rows.getRank() - 1))
+    return std::nullopt;
+  Projection found{node, weight, {}, {}, node};
+  int64_t columns = cast<RankedTensorType>(weight.getType()).getDimSize(1);
+  Value y = node.getResult(0);
+  if (onnx::NodeOp add = onlyAdd(y)) {
+    Value other = otherInput(add, y), bias = storedWeight(other);
+    if (!bias && isConstant(other) && f32Type(other))
+      bias = other;
+    if (bias && cast<RankedTensorType>(bias.getType()).getShape() ==
+                    ArrayRef<int64_t>{columns}) {
+      found.bias = bias;
+      found.last = add;
+      y = add.getResult(0);
+    }
+  }
+  // A sum with rows of the same sizes, which must be known to be the same.
+  if (onnx::NodeOp add = onlyAdd(y)) {
+    Value other = otherInput(add, y);
+    if (other != y && !isConstant(other) && f32Type(other) == type &&
+        add.getResult(0).getType() == type)
+      found.residual = other, found.last = add;
+  }
+  return found;
+}
+
+void raise(Projection found, SymbolicShapes &shapes) {
+  Value residual = found.residual;
+  onnx::NodeOp last = found.last;
+  if (residual && !shapes.sameShape(residual, found.product.getResult(0))) {
+    residual = {};
+    last = found.bias ? onlyAdd(found.product.getResult(0)) : found.product;
+  }
+  OpBuilder builder(last);
+  Location loc = found.product.getLoc();
+  Value x = found.product.getInputs()[0];
+  auto rows = cast<RankedTensorType>(x.getType());
   int64_t rank = rows.getRank();
   ReassociationIndices lead;
   for (int64_t d = 0; d + 1 < rank; ++d)
@@ -47,10 +88,15 @@ bool raise(onnx::NodeOp node) {
   SmallVector<Value> sizes;
   for (int64_t d = 0; d + 1 < rank; ++d)
     sizes.push_back(tensor::DimOp::create(builder, loc, x, d));
-  int64_t columns = cast<RankedTensorType>(weight.getType()).getDimSize(1);
+  int64_t columns =
+      cast<RankedTensorType>(found.weight.getType()).getDimSize(1);
   sizes.push_back(arith::ConstantIndexOp::create(builder, loc, columns));
-  if (rank > 2)
+  if (rank > 2) {
     x = tensor::CollapseShapeOp::create(builder, loc, x, groups);
+    if (residual)
+      residual =
+          tensor::CollapseShapeOp::create(builder, loc, residual, groups);
+  }
   auto flat = cast<RankedTensorType>(x.getType());
   SmallVector<Value> dynamic;
   if (flat.isDynamicDim(0))
@@ -59,7 +105,8 @@ bool raise(onnx::NodeOp node) {
       tensor::EmptyOp::create(builder, loc, {flat.getDimSize(0), columns},
                               builder.getF32Type(), dynamic);
   Value y = moert::GemmOp::create(builder, loc, TypeRange{init.getType()}, x,
-                                  weight, Value(), Value(), init, UnitAttr())
+                                  found.weight, found.bias, residual, init,
+                                  UnitAttr())
                 .getResult(0);
   if (rank > 2) {
     SmallVector<int64_t> shape(rows.getShape().drop_back());
@@ -73,23 +120,27 @@ bool raise(onnx::NodeOp node) {
         builder, loc, RankedTensorType::get(shape, builder.getF32Type()), y,
         target);
   }
-  if (y.getType() != type)
-    y = tensor::CastOp::create(builder, loc, type, y);
-  node.getResult(0).replaceAllUsesWith(y);
-  node.erase();
-  return true;
+  replaceValue(builder, last.getResult(0), y);
 }
 
 struct RaiseProjectionsPass
     : moe::impl::RaiseProjectionsPassBase<RaiseProjectionsPass> {
   void runOnOperation() override {
-    SmallVector<onnx::NodeOp> products;
-    getOperation().walk([&](onnx::NodeOp node) {
-      if (node.is("MatMul"))
-        products.push_back(node);
-    });
-    for (onnx::NodeOp node : products)
-      raise(node);
+    for (auto function : getOperation().getOps<FunctionOpInterface>()) {
+      if (function.isExternal())
+        continue;
+      SmallVector<Projection> found;
+      function.walk([&](onnx::NodeOp node) {
+        if (!node.is("MatMul"))
+          return;
+        if (auto projection = match(node))
+          found.push_back(*projection);
+      });
+      SymbolicShapes shapes(function);
+      for (const Projection &projection : found)
+        raise(projection, shapes);
+      eraseDead(function);
+    }
   }
 };
 } // namespace

@@ -305,7 +305,7 @@ def rows(rng, b, s, heads, d, past):
     e, et = init(case, "e", lead, d, sizes=[None, None, d])
     case.body += f"  %emb = moert.embed ins({iv}, {tv} : {it}, {tt}) outs({e} : {et}) -> {et}\n"
     wide = x.astype(np.float64)
-    angle = pos[..., None].astype(np.float64) * freq.astype(np.float64)
+    angle = (pos[..., None].astype(np.float32) * freq.astype(np.float32)).astype(np.float64)
     cos, sin = np.cos(angle)[:, :, None], np.sin(angle)[:, :, None]
     half = d // 4
 

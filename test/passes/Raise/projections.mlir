@@ -25,3 +25,37 @@ func.func @no_weight(%x: tensor<?x192xf32>, %w: tensor<192x64xf32>) -> tensor<?x
   %y = onnx.node "MatMul" v 13 (%x, %w) : (tensor<?x192xf32>, tensor<192x64xf32>) -> tensor<?x64xf32>
   return %y : tensor<?x64xf32>
 }
+
+// A stored bias and rows of the same sizes become part of the product.
+
+moe.bank @b in "a" at 24576 length 128 : tensor<64xbf16>
+
+// CHECK-LABEL: func.func @sums
+// CHECK-SAME: %[[X:[^:]+]]: tensor<?x192xf32> {{.*}}, %[[R:[^:]+]]: tensor<?x64xf32>
+func.func @sums(%x: tensor<?x192xf32> {moe.dims = ["t", 192]}, %r: tensor<?x64xf32> {moe.dims = ["t", 64]}) -> tensor<?x64xf32> {
+  %w = moe.weight @w : tensor<192x64xbf16>
+  %f = onnx.node "Cast" v 19 (%w) {to = 1 : i64} : (tensor<192x64xbf16>) -> tensor<192x64xf32>
+  // CHECK: %[[B:.*]] = moe.weight @b
+  %b = moe.weight @b : tensor<64xbf16>
+  %bf = onnx.node "Cast" v 19 (%b) {to = 1 : i64} : (tensor<64xbf16>) -> tensor<64xf32>
+  %p = onnx.node "MatMul" v 13 (%x, %f) : (tensor<?x192xf32>, tensor<192x64xf32>) -> tensor<?x64xf32>
+  %s = onnx.node "Add" v 14 (%p, %bf) : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
+  // CHECK: %[[Y:.*]] = moert.gemm ins(%[[X]], %{{.*}}) bias(%[[B]] : tensor<64xbf16>) residual(%[[R]] : tensor<?x64xf32>)
+  // CHECK-NEXT: return %[[Y]]
+  %y = onnx.node "Add" v 14 (%r, %s) : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
+// Rows that are not known to be as many stay a sum of their own.
+
+// CHECK-LABEL: func.func @other_rows
+func.func @other_rows(%x: tensor<?x192xf32>, %r: tensor<?x64xf32>) -> tensor<?x64xf32> {
+  %w = moe.weight @w : tensor<192x64xbf16>
+  %f = onnx.node "Cast" v 19 (%w) {to = 1 : i64} : (tensor<192x64xbf16>) -> tensor<192x64xf32>
+  %p = onnx.node "MatMul" v 13 (%x, %f) : (tensor<?x192xf32>, tensor<192x64xf32>) -> tensor<?x64xf32>
+  // CHECK: moert.gemm
+  // CHECK-NOT: residual
+  // CHECK: onnx.node "Add"
+  %y = onnx.node "Add" v 14 (%r, %p) : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
