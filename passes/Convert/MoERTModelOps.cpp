@@ -1,6 +1,5 @@
-#include "dialects/MoERT/MoERTOps.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
-#include "passes/Convert/ScalarCode.h"
+#include "passes/Convert/MoERTLoops.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;

@@ -111,14 +111,28 @@ public:
                           mlir::Type from, mlir::Type to);
 };
 
+/// Folds over those dimensions of `tensor` that are in `axes`, the first
+/// outermost; `at` says where in the others.
+mlir::Value foldAxes(
+    mlir::OpBuilder &b, NodeLowering &n, mlir::Value tensor,
+    llvm::ArrayRef<int64_t> axes, llvm::SmallVector<mlir::Value> at,
+    mlir::Value acc,
+    llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Value, mlir::Value)>
+        body);
+
 using LoweringRule = mlir::LogicalResult (*)(NodeLowering &);
 using LoweringTable = llvm::StringMap<LoweringRule>;
 
 // Every family adds its operators: "Add", "com.microsoft.Gelu".
 void addElementwiseLowerings(LoweringTable &table);
 void addShapeLowerings(LoweringTable &table);
+void addReshapeLowerings(LoweringTable &table);
+void addSliceLowerings(LoweringTable &table);
 void addGatherLowerings(LoweringTable &table);
 void addReduceLowerings(LoweringTable &table);
+void addNormalizeLowerings(LoweringTable &table);
+void addSelectLowerings(LoweringTable &table);
+void addQuantizeLowerings(LoweringTable &table);
 void addMatMulLowerings(LoweringTable &table);
 void addContribLowerings(LoweringTable &table);
 

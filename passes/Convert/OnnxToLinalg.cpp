@@ -22,8 +22,13 @@ const LoweringTable &table() {
     LoweringTable table;
     addElementwiseLowerings(table);
     addShapeLowerings(table);
+    addReshapeLowerings(table);
+    addSliceLowerings(table);
     addGatherLowerings(table);
     addReduceLowerings(table);
+    addNormalizeLowerings(table);
+    addSelectLowerings(table);
+    addQuantizeLowerings(table);
     addMatMulLowerings(table);
     addContribLowerings(table);
     return table;

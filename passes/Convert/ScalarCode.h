@@ -166,10 +166,6 @@ struct Code {
         .getResult(0);
   }
 };
-
-/// Ops of whole models (embedding, norms, rotation, attention...) and products
-/// of any rank.
-mlir::LogicalResult lowerModelOp(mlir::Operation *op);
 } // namespace moe
 
 #endif // MOE_PASSES_CONVERT_SCALARCODE_H

@@ -1,0 +1,193 @@
+// moert.route as loops.
+#include "passes/Convert/MoERTLoops.h"
+
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+
+using namespace mlir;
+using namespace moe;
+using arith::CmpFPredicate;
+using arith::CmpIPredicate;
+
+namespace {
+/// Softmax of `size` values.
+Value softmax(Code c, int64_t size, function_ref<Value(Code, Value)> read) {
+  Value count = c.index(size);
+  Value top = c.fold(count, c.f32(-INFINITY), [&](Code c, Value i, Value best) {
+    return Value(arith::MaximumFOp::create(c.b, c.loc, best, read(c, i)));
+  });
+  Value sum = c.fold(count, c.f32(0), [&](Code c, Value i, Value sum) {
+    return c.add(sum, c.exp(c.sub(read(c, i), top)));
+  });
+  return c.vector(size, [&](Code c, Value i) {
+    return c.div(c.exp(c.sub(read(c, i), top)), sum);
+  });
+}
+
+/// Experts outside the best groups get the mask as their choice score.
+Value limitGroups(Code c, moert::RouteOp route, Value choice, int64_t experts) {
+  int64_t groups = route.getGroups(), size = experts / groups;
+  Value scores = c.vector(groups, [&](Code c, Value g) {
+    Value first = arith::MulIOp::create(c.b, c.loc, g, c.index(size));
+    auto member = [&](Code c, Value i) {
+      Value e = arith::AddIOp::create(c.b, c.loc, first, i);
+      return c.at(choice, e);
+    };
+    auto best = [&](Code c, Value skipped) {
+      return c.fold(c.index(size), c.index(-1),
+                    [&](Code c, Value i, Value best) {
+                      Value none = c.is(CmpIPredicate::slt, best, c.index(0));
+                      Value safe = c.select(none, c.index(0), best);
+                      Value better =
+                          c.either(none, c.less(member(c, safe), member(c, i)));
+                      Value allowed = c.is(CmpIPredicate::ne, i, skipped);
+                      return c.select(c.both(allowed, better), i, best);
+                    });
+    };
+    Value top = best(c, c.index(-1));
+    Value score = member(c, top);
+    if (!route.getGroupTop2() || size < 2)
+      return score;
+    return c.add(score, member(c, best(c, top)));
+  });
+  return c.vector(experts, [&](Code c, Value e) {
+    Value mine = arith::DivUIOp::create(c.b, c.loc, e, c.index(size));
+    Value own = c.at(scores, mine);
+    Value ahead =
+        c.fold(c.index(groups), c.index(0), [&](Code c, Value g, Value n) {
+          Value other = c.at(scores, g);
+          Value higher = c.less(own, other);
+          Value equal =
+              arith::CmpFOp::create(c.b, c.loc, CmpFPredicate::OEQ, own, other);
+          Value tie = c.both(equal, c.is(CmpIPredicate::ult, g, mine));
+          Value more = arith::AddIOp::create(c.b, c.loc, n, c.index(1));
+          return c.select(c.either(higher, tie), more, n);
+        });
+    Value kept = c.is(CmpIPredicate::ult, ahead, c.index(route.getTopGroups()));
+    return c.select(kept, c.at(choice, e),
+                    c.f32(route.getGroupMaskValue().convertToDouble()));
+  });
+}
+
+/// The chosen experts of token `t`, in a vector of indices, best first.
+Value choose(Code c, moert::RouteOp route, Value choice, int64_t experts,
+             int64_t k) {
+  Value used = tensor::EmptyOp::create(c.b, c.loc, {experts}, c.b.getI1Type());
+  Value no = arith::ConstantOp::create(c.b, c.loc, c.b.getBoolAttr(false));
+  Value yes = arith::ConstantOp::create(c.b, c.loc, c.b.getBoolAttr(true));
+  used = linalg::FillOp::create(c.b, c.loc, no, used).getResult(0);
+  Value ids = tensor::EmptyOp::create(c.b, c.loc, {k}, c.b.getIndexType());
+  auto loop = scf::ForOp::create(
+      c.b, c.loc, c.index(0), c.index(k), c.index(1), ValueRange{ids, used},
+      [&](OpBuilder &inner, Location loc, Value j, ValueRange carried) {
+        Code c{inner, loc};
+        Value best = c.fold(
+            c.index(experts), c.index(-1), [&](Code c, Value e, Value best) {
+              Value none = c.is(CmpIPredicate::slt, best, c.index(0));
+              Value safe = c.select(none, c.index(0), best);
+              auto order =
+                  route.getTiesHigh() ? CmpFPredicate::OGE : CmpFPredicate::OGT;
+              Value better = arith::CmpFOp::create(
+                  c.b, c.loc, order, c.at(choice, e), c.at(choice, safe));
+              Value taken =
+                  tensor::ExtractOp::create(c.b, c.loc, carried[1], e);
+              Value free = arith::XOrIOp::create(c.b, c.loc, taken, yes);
+              return c.select(c.both(free, c.either(none, better)), e, best);
+            });
+        scf::YieldOp::create(inner, loc,
+                             ValueRange{c.put(best, carried[0], j),
+                                        c.put(yes, carried[1], best)});
+      });
+  return loop.getResult(0);
+}
+} // namespace
+
+LogicalResult moe::lowerToLoops(moert::RouteOp route) {
+  OpBuilder builder(route);
+  Location loc = route.getLoc();
+  Code c{builder, loc};
+  Value logits = route.getLogits();
+  int64_t experts = sizeOf(logits, 1), k = sizeOf(route.getOuts()[0], 1);
+  if (ShapedType::isDynamic(experts) || ShapedType::isDynamic(k))
+    return route.emitOpError("needs a known number of experts and of slots");
+  std::string layer = route.getLayer() ? route.getLayer()->str() : "";
+  Value tokens = tensor::DimOp::create(builder, loc, logits, 0);
+  auto loop = scf::ForOp::create(
+      builder, loc, c.index(0), tokens, c.index(1), route.getOuts(),
+      [&](OpBuilder &inner, Location, Value t, ValueRange carried) {
+        Code c{inner, loc};
+        auto logit = [&](Code c, Value e) { return c.at(logits, {t, e}); };
+        Value yes =
+            arith::ConstantOp::create(inner, loc, inner.getBoolAttr(true));
+        Value numbers =
+            c.fold(c.index(experts), yes, [&](Code c, Value e, Value ok) {
+              Value z = logit(c, e);
+              Value real =
+                  arith::CmpFOp::create(c.b, c.loc, CmpFPredicate::ORD, z, z);
+              return c.both(ok, real);
+            });
+        cf::AssertOp::create(inner, loc, numbers,
+                             "a router logit of layer '" + layer +
+                                 "' is not a number");
+        bool late = route.getSelectFirst();
+        Value scores;
+        if (late || route.getScore() == moert::Score::None)
+          scores = c.vector(experts, logit);
+        else if (route.getScore() == moert::Score::Softmax)
+          scores = softmax(c, experts, logit);
+        else
+          scores = c.vector(
+              experts, [&](Code c, Value e) { return c.sigmoid(logit(c, e)); });
+        Value choice = scores;
+        if (Value bias = route.getChoiceBias())
+          choice = c.vector(experts, [&](Code c, Value e) {
+            return c.add(c.at(scores, e), c.at(bias, e));
+          });
+        if (route.getGroups() > 0)
+          choice = limitGroups(c, route, choice, experts);
+        Value ids = choose(c, route, choice, experts, k);
+        auto chosen = [&](Code c, Value j) {
+          return c.at(
+              scores,
+              tensor::ExtractOp::create(c.b, c.loc, ids, j).getResult());
+        };
+        Value weights;
+        if (late && route.getScore() == moert::Score::Softmax)
+          weights = softmax(c, k, chosen);
+        else
+          weights = c.vector(k, [&](Code c, Value j) {
+            Value s = chosen(c, j);
+            return late && route.getScore() == moert::Score::Sigmoid
+                       ? c.sigmoid(s)
+                       : s;
+          });
+        Value sum;
+        if (route.getNormalize())
+          sum = c.fold(c.index(k),
+                       c.f32(route.getNormEpsilon().convertToDouble()),
+                       [&](Code c, Value j, Value sum) {
+                         return c.add(sum, c.at(weights, j));
+                       });
+        auto slots = scf::ForOp::create(
+            inner, loc, c.index(0), c.index(k), c.index(1), carried,
+            [&](OpBuilder &inner, Location, Value j, ValueRange slot) {
+              Code c{inner, loc};
+              Value w = c.at(weights, j);
+              if (sum) { // a zero sum leaves zeros
+                Value none = arith::CmpFOp::create(
+                    inner, loc, CmpFPredicate::OEQ, sum, c.f32(0));
+                w = c.select(none, c.f32(0), c.div(w, sum));
+              }
+              w = c.mul(w, c.f32(route.getScale().convertToDouble()));
+              Value id = arith::IndexCastOp::create(
+                  inner, loc, inner.getI32Type(),
+                  tensor::ExtractOp::create(inner, loc, ids, j));
+              scf::YieldOp::create(inner, loc,
+                                   ValueRange{c.put(id, slot[0], {t, j}),
+                                              c.put(w, slot[1], {t, j})});
+            });
+        scf::YieldOp::create(inner, loc, slots.getResults());
+      });
+  route.replaceAllUsesWith(loop.getResults());
+  route.erase();
+  return success();
+}

@@ -1,0 +1,139 @@
+// moe.router and moe.gate.
+#include "passes/Convert/MoEConverter.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace moe;
+
+/// Weights of a gate that takes them from `values [T, E]` at the chosen ids.
+static Value gatherValues(OpBuilder &builder, GateOp gate, Value ids) {
+  Location loc = gate.getLoc();
+  auto type = cast<RankedTensorType>(ids.getType());
+  int64_t k = type.getDimSize(1);
+  SmallVector<Value> dynamic;
+  if (type.isDynamicDim(0))
+    dynamic.push_back(tensor::DimOp::create(builder, loc, ids, 0));
+  Value init = tensor::EmptyOp::create(builder, loc, type.getShape(),
+                                       builder.getF32Type(), dynamic);
+  SmallVector<AffineMap> maps{builder.getMultiDimIdentityMap(2)};
+  SmallVector<utils::IteratorType> loops(2, utils::IteratorType::parallel);
+  return linalg::GenericOp::create(
+             builder, loc, TypeRange{init.getType()}, ValueRange{},
+             ValueRange{init}, maps, loops,
+             [&](OpBuilder &b, Location, ValueRange) {
+               Value t = linalg::IndexOp::create(b, loc, 0);
+               auto value = [&](Value j) -> Value {
+                 Value id =
+                     tensor::ExtractOp::create(b, loc, ids, ValueRange{t, j});
+                 Value e =
+                     arith::IndexCastOp::create(b, loc, b.getIndexType(), id);
+                 Value v = tensor::ExtractOp::create(b, loc, gate.getValues(),
+                                                     ValueRange{t, e});
+                 if (v.getType() != b.getF32Type())
+                   v = arith::ExtFOp::create(b, loc, b.getF32Type(), v);
+                 return v;
+               };
+               Value w = value(linalg::IndexOp::create(b, loc, 1));
+               auto number = [&](double v) -> Value {
+                 return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(v));
+               };
+               if (gate.getNorm() == Norm::Selected) {
+                 Value sum = number(gate.getNormEpsilon().convertToDouble());
+                 for (int64_t j = 0; j < k; ++j)
+                   sum = arith::AddFOp::create(
+                       b, loc, sum,
+                       value(arith::ConstantIndexOp::create(b, loc, j)));
+                 Value none = arith::CmpFOp::create(
+                     b, loc, arith::CmpFPredicate::OEQ, sum, number(0));
+                 Value ratio = arith::DivFOp::create(b, loc, w, sum);
+                 w = arith::SelectOp::create(b, loc, none, number(0), ratio);
+               }
+               w = arith::MulFOp::create(
+                   b, loc, w, number(gate.getScale().convertToDouble()));
+               linalg::YieldOp::create(b, loc, w);
+             })
+      .getResult(0);
+}
+
+LogicalResult MoEConverter::convert(RouterOp router) {
+  builder.setInsertionPoint(router);
+  Location loc = router.getLoc();
+  if (router.getKind() == RouterKind::Given) {
+    router.replaceAllUsesWith(router.getInput());
+    router.erase();
+    return success();
+  }
+  if (router.getKind() != RouterKind::Linear || !router.getWeight() ||
+      router.getResidual() || router.getStandardize())
+    return router.emitOpError("of kind ")
+           << stringifyRouterKind(router.getKind())
+           << " with these options has no kernel yet; linear and given have";
+  auto type = cast<RankedTensorType>(router.getLogits().getType());
+  Value init = destination(builder, loc, router.getInput(), type.getDimSize(1),
+                           builder.getF32Type());
+  auto gemm = moert::GemmOp::create(
+      builder, loc, TypeRange{init.getType()}, router.getInput(),
+      router.getWeight(), router.getBias(), Value(), init,
+      router.getTransposed() ? UnitAttr() : builder.getUnitAttr());
+  router.replaceAllUsesWith(convertTo(builder, loc, gemm.getResult(0), type));
+  router.erase();
+  return success();
+}
+
+LogicalResult MoEConverter::convert(GateOp gate) {
+  auto refuse = [&](StringRef feature) {
+    return gate.emitOpError("with ") << feature << " has no kernel yet";
+  };
+  if (gate.getDense() || !gate.getTopK())
+    return refuse("dense weights");
+  if (gate.getK())
+    return refuse("a top_k of run time");
+  if (gate.getSubset())
+    return refuse("a subset of the pool");
+  if (gate.getSparseMixer())
+    return refuse("sparse_mixer");
+  if (gate.getNorm() != Norm::None && gate.getNorm() != Norm::Selected)
+    return refuse("a norm over some kinds of experts");
+  if (gate.getSkipRatio() || gate.getSkipCumulative())
+    return refuse("a skip rule");
+  if (gate.getCapacity() || gate.getCapacityFactor())
+    return refuse("a capacity");
+  builder.setInsertionPoint(gate);
+  Location loc = gate.getLoc();
+  int64_t k = *gate.getTopK();
+  Value ids =
+      destination(builder, loc, gate.getLogits(), k, builder.getI32Type());
+  Value weights =
+      destination(builder, loc, gate.getLogits(), k, builder.getF32Type());
+  auto unit = [&](bool on) { return on ? builder.getUnitAttr() : UnitAttr(); };
+  double mask = gate.getGroupMask() == GroupMask::Zero ? 0.0 : -INFINITY;
+  auto route = moert::RouteOp::create(
+      builder, loc, TypeRange{ids.getType(), weights.getType()},
+      moert::ScoreAttr::get(builder.getContext(),
+                            static_cast<moert::Score>(gate.getScore())),
+      gate.getLogits(), gate.getChoiceBias(), ValueRange{ids, weights},
+      unit(gate.getSelectFirst()), unit(gate.getNorm() == Norm::Selected),
+      gate.getNormEpsilonAttr(), gate.getScaleAttr(),
+      builder.getI64IntegerAttr(gate.getGroups().value_or(0)),
+      builder.getI64IntegerAttr(gate.getTopGroups().value_or(0)),
+      unit(gate.getGroupScore() == GroupScore::Top2),
+      builder.getF64FloatAttr(mask), unit(gate.getTiesHigh()),
+      gate.getLayerAttr());
+  Value chosen = route.getResult(1);
+  if (gate.getValues())
+    chosen = gatherValues(builder, gate, route.getResult(0));
+  int64_t experts = gate.getNumColumns();
+  moert::ObserveOp::create(
+      builder, loc, route.getResult(0), gate.getLayer().value_or("moe"),
+      ShapedType::isDynamic(experts) ? INT64_MAX : experts);
+  for (auto [from, to] :
+       llvm::zip(gate.getResults(), ValueRange{route.getResult(0), chosen})) {
+    from.replaceAllUsesWith(
+        convertTo(builder, loc, to, cast<RankedTensorType>(from.getType())));
+  }
+  gate.erase();
+  return success();
+}

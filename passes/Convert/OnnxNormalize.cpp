@@ -1,0 +1,165 @@
+// Softmax and norms.
+#include "passes/Convert/OnnxLowering.h"
+
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+/// Max, then sum of exponentials, along `axis`, as tensors of the other sizes.
+template <bool logarithm>
+LogicalResult softmax(NodeLowering &n) {
+  Value x = n.in[0];
+  int64_t rank = n.rank(0);
+  bool old = n.node.getVersion() < 13; // all dimensions from the axis on
+  int64_t axis = n.axis(n.node.intAttribute("axis", old ? 1 : -1), rank);
+  SmallVector<int64_t> axes{axis};
+  if (old)
+    for (int64_t d = axis + 1; d < rank; ++d)
+      axes.push_back(d);
+  SmallVector<Value> sizes;
+  for (int64_t d = 0; d < rank; ++d)
+    sizes.push_back(llvm::is_contained(axes, d) ? n.index(1) : n.dim(x, d));
+  Type type = NodeLowering::computeType(n.elementOf(0));
+  auto along =
+      [&](Value init,
+          function_ref<Value(OpBuilder &, Value, Value, ValueRange)> body) {
+        return n.compute(type, sizes, [&](OpBuilder &b, ValueRange at) {
+          Value start = n.constant(b, type, init ? 0 : -INFINITY);
+          return foldAxes(b, n, x, axes, SmallVector<Value>(at), start,
+                          [&](OpBuilder &b, Value value, Value acc) {
+                            return body(b, value, acc, at);
+                          });
+        });
+      };
+  Value maximum = along(
+      Value(), [&](OpBuilder &b, Value v, Value acc, ValueRange) -> Value {
+        return arith::MaximumFOp::create(b, n.loc, acc, v);
+      });
+  Value sum = along(
+      maximum, [&](OpBuilder &b, Value v, Value acc, ValueRange at) -> Value {
+        Value m = n.read(b, maximum, at);
+        Value e = math::ExpOp::create(b, n.loc,
+                                      arith::SubFOp::create(b, n.loc, v, m));
+        return arith::AddFOp::create(b, n.loc, acc, e);
+      });
+  n.out[0] = n.compute(
+      n.resultElement(), n.dims(x), [&](OpBuilder &b, ValueRange at) -> Value {
+        SmallVector<Value> row(at);
+        for (int64_t a : axes)
+          row[a] = arith::ConstantIndexOp::create(b, n.loc, 0);
+        Value shifted = arith::SubFOp::create(b, n.loc, n.read(b, x, at),
+                                              n.read(b, maximum, row));
+        Value total = n.read(b, sum, row);
+        if (logarithm)
+          return arith::SubFOp::create(b, n.loc, shifted,
+                                       math::LogOp::create(b, n.loc, total));
+        return arith::DivFOp::create(
+            b, n.loc, math::ExpOp::create(b, n.loc, shifted), total);
+      });
+  return success();
+}
+
+/// y = (x - mean) / sqrt(var + epsilon) * scale (+ bias), over all dimensions
+/// from the axis on; without the mean for RMS norms.
+Value normalize(NodeLowering &n, Value x, Value scale, Value bias, int64_t axis,
+                double epsilon, bool centered, Type element) {
+  int64_t rank = cast<RankedTensorType>(x.getType()).getRank();
+  SmallVector<int64_t> axes;
+  SmallVector<Value> sizes = n.dims(x), folded;
+  SmallVector<Value> rows(sizes);
+  for (int64_t d = axis; d < rank; ++d) {
+    axes.push_back(d);
+    folded.push_back(sizes[d]);
+    rows[d] = n.index(1);
+  }
+  Type type = NodeLowering::computeType(element);
+  Value count = n.product(folded);
+  auto mean = [&](function_ref<Value(OpBuilder &, Value, ValueRange)> of) {
+    return n.compute(type, rows, [&](OpBuilder &b, ValueRange at) -> Value {
+      Value sum = foldAxes(
+          b, n, x, axes, SmallVector<Value>(at), n.constant(b, type, 0),
+          [&](OpBuilder &b, Value v, Value acc) -> Value {
+            return arith::AddFOp::create(b, n.loc, acc, of(b, v, at));
+          });
+      Value i = arith::IndexCastOp::create(b, n.loc, b.getI64Type(), count);
+      Value size = arith::SIToFPOp::create(b, n.loc, type, i);
+      return arith::DivFOp::create(b, n.loc, sum, size);
+    });
+  };
+  Value center;
+  if (centered)
+    center = mean([&](OpBuilder &, Value v, ValueRange) { return v; });
+  Value variance = mean([&](OpBuilder &b, Value v, ValueRange at) -> Value {
+    if (centered)
+      v = arith::SubFOp::create(b, n.loc, v, n.read(b, center, at));
+    return arith::MulFOp::create(b, n.loc, v, v);
+  });
+  return n.compute(element, sizes, [&](OpBuilder &b, ValueRange at) -> Value {
+    SmallVector<Value> row(at);
+    for (int64_t a : axes)
+      row[a] = arith::ConstantIndexOp::create(b, n.loc, 0);
+    Value v = n.read(b, x, at);
+    if (centered)
+      v = arith::SubFOp::create(b, n.loc, v, n.read(b, center, row));
+    Value eps = n.constant(b, type, epsilon);
+    Value root = math::SqrtOp::create(
+        b, n.loc,
+        arith::AddFOp::create(b, n.loc, n.read(b, variance, row), eps));
+    v = arith::DivFOp::create(b, n.loc, v, root);
+    v = arith::MulFOp::create(b, n.loc, v, n.readBroadcast(b, scale, at));
+    if (bias)
+      v = arith::AddFOp::create(b, n.loc, v, n.readBroadcast(b, bias, at));
+    return v;
+  });
+}
+
+/// Further outputs (statistics for training) are refused where they are read.
+LogicalResult refuseStatistics(NodeLowering &n, unsigned first) {
+  for (unsigned i = first; i < n.node.getNumResults(); ++i)
+    if (!n.node.getResult(i).use_empty())
+      return n.node.emitError("output ") << i << " is not supported";
+  return success();
+}
+
+template <bool centered>
+LogicalResult normalization(NodeLowering &n) {
+  int64_t axis = n.axis(n.node.intAttribute("axis", -1), n.rank(0));
+  n.out[0] = normalize(n, n.in[0], n.in[1], n.has(2) ? n.in[2] : Value(), axis,
+                       n.node.floatAttribute("epsilon", 1e-5), centered,
+                       n.resultElement());
+  return refuseStatistics(n, 1);
+}
+
+/// com.microsoft.SkipSimplifiedLayerNormalization: output 3 is the sum.
+LogicalResult skipNormalization(NodeLowering &n) {
+  Type element = n.resultElement();
+  Value sum = n.compute(
+      element, n.dims(n.in[0]), [&](OpBuilder &b, ValueRange at) -> Value {
+        Value s = arith::AddFOp::create(b, n.loc, n.read(b, n.in[0], at),
+                                        n.readBroadcast(b, n.in[1], at));
+        if (n.has(3))
+          s = arith::AddFOp::create(b, n.loc, s,
+                                    n.readBroadcast(b, n.in[3], at));
+        return s;
+      });
+  n.out[0] = normalize(n, sum, n.in[2], {}, n.rank(0) - 1,
+                       n.node.floatAttribute("epsilon", 1e-12), false, element);
+  if (n.out.size() > 3)
+    n.out[3] = sum;
+  for (unsigned i : {1u, 2u})
+    if (i < n.node.getNumResults() && !n.node.getResult(i).use_empty())
+      return n.node.emitError("output ") << i << " is not supported";
+  return success();
+}
+} // namespace
+
+void moe::addNormalizeLowerings(LoweringTable &table) {
+  table["Softmax"] = softmax<false>;
+  table["LogSoftmax"] = softmax<true>;
+  table["LayerNormalization"] = normalization<true>;
+  table["RMSNormalization"] = normalization<false>;
+  table["SimplifiedLayerNormalization"] = normalization<false>;
+  table["com.microsoft.SkipSimplifiedLayerNormalization"] = skipNormalization;
+}
