@@ -64,7 +64,8 @@ static SmallVector<Segment> cutSegments(const PanelShape &shape,
         segments.push_back({p, column, length, &run, n});
     };
     if (int64_t half = shape.interleave) {
-      for (int64_t r = 0; r < shape.width / half; ++r)
+      // A matrix without runs has no columns.
+      for (size_t r = 0; r < runs.size(); ++r)
         add(runs[r], (first + p) * half, half, r * half);
       continue;
     }
