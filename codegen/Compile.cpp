@@ -126,7 +126,8 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
   if (last == Phase::Imported)
     return success();
   PipelineOptions pipeline;
-  pipeline.oracle = options.road == Road::Oracle;
+  pipeline.oracle = options.road != Road::Fast;
+  pipeline.widen = options.road == Road::OracleF64;
   pipeline.raise = options.raise;
   pipeline.avx512 = options.target.avx512;
   pipeline.weights = &weights;

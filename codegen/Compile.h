@@ -10,7 +10,7 @@ namespace moe {
 
 enum class Phase { Imported, Raised, Optimized, Bufferized, LLVM };
 enum class Emit { Executable, Library, Bundle, Object, LLVMIR, MLIR };
-enum class Road { Fast, Oracle };
+enum class Road { Fast, Oracle, OracleF64 };
 
 struct CompileOptions {
   CpuTarget target;

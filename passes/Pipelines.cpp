@@ -21,6 +21,8 @@ void moe::buildRaisePipeline(OpPassManager &pm,
     pm.addPass(createRaiseAttentionPass());
     pm.addPass(createRaiseProjectionsPass());
   }
+  if (options.widen)
+    pm.addPass(createWidenFloatsPass());
   pm.addPass(createConvertOnnxToLinalgPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());

@@ -11,6 +11,8 @@ class WeightSource;
 struct PipelineOptions {
   /// Plain loops for moe and moert ops instead of generated kernels.
   bool oracle = false;
+  /// Compute all floats in f64.
+  bool widen = false;
   /// Replace ONNX ops by moe and moert ops where a match is proved.
   bool raise = true;
   /// The target has 512-bit vectors: panels are 32 columns wide, else 16.

@@ -12,13 +12,13 @@ static Value copiedTokens(OpBuilder &builder, ApplyOp apply,
   Location loc = apply.getLoc();
   Value x = apply.getTokens()[0], ids = apply.getIds()[0];
   int64_t slots = cast<RankedTensorType>(ids.getType()).getDimSize(1);
-  Type type = builder.getF32Type();
+  Type type = realTypeOf(apply.getResult(0).getType());
   auto tokens = cast<RankedTensorType>(x.getType());
   Value init = destination(builder, loc, x, tokens.getDimSize(1), type);
-  Code c{builder, loc};
+  Code c(builder, loc, type);
   return c.fill(init, [&](Code c, ValueRange i) {
     Value token = c.as(c.at(x, i), type);
-    return c.fold(c.index(slots), c.f32(0), [&](Code c, Value j, Value sum) {
+    return c.fold(c.index(slots), c.number(0), [&](Code c, Value j, Value sum) {
       Value id = tensor::ExtractOp::create(c.b, loc, ids, ValueRange{i[0], j});
       Value copied =
           arith::ConstantOp::create(c.b, loc, c.b.getBoolAttr(false));

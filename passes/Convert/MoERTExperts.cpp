@@ -11,24 +11,24 @@ Value activate(Code c, moert::Activation kind, Value x, double alpha) {
   case moert::Activation::Identity:
     return x;
   case moert::Activation::Relu:
-    return arith::MaximumFOp::create(c.b, c.loc, x, c.f32(0));
+    return arith::MaximumFOp::create(c.b, c.loc, x, c.number(0));
   case moert::Activation::Relu2: {
-    Value r = arith::MaximumFOp::create(c.b, c.loc, x, c.f32(0));
+    Value r = arith::MaximumFOp::create(c.b, c.loc, x, c.number(0));
     return c.mul(r, r);
   }
   case moert::Activation::Silu:
     return c.mul(x, c.sigmoid(x, alpha));
   case moert::Activation::Gelu: {
     Value e =
-        math::ErfOp::create(c.b, c.loc, c.mul(x, c.f32(0.7071067811865476)));
-    return c.mul(c.mul(c.f32(0.5), x), c.add(c.f32(1), e));
+        math::ErfOp::create(c.b, c.loc, c.mul(x, c.number(0.7071067811865476)));
+    return c.mul(c.mul(c.number(0.5), x), c.add(c.number(1), e));
   }
   case moert::Activation::GeluTanh: {
     Value cube = c.mul(c.mul(x, x), x);
-    Value inner = c.mul(c.f32(0.7978845608028654),
-                        c.add(x, c.mul(c.f32(0.044715), cube)));
+    Value inner = c.mul(c.number(0.7978845608028654),
+                        c.add(x, c.mul(c.number(0.044715), cube)));
     Value tanh = math::TanhOp::create(c.b, c.loc, inner);
-    return c.mul(c.mul(c.f32(0.5), x), c.add(c.f32(1), tanh));
+    return c.mul(c.mul(c.number(0.5), x), c.add(c.number(1), tanh));
   }
   }
   llvm_unreachable("all activations are handled");
@@ -45,7 +45,7 @@ Value hiddenOf(Code c, moert::ExpertFfnOp ffn, Value product, Value e,
       return ffn.getUpBias() ? c.add(v, c.at(ffn.getUpBias(), {e, n})) : v;
     };
     auto clampHigh = [&](Value v) -> Value {
-      return arith::MinimumFOp::create(c.b, c.loc, v, c.f32(limit));
+      return arith::MinimumFOp::create(c.b, c.loc, v, c.number(limit));
     };
     double alpha = ffn.getAlpha().convertToDouble();
     if (!ffn.getGlu()) {
@@ -70,10 +70,10 @@ Value hiddenOf(Code c, moert::ExpertFfnOp ffn, Value product, Value e,
     line = biased(line, second);
     if (limit > 0) {
       gate = clampHigh(gate);
-      line =
-          arith::MaximumFOp::create(c.b, c.loc, clampHigh(line), c.f32(-limit));
+      line = arith::MaximumFOp::create(c.b, c.loc, clampHigh(line),
+                                       c.number(-limit));
     }
-    Value shifted = c.add(line, c.f32(ffn.getBeta().convertToDouble()));
+    Value shifted = c.add(line, c.number(ffn.getBeta().convertToDouble()));
     return c.mul(activate(c, ffn.getActivation(), gate, alpha), shifted);
   });
 }
@@ -82,7 +82,7 @@ Value hiddenOf(Code c, moert::ExpertFfnOp ffn, Value product, Value e,
 LogicalResult moe::lowerToLoops(moert::ExpertFfnOp ffn) {
   OpBuilder builder(ffn);
   Location loc = ffn.getLoc();
-  Code c{builder, loc};
+  Code c(builder, loc, ffn.getOuts().getType());
   Value up = ffn.getUp(), down = ffn.getDown(), x = ffn.getX();
   int64_t experts = sizeOf(up, 0), inner = sizeOf(down, 2);
   int64_t features = sizeOf(x, 1), outputs = sizeOf(ffn.getOuts(), 1);
@@ -92,7 +92,7 @@ LogicalResult moe::lowerToLoops(moert::ExpertFfnOp ffn) {
   Value tokens = tensor::DimOp::create(builder, loc, x, 0);
   Value result = c.fold(tokens, ffn.getOuts(), [&](Code c, Value t, Value y) {
     Value start = c.vector(outputs, [&](Code c, Value n) {
-      return ffn.getResidual() ? c.at(ffn.getResidual(), {t, n}) : c.f32(0);
+      return ffn.getResidual() ? c.at(ffn.getResidual(), {t, n}) : c.number(0);
     });
     Value sum = c.fold(c.index(slots), start, [&](Code c, Value j, Value sum) {
       Value id =
@@ -100,10 +100,9 @@ LogicalResult moe::lowerToLoops(moert::ExpertFfnOp ffn) {
       Value e = arith::IndexCastOp::create(c.b, c.loc, c.b.getIndexType(), id);
       Value inside = c.both(c.is(CmpIPredicate::sge, e, c.index(0)),
                             c.is(CmpIPredicate::slt, e, c.index(experts)));
-      auto branch = scf::IfOp::create(
-          c.b, loc, inside,
-          [&](OpBuilder &b, Location) {
-            Code c{b, loc};
+      return c.branch(
+          inside,
+          [&](Code c) {
             Value w = c.at(ffn.getWeights(), {t, j});
             Value row = c.vector(features, [&](Code c, Value k) {
               Value v = c.at(x, {t, k});
@@ -112,7 +111,7 @@ LogicalResult moe::lowerToLoops(moert::ExpertFfnOp ffn) {
             Value hidden =
                 hiddenOf(c, ffn, timesExpert(c, row, up, e), e, inner);
             Value product = timesExpert(c, hidden, down, e);
-            Value next = c.vector(outputs, [&](Code c, Value n) {
+            return c.vector(outputs, [&](Code c, Value n) {
               Value v = column(c, product, n);
               if (ffn.getDownBias())
                 v = c.add(v, c.at(ffn.getDownBias(), {e, n}));
@@ -120,10 +119,8 @@ LogicalResult moe::lowerToLoops(moert::ExpertFfnOp ffn) {
                 v = c.mul(v, w);
               return c.add(c.at(sum, n), v);
             });
-            scf::YieldOp::create(b, loc, next);
           },
-          [&](OpBuilder &b, Location) { scf::YieldOp::create(b, loc, sum); });
-      return branch.getResult(0);
+          [&](Code) { return sum; });
     });
     return c.fold(c.index(outputs), y, [&](Code c, Value n, Value y) {
       Value v = c.at(sum, n);

@@ -13,7 +13,7 @@ Value moe::timesPanels(Code c, Value row, Value weights, Value e) {
   int64_t panels = sizeOf(weights, 1), depth = sizeOf(weights, 2),
           width = sizeOf(weights, 3);
   Type element = cast<RankedTensorType>(weights.getType()).getElementType();
-  auto vector = VectorType::get({lanes}, c.b.getF32Type());
+  auto vector = VectorType::get({lanes}, c.real);
   auto stored = VectorType::get({lanes}, element);
   int64_t block = most;
   while (panels % block != 0)
@@ -32,9 +32,9 @@ Value moe::timesPanels(Code c, Value row, Value weights, Value e) {
             c.b, c.loc, c.index(0), c.index(depth), c.index(1),
             SmallVector<Value>(chains, zero),
             [&](OpBuilder &inner, Location loc, Value k, ValueRange sums) {
-              Code c{inner, loc};
-              Value x =
-                  vector::BroadcastOp::create(inner, loc, vector, c.at(row, k));
+              Code body(inner, c);
+              Value x = vector::BroadcastOp::create(inner, loc, vector,
+                                                    body.at(row, k));
               Value padding = arith::ConstantOp::create(
                   inner, loc, inner.getZeroAttr(element));
               SmallVector<Value> next;
@@ -42,7 +42,7 @@ Value moe::timesPanels(Code c, Value row, Value weights, Value e) {
                 Value w = vector::TransferReadOp::create(
                     inner, loc, stored, weights,
                     ValueRange{e, panel[n / parts], k,
-                               c.index(n % parts * lanes)},
+                               body.index(n % parts * lanes)},
                     padding, ArrayRef<bool>{true});
                 if (stored != vector)
                   w = arith::ExtFOp::create(inner, loc, vector, w);
@@ -67,7 +67,7 @@ Value moe::timesExpert(Code c, Value row, Value weights, Value e) {
     return timesPanels(c, row, weights, e);
   Value depth = c.index(sizeOf(weights, 2));
   return c.vector(sizeOf(weights, 1), [&](Code c, Value n) {
-    return c.fold(depth, c.f32(0), [&](Code c, Value k, Value sum) {
+    return c.fold(depth, c.number(0), [&](Code c, Value k, Value sum) {
       return c.add(sum, c.mul(c.at(row, k), c.at(weights, {e, n, k})));
     });
   });
@@ -97,10 +97,11 @@ static Value rowOf(Code c, Value matrix, Value t) {
 /// One row at a time; packed weights by panels.
 LogicalResult moe::lowerToLoops(moert::GemmOp gemm) {
   OpBuilder builder(gemm);
-  Code c{builder, gemm.getLoc()};
+  auto outs = cast<RankedTensorType>(gemm.getOuts().getType());
+  Code c(builder, gemm.getLoc(), outs);
   auto type = dyn_cast<RankedTensorType>(gemm.getX().getType());
   if (type && (type.getRank() != 2 || type.isDynamicDim(1) ||
-               ShapedType::isDynamic(sizeOf(gemm.getOuts(), 1))))
+               outs.isDynamicDim(1) || outs.getElementType() != c.real))
     return lowerModelOp(gemm);
   Value x = gemm.getX(), w = gemm.getWeight();
   int64_t columns = sizeOf(gemm.getOuts(), 1), depth = sizeOf(x, 1);
@@ -112,7 +113,7 @@ LogicalResult moe::lowerToLoops(moert::GemmOp gemm) {
     Value line = c.vector(columns, [&](Code c, Value n) {
       Value sum = packed
                       ? column(c, product, n)
-                      : c.fold(c.index(depth), c.f32(0),
+                      : c.fold(c.index(depth), c.number(0),
                                [&](Code c, Value k, Value sum) {
                                  Value weight = gemm.getTransposeWeight()
                                                     ? c.at(w, {n, k})

@@ -10,12 +10,6 @@ using arith::CmpIPredicate;
 namespace {
 RankedTensorType typeOf(Value v) { return cast<RankedTensorType>(v.getType()); }
 
-/// What is computed in: f32, or the destination's type where it is wider.
-Type innerType(Code c, Value outs) {
-  Type type = typeOf(outs).getElementType();
-  return type.isF64() ? type : c.b.getF32Type();
-}
-
 /// An empty tensor of `type` with the sizes of these dimensions.
 Value emptyLike(Code c, Type type,
                 ArrayRef<std::pair<Value, int64_t>> dimensions) {
@@ -70,7 +64,7 @@ Value lower(Code c, moert::EmbedOp op) {
 /// Any rank, plain and packed, one element at a time.
 Value lower(Code c, moert::GemmOp op) {
   Value x = op.getX(), w = op.getWeight();
-  Type type = innerType(c, op.getOuts());
+  Type type = c.real;
   bool packed = typeOf(w).getRank() == 4;
   int64_t last = typeOf(x).getRank() - 1;
   return c.fill(op.getOuts(), [&](Code c, ValueRange i) {
@@ -100,7 +94,7 @@ Value lower(Code c, moert::GemmOp op) {
 Value lower(Code c, moert::RmsNormOp op) {
   Value x = op.getX();
   int64_t last = typeOf(x).getRank() - 1;
-  Type type = innerType(c, op.getOuts());
+  Type type = c.real;
   Value squares = rowSums(c, x, type, [&](Code c, ValueRange row, Value k) {
     Value v = c.as(c.at(x, with(row, k)), type);
     return c.mul(v, v);
@@ -119,7 +113,7 @@ Value lower(Code c, moert::RmsNormOp op) {
 Value lower(Code c, moert::LayerNormOp op) {
   Value x = op.getX();
   int64_t last = typeOf(x).getRank() - 1;
-  Type type = innerType(c, op.getOuts());
+  Type type = c.real;
   Value sums = rowSums(c, x, type, [&](Code c, ValueRange row, Value k) {
     return c.as(c.at(x, with(row, k)), type);
   });
@@ -165,7 +159,7 @@ SmallVector<Value> lower(Code c, moert::RopeTableOp op) {
 
 Value lower(Code c, moert::RopeOp op) {
   Value x = op.getX(), cos = op.getCos(), sin = op.getSin();
-  Type type = innerType(c, op.getOuts());
+  Type type = c.real;
   Value half = c.dim(cos, 2), rotated = c.plus(half, half);
   Value one = c.is(CmpIPredicate::eq, c.dim(cos, 0), c.index(1));
   return c.fill(op.getOuts(), [&](Code c, ValueRange i) {
@@ -196,7 +190,7 @@ Value lower(Code c, moert::RopeOp op) {
 
 Value lower(Code c, moert::KvAppendOp op) {
   Value past = op.getPast(), fresh = op.getFresh();
-  Type type = innerType(c, op.getOuts());
+  Type type = c.real;
   return c.fill(op.getOuts(), [&](Code c, ValueRange i) {
     auto read = [&](Code c, Value s) {
       return c.as(c.at(fresh, {i[0], s, i[1], i[3]}), type);
@@ -238,7 +232,7 @@ Value visible(Code c, moert::AttentionOp op, Value b, Value s, Value l) {
 
 Value lower(Code c, moert::AttentionOp op) {
   Value q = op.getQuery(), k = op.getKey(), v = op.getValue();
-  Type type = innerType(c, op.getOuts());
+  Type type = c.real;
   Value keys = c.dim(k, 2);
   auto keyHead = [&](Code c, Value h) {
     return c.over(h, c.over(c.dim(q, 2), c.dim(k, 1)));
@@ -324,7 +318,7 @@ Value lower(Code c, moert::AttentionOp op) {
 
 LogicalResult moe::lowerModelOp(Operation *op) {
   OpBuilder builder(op);
-  Code c{builder, op->getLoc()};
+  Code c(builder, op->getLoc(), op->getResult(0).getType());
   SmallVector<Value> results =
       llvm::TypeSwitch<Operation *, SmallVector<Value>>(op)
           .Case<moert::RopeTableOp>([&](auto op) { return lower(c, op); })

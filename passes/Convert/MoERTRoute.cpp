@@ -12,10 +12,11 @@ namespace {
 /// Softmax of `size` values.
 Value softmax(Code c, int64_t size, function_ref<Value(Code, Value)> read) {
   Value count = c.index(size);
-  Value top = c.fold(count, c.f32(-INFINITY), [&](Code c, Value i, Value best) {
-    return Value(arith::MaximumFOp::create(c.b, c.loc, best, read(c, i)));
-  });
-  Value sum = c.fold(count, c.f32(0), [&](Code c, Value i, Value sum) {
+  Value top =
+      c.fold(count, c.number(-INFINITY), [&](Code c, Value i, Value best) {
+        return Value(arith::MaximumFOp::create(c.b, c.loc, best, read(c, i)));
+      });
+  Value sum = c.fold(count, c.number(0), [&](Code c, Value i, Value sum) {
     return c.add(sum, c.exp(c.sub(read(c, i), top)));
   });
   return c.vector(size, [&](Code c, Value i) {
@@ -64,7 +65,7 @@ Value limitGroups(Code c, moert::RouteOp route, Value choice, int64_t experts) {
         });
     Value kept = c.is(CmpIPredicate::ult, ahead, c.index(route.getTopGroups()));
     return c.select(kept, c.at(choice, e),
-                    c.f32(route.getGroupMaskValue().convertToDouble()));
+                    c.number(route.getGroupMaskValue().convertToDouble()));
   });
 }
 
@@ -79,9 +80,10 @@ Value choose(Code c, moert::RouteOp route, Value choice, int64_t experts,
   auto loop = scf::ForOp::create(
       c.b, c.loc, c.index(0), c.index(k), c.index(1), ValueRange{ids, used},
       [&](OpBuilder &inner, Location loc, Value j, ValueRange carried) {
-        Code c{inner, loc};
-        Value best = c.fold(
-            c.index(experts), c.index(-1), [&](Code c, Value e, Value best) {
+        Code body(inner, c);
+        Value best = body.fold(
+            body.index(experts), body.index(-1),
+            [&](Code c, Value e, Value best) {
               Value none = c.is(CmpIPredicate::slt, best, c.index(0));
               Value safe = c.select(none, c.index(0), best);
               auto order =
@@ -94,8 +96,8 @@ Value choose(Code c, moert::RouteOp route, Value choice, int64_t experts,
               return c.select(c.both(free, c.either(none, better)), e, best);
             });
         scf::YieldOp::create(inner, loc,
-                             ValueRange{c.put(best, carried[0], j),
-                                        c.put(yes, carried[1], best)});
+                             ValueRange{body.put(best, carried[0], j),
+                                        body.put(yes, carried[1], best)});
       });
   return loop.getResult(0);
 }
@@ -104,7 +106,7 @@ Value choose(Code c, moert::RouteOp route, Value choice, int64_t experts,
 LogicalResult moe::lowerToLoops(moert::RouteOp route) {
   OpBuilder builder(route);
   Location loc = route.getLoc();
-  Code c{builder, loc};
+  Code c(builder, loc, route.getOuts()[1].getType());
   Value logits = route.getLogits();
   int64_t experts = sizeOf(logits, 1), k = sizeOf(route.getOuts()[0], 1);
   if (ShapedType::isDynamic(experts) || ShapedType::isDynamic(k))
@@ -113,8 +115,9 @@ LogicalResult moe::lowerToLoops(moert::RouteOp route) {
   Value tokens = tensor::DimOp::create(builder, loc, logits, 0);
   auto loop = scf::ForOp::create(
       builder, loc, c.index(0), tokens, c.index(1), route.getOuts(),
-      [&](OpBuilder &inner, Location, Value t, ValueRange carried) {
-        Code c{inner, loc};
+      [&, real = c.real](OpBuilder &inner, Location, Value t,
+                         ValueRange carried) {
+        Code c(inner, loc, real);
         auto logit = [&](Code c, Value e) { return c.at(logits, {t, e}); };
         Value yes =
             arith::ConstantOp::create(inner, loc, inner.getBoolAttr(true));
@@ -163,21 +166,21 @@ LogicalResult moe::lowerToLoops(moert::RouteOp route) {
         Value sum;
         if (route.getNormalize())
           sum = c.fold(c.index(k),
-                       c.f32(route.getNormEpsilon().convertToDouble()),
+                       c.number(route.getNormEpsilon().convertToDouble()),
                        [&](Code c, Value j, Value sum) {
                          return c.add(sum, c.at(weights, j));
                        });
         auto slots = scf::ForOp::create(
             inner, loc, c.index(0), c.index(k), c.index(1), carried,
             [&](OpBuilder &inner, Location, Value j, ValueRange slot) {
-              Code c{inner, loc};
+              Code c(inner, loc, real);
               Value w = c.at(weights, j);
               if (sum) { // a zero sum leaves zeros
                 Value none = arith::CmpFOp::create(
-                    inner, loc, CmpFPredicate::OEQ, sum, c.f32(0));
-                w = c.select(none, c.f32(0), c.div(w, sum));
+                    inner, loc, CmpFPredicate::OEQ, sum, c.number(0));
+                w = c.select(none, c.number(0), c.div(w, sum));
               }
-              w = c.mul(w, c.f32(route.getScale().convertToDouble()));
+              w = c.mul(w, c.number(route.getScale().convertToDouble()));
               Value id = arith::IndexCastOp::create(
                   inner, loc, inner.getI32Type(),
                   tensor::ExtractOp::create(inner, loc, ids, j));

@@ -1,5 +1,6 @@
 // moe.router and moe.gate.
 #include "passes/Convert/MoEConverter.h"
+#include "passes/Convert/ScalarCode.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -16,8 +17,9 @@ static Value gatherValues(OpBuilder &builder, GateOp gate, Value ids) {
   SmallVector<Value> dynamic;
   if (type.isDynamicDim(0))
     dynamic.push_back(tensor::DimOp::create(builder, loc, ids, 0));
-  Value init = tensor::EmptyOp::create(builder, loc, type.getShape(),
-                                       builder.getF32Type(), dynamic);
+  auto real = cast<FloatType>(realTypeOf(gate.getResult(1).getType()));
+  Value init =
+      tensor::EmptyOp::create(builder, loc, type.getShape(), real, dynamic);
   SmallVector<AffineMap> maps{builder.getMultiDimIdentityMap(2)};
   SmallVector<utils::IteratorType> loops(2, utils::IteratorType::parallel);
   return linalg::GenericOp::create(
@@ -32,13 +34,12 @@ static Value gatherValues(OpBuilder &builder, GateOp gate, Value ids) {
                      arith::IndexCastOp::create(b, loc, b.getIndexType(), id);
                  Value v = tensor::ExtractOp::create(b, loc, gate.getValues(),
                                                      ValueRange{t, e});
-                 if (v.getType() != b.getF32Type())
-                   v = arith::ExtFOp::create(b, loc, b.getF32Type(), v);
-                 return v;
+                 return Code(b, loc, real).as(v, real);
                };
                Value w = value(linalg::IndexOp::create(b, loc, 1));
                auto number = [&](double v) -> Value {
-                 return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(v));
+                 return arith::ConstantOp::create(b, loc,
+                                                  b.getFloatAttr(real, v));
                };
                if (gate.getNorm() == Norm::Selected) {
                  Value sum = number(gate.getNormEpsilon().convertToDouble());
@@ -73,7 +74,7 @@ LogicalResult MoEConverter::convert(RouterOp router) {
            << " with these options has no kernel yet; linear and given have";
   auto type = cast<RankedTensorType>(router.getLogits().getType());
   Value init = destination(builder, loc, router.getInput(), type.getDimSize(1),
-                           builder.getF32Type());
+                           realTypeOf(type));
   auto gemm = moert::GemmOp::create(
       builder, loc, TypeRange{init.getType()}, router.getInput(),
       router.getWeight(), router.getBias(), Value(), init,
@@ -106,8 +107,8 @@ LogicalResult MoEConverter::convert(GateOp gate) {
   int64_t k = *gate.getTopK();
   Value ids =
       destination(builder, loc, gate.getLogits(), k, builder.getI32Type());
-  Value weights =
-      destination(builder, loc, gate.getLogits(), k, builder.getF32Type());
+  Value weights = destination(builder, loc, gate.getLogits(), k,
+                              realTypeOf(gate.getResult(1).getType()));
   auto unit = [&](bool on) { return on ? builder.getUnitAttr() : UnitAttr(); };
   double mask = gate.getGroupMask() == GroupMask::Zero ? 0.0 : -INFINITY;
   auto route = moert::RouteOp::create(

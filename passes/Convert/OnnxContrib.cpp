@@ -104,7 +104,7 @@ LogicalResult rotaryEmbedding(NodeLowering &n) {
 
 /// MultiHeadAttention with separate query, key, value (B, S, heads * D), and
 /// optionally attention_bias (B or 1, heads or 1, S, L) and unidirectional
-/// masking; no past. Softmax in f32.
+/// masking; no past. Softmax in f32 or wider.
 LogicalResult multiHeadAttention(NodeLowering &n) {
   for (unsigned i : {3u, 4u, 6u, 7u, 8u, 9u})
     if (n.has(i))
@@ -150,14 +150,14 @@ LogicalResult multiHeadAttention(NodeLowering &n) {
   if (scale == 0)
     scale = 1 / std::sqrt(static_cast<double>(size));
   bool causal = n.node.intAttribute("unidirectional", 0);
-  Type f32 = n.builder.getF32Type();
+  Type real = NodeLowering::computeType(element);
   Value head = n.index(size);
   Value scores = n.compute(
-      f32, {batch, n.index(heads), rows, length},
+      real, {batch, n.index(heads), rows, length},
       [&](OpBuilder &b, ValueRange at) -> Value {
         Value start = arith::MulIOp::create(b, n.loc, at[1], head);
         Value dot =
-            n.fold(b, head, n.constant(b, f32, 0),
+            n.fold(b, head, n.constant(b, real, 0),
                    [&](OpBuilder &b, Value d, Value acc) -> Value {
                      Value feature = arith::AddIOp::create(b, n.loc, start, d);
                      Value q = n.read(b, n.in[0], {at[0], at[2], feature});
@@ -166,7 +166,7 @@ LogicalResult multiHeadAttention(NodeLowering &n) {
                          b, n.loc, acc, arith::MulFOp::create(b, n.loc, q, k));
                    });
         Value score =
-            arith::MulFOp::create(b, n.loc, dot, n.constant(b, f32, scale));
+            arith::MulFOp::create(b, n.loc, dot, n.constant(b, real, scale));
         if (n.has(5))
           score = arith::AddFOp::create(b, n.loc, score,
                                         n.readBroadcast(b, n.in[5], at));
@@ -176,7 +176,7 @@ LogicalResult multiHeadAttention(NodeLowering &n) {
           Value seen =
               arith::CmpIOp::create(b, n.loc, CmpIPredicate::sle, at[3], limit);
           score = arith::SelectOp::create(b, n.loc, seen, score,
-                                          n.constant(b, f32, -INFINITY));
+                                          n.constant(b, real, -INFINITY));
         }
         return score;
       });
@@ -184,8 +184,8 @@ LogicalResult multiHeadAttention(NodeLowering &n) {
   auto cell = [&](OpBuilder &b, ValueRange at, Value l) {
     return n.read(b, scores, {at[0], at[1], at[2], l});
   };
-  Value maximum = n.compute(f32, perRow, [&](OpBuilder &b, ValueRange at) {
-    return n.fold(b, length, n.constant(b, f32, -INFINITY),
+  Value maximum = n.compute(real, perRow, [&](OpBuilder &b, ValueRange at) {
+    return n.fold(b, length, n.constant(b, real, -INFINITY),
                   [&](OpBuilder &b, Value l, Value acc) -> Value {
                     return arith::MaximumFOp::create(b, n.loc, acc,
                                                      cell(b, at, l));
@@ -196,8 +196,8 @@ LogicalResult multiHeadAttention(NodeLowering &n) {
                                           n.read(b, maximum, at.take_front(3)));
     return math::ExpOp::create(b, n.loc, shifted);
   };
-  Value sums = n.compute(f32, perRow, [&](OpBuilder &b, ValueRange at) {
-    return n.fold(b, length, n.constant(b, f32, 0),
+  Value sums = n.compute(real, perRow, [&](OpBuilder &b, ValueRange at) {
+    return n.fold(b, length, n.constant(b, real, 0),
                   [&](OpBuilder &b, Value l, Value acc) -> Value {
                     return arith::AddFOp::create(b, n.loc, acc,
                                                  weight(b, at, l));
@@ -210,7 +210,7 @@ LogicalResult multiHeadAttention(NodeLowering &n) {
         Value d = arith::RemUIOp::create(b, n.loc, at[2], valueSize);
         SmallVector<Value> row{at[0], h, at[1]};
         Value sum =
-            n.fold(b, length, n.constant(b, f32, 0),
+            n.fold(b, length, n.constant(b, real, 0),
                    [&](OpBuilder &b, Value l, Value acc) -> Value {
                      Value v = n.read(b, values, {at[0], h, l, d});
                      return arith::AddFOp::create(

@@ -20,6 +20,29 @@ def ConvertOnnxToLinalgPass : Pass<"convert-onnx-to-linalg", "::mlir::ModuleOp">
     "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def WidenFloatsPass : Pass<"moe-widen-floats", "::mlir::ModuleOp"> {
+  let summary = "Compute all floats in f64";
+  let description = [{
+    For the oracle in f64: every float value of a function narrower than f64
+    becomes f64, constants included. Only the border keeps its types: arguments
+    are widened as they come in, results are rounded as they go out, weights are
+    widened as they are read. Roundings in between (Cast to f16, f16
+    arithmetic) disappear, but for those of angles: arguments of Sin and Cos.
+
+    Runs between raising and `--convert-onnx-to-linalg`.
+
+    ```mlir
+    func.func @main(%x: tensor<?xf32>) -> tensor<?xf32> {
+      %y = onnx.node "Exp" v 13 (%x) : (tensor<?xf32>) -> tensor<?xf32>
+    // becomes
+      %wide = onnx.node "Cast" v 13 (%x) : (tensor<?xf32>) -> tensor<?xf64>
+      %y = onnx.node "Exp" v 13 (%wide) : (tensor<?xf64>) -> tensor<?xf64>
+      %z = onnx.node "Cast" v 13 (%y) : (tensor<?xf64>) -> tensor<?xf32>
+    ```
+  }];
+  let dependentDialects = ["::moe::onnx::OnnxDialect"];
+}
+
 def ConvertMoEToMoERTPass : Pass<"convert-moe-to-moert", "::mlir::ModuleOp"> {
   let summary = "Turn moe layers into the kernel families that run them";
   let description = [{

@@ -13,17 +13,29 @@ using mlir::OpBuilder;
 using mlir::Value;
 using mlir::ValueRange;
 
-/// Scalar code at one place, in few words.
+/// f64 where `type` holds f64, else f32: what its numbers are computed in.
+inline mlir::Type realTypeOf(mlir::Type type) {
+  mlir::Type element = mlir::getElementTypeOrSelf(type);
+  return element.isF64() ? element : mlir::Float32Type::get(type.getContext());
+}
+
+/// Scalar code at one place, in few words. Floats are computed in `real`.
 struct Code {
   OpBuilder &b;
   Location loc;
+  mlir::Type real;
+
+  /// For numbers that end up in a tensor of type `result`.
+  Code(OpBuilder &b, Location loc, mlir::Type result)
+      : b(b), loc(loc), real(realTypeOf(result)) {}
+  /// The same in the body of a loop.
+  Code(OpBuilder &b, const Code &outer)
+      : b(b), loc(outer.loc), real(outer.real) {}
 
   Value index(int64_t v) {
     return mlir::arith::ConstantIndexOp::create(b, loc, v);
   }
-  Value f32(double v) {
-    return mlir::arith::ConstantOp::create(b, loc, b.getF32FloatAttr(v));
-  }
+  Value number(double v) { return constant(v, real); }
   Value add(Value x, Value y) {
     return mlir::arith::AddFOp::create(b, loc, x, y);
   }
@@ -53,26 +65,21 @@ struct Code {
   Value select(Value c, Value x, Value y) {
     return mlir::arith::SelectOp::create(b, loc, c, x, y);
   }
+  /// An element; a float as `real`.
   Value at(Value tensor, ValueRange indices) {
-    return wide(mlir::tensor::ExtractOp::create(b, loc, tensor, indices));
+    Value v = mlir::tensor::ExtractOp::create(b, loc, tensor, indices);
+    return mlir::isa<mlir::FloatType>(v.getType()) ? as(v, real) : v;
   }
   Value put(Value value, Value tensor, ValueRange indices) {
     return mlir::tensor::InsertOp::create(b, loc, value, tensor, indices);
   }
-  /// Floats as f32.
-  Value wide(Value v) {
-    mlir::Type type = v.getType();
-    if (!mlir::isa<mlir::FloatType>(type) || type.getIntOrFloatBitWidth() >= 32)
-      return v;
-    return mlir::arith::ExtFOp::create(b, loc, b.getF32Type(), v);
-  }
   Value empty(llvm::ArrayRef<int64_t> shape) {
-    return mlir::tensor::EmptyOp::create(b, loc, shape, b.getF32Type());
+    return mlir::tensor::EmptyOp::create(b, loc, shape, real);
   }
   Value sigmoid(Value x, double alpha = 1) {
     Value e = exp(mlir::arith::NegFOp::create(
-        b, loc, alpha == 1 ? x : mul(f32(alpha), x)));
-    return div(f32(1), add(f32(1), e));
+        b, loc, alpha == 1 ? x : mul(number(alpha), x)));
+    return div(number(1), add(number(1), e));
   }
   /// A loop that carries one value.
   Value fold(Value size, Value init,
@@ -81,7 +88,7 @@ struct Code {
         b, loc, index(0), size, index(1), ValueRange{init},
         [&](OpBuilder &inner, Location, Value i, ValueRange carried) {
           mlir::scf::YieldOp::create(inner, loc,
-                                     step(Code{inner, loc}, i, carried[0]));
+                                     step(Code(inner, *this), i, carried[0]));
         });
     return loop.getResult(0);
   }
@@ -97,7 +104,7 @@ struct Code {
                [&](OpBuilder &inner, Location, ValueRange) {
                  Value i = mlir::linalg::IndexOp::create(inner, loc, 0);
                  mlir::linalg::YieldOp::create(inner, loc,
-                                               body(Code{inner, loc}, i));
+                                               body(Code(inner, *this), i));
                })
         .getResult(0);
   }
@@ -136,7 +143,7 @@ struct Code {
                llvm::function_ref<Value(Code)> no) {
     auto arm = [&](llvm::function_ref<Value(Code)> body) {
       return [this, body](OpBuilder &inner, Location) {
-        mlir::scf::YieldOp::create(inner, loc, body(Code{inner, loc}));
+        mlir::scf::YieldOp::create(inner, loc, body(Code(inner, *this)));
       };
     };
     return mlir::scf::IfOp::create(b, loc, condition, arm(yes), arm(no))
@@ -153,7 +160,7 @@ struct Code {
                    b.getMultiDimIdentityMap(type.getRank())},
                loops,
                [&](OpBuilder &inner, Location, ValueRange) {
-                 Code c{inner, loc};
+                 Code c(inner, *this);
                  llvm::SmallVector<Value> indices;
                  for (int64_t d = 0; d < type.getRank(); ++d)
                    indices.push_back(

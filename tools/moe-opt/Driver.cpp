@@ -130,10 +130,12 @@ static bool parseArguments(int argc, char **argv, Request &request) {
   cl::list<std::string> banks(
       "bank", cl::value_desc("name=path"), cl::cat(category),
       cl::desc("File of a weight archive that the module names"));
-  cl::opt<std::string> road("road", cl::value_desc("fast|oracle"),
-                            cl::init("fast"), cl::cat(category),
-                            cl::desc("oracle: plain loops; fast: generated "
-                                     "kernels (none yet: plain loops too)"));
+  cl::opt<std::string> road(
+      "road", cl::value_desc("fast|oracle|oracle-f64"), cl::init("fast"),
+      cl::cat(category),
+      cl::desc("fast: generated kernels, plain loops where there is none; "
+               "oracle: plain loops; oracle-f64: plain loops, all floats "
+               "computed in f64"));
   cl::opt<bool> noRaise(
       "no-raise", cl::cat(category),
       cl::desc("Leave the ONNX graph as it is (slow; for comparison)"));
@@ -215,6 +217,17 @@ static Expected<Phase> phaseOf(StringRef name) {
                            "bufferized, llvm");
 }
 
+static Expected<Road> roadOf(StringRef name) {
+  if (name == "fast")
+    return Road::Fast;
+  if (name == "oracle")
+    return Road::Oracle;
+  if (name == "oracle-f64")
+    return Road::OracleF64;
+  return createStringError("unknown road '" + name +
+                           "': known are fast, oracle, oracle-f64");
+}
+
 /// The runs of `--report-run name=profile.json` for the report.
 static Expected<json::Array> readRuns(const Request &request) {
   json::Array runs;
@@ -260,9 +273,9 @@ int moe::runProductDriver(int argc, char **argv,
       return fail(toString(phase.takeError()), 2);
     stop = *phase;
   }
-  if (request.road != "fast" && request.road != "oracle")
-    return fail("unknown road '" + request.road + "': known are fast, oracle",
-                2);
+  auto road = roadOf(request.road);
+  if (!road)
+    return fail(toString(road.takeError()), 2);
   if (request.optLevel < '0' || request.optLevel > '3')
     return fail("unknown optimisation level: -O0 to -O3", 2);
   auto target = parseTarget(request.target);
@@ -279,7 +292,7 @@ int moe::runProductDriver(int argc, char **argv,
   CompileOptions options;
   options.target = *target;
   options.optLevel = request.optLevel - '0';
-  options.road = request.road == "oracle" ? Road::Oracle : Road::Fast;
+  options.road = *road;
   options.raise = !request.noRaise;
   options.name = request.output.empty() || request.output == "-"
                      ? sys::path::stem(request.input).str()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs generated kernels on random data and compares them with numpy in float64.
 
-usage: check_kernels.py MOE_OPT MOE_RUN WORK_DIR [--target T] [--road R] [only...]
+usage: check_kernels.py MOE_OPT MOE_RUN WORK_DIR [--target T] [--road R] [--level 0..3] [--tolerance X] [only...]
 Prints a line per case; exit code 1 when one differs.
 """
 import argparse
@@ -368,6 +368,8 @@ def main() -> int:
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--road", default="fast")
     parser.add_argument("--threads", default="2")
+    parser.add_argument("--level", default="2", help="of optimisation")
+    parser.add_argument("--tolerance", type=float, default=5e-6)
     parser.add_argument("only", nargs="*")
     options = parser.parse_args()
     WIDTH = options.width
@@ -380,7 +382,7 @@ def main() -> int:
         base.with_suffix(".mlir").write_text(case.module())
         np.savez(base.with_suffix(".npz"), **{n: a for n, (a, _) in case.inputs.items()})
         command = [options.moe_opt, str(base) + ".mlir", "-o", str(base) + ".so", f"--target={options.target}",
-                   f"--road={options.road}"]
+                   f"--road={options.road}", f"-O{options.level}"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode == 0:
             done = subprocess.run([options.moe_run, str(base) + ".so", "--inputs", str(base) + ".npz", "--outputs",
@@ -399,7 +401,7 @@ def main() -> int:
             elif expected.size:
                 error = np.abs(got[name] - expected).max() / size
                 worst = max(worst, np.inf if np.isnan(error) else error)
-        ok = worst <= 5e-6
+        ok = worst <= options.tolerance
         bad += not ok
         print(f"{'ok  ' if ok else 'FAIL'} {case.name}: {worst:.1e}")
     print("all kernels agree" if not bad else f"{bad} kernels differ")
