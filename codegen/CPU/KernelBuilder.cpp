@@ -236,14 +236,17 @@ Num KernelBuilder::expRow(Num values, Num count, Num shift) {
   });
 }
 
-void KernelBuilder::transpose(Num from, int64_t fromStride, Num to,
-                              int64_t toStride) {
+Num KernelBuilder::head(Num whole, int64_t count) {
+  return {*this, vector::ExtractStridedSliceOp::create(
+                     b, loc, whole.value, ArrayRef<int64_t>{0},
+                     ArrayRef<int64_t>{count}, ArrayRef<int64_t>{1})};
+}
+
+KernelBuilder::Nums KernelBuilder::transpose(ArrayRef<Num> square) {
   // Pairs of rows are interleaved, then pairs of pairs...: log2(lanes) rounds
   // of shuffles, instead of lanes^2 moves of single numbers.
   int64_t n = isa.lanes;
-  Nums rows;
-  for (int64_t r = 0; r < n; ++r)
-    rows.push_back(load(vector(), from, r * fromStride));
+  Nums rows(square);
   for (int64_t half = 1; half < n; half *= 2) {
     Nums next(n);
     for (int64_t r = 0; r < n; ++r) {
@@ -264,8 +267,7 @@ void KernelBuilder::transpose(Num from, int64_t fromStride, Num to,
     }
     rows = next;
   }
-  for (int64_t r = 0; r < n; ++r)
-    store(rows[r], to, r * toStride);
+  return rows;
 }
 
 // --- control

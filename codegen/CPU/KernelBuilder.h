@@ -115,9 +115,10 @@ public:
   Num tanh(Num x);
   Num erf(Num x);
   Num convert(Num value, mlir::Type type); ///< between integers and floats
-  /// A square of `lanes` x `lanes` f32 numbers, rows `fromStride` apart,
-  /// written transposed.
-  void transpose(Num from, int64_t fromStride, Num to, int64_t toStride);
+  /// The first `count` numbers of a vector.
+  Num head(Num vector, int64_t count);
+  /// The columns of a square of numbers from its rows, `lanes` vectors each.
+  Nums transpose(llvm::ArrayRef<Num> rows);
   /// Makes `values[i]` exp(values[i] - shift); returns the sum.
   Num expRow(Num values, Num count, Num shift);
   /// The largest of `count` f32 numbers; NaN is passed over, none gives -inf.

@@ -12,7 +12,7 @@ bool kernels::has(moert::AttentionOp op, const Isa &isa) {
     return !ShapedType::isDynamic(dim(v, d));
   };
   if (!known(op.getQuery(), 2) || !known(op.getQuery(), 3) ||
-      !known(op.getKey(), 1) || dim(op.getQuery(), 3) > kTilePiece)
+      !known(op.getKey(), 1) || dim(op.getQuery(), 3) > kTileStride)
     return false;
   if (Value mask = op.getKeyMask()) {
     Type type = element(mask);
@@ -161,9 +161,15 @@ void Attention::packPanel(KernelBuilder &k, const Operands &o, Num item) const {
         count == width,
         [&] {
           k.loop(k.integer(0), k.integer(features), lanes, [&](Num d) {
-            for (int64_t j = 0; j < width; j += lanes)
-              k.transpose(k.address(f32, from, d + j * features), features,
-                          k.address(f32, to, d * width + j), width);
+            for (int64_t j = 0; j < width; j += lanes) {
+              KernelBuilder::Nums rows;
+              for (int64_t r = 0; r < lanes; ++r)
+                rows.push_back(
+                    k.load(k.vector(), from, d + (j + r) * features));
+              rows = k.transpose(rows);
+              for (int64_t r = 0; r < lanes; ++r)
+                k.store(rows[r], to, (d + r) * width + j);
+            }
           });
         },
         [&] { k.loop(0, count, each); });
@@ -296,8 +302,8 @@ void Attention::tile(KernelBuilder &k, const Operands &o, Num memory, Num item,
     firstKey =
         k.max(query(zero) + o.keys - o.queries - (op.getWindow() - 1), zero) /
         block * block;
-  Microkernel score{f32, width, kTileStride};
-  Microkernel mix{f32, packValues ? width : features, width};
+  Microkernel score{f32, width, kTileStride, TileOrder::ByRow};
+  Microkernel mix{f32, packValues ? width : features, width, TileOrder::ByRow};
   Num panels = k.ceilDiv(o.keys, width);
   k.loop(firstKey, lastKey, block, [&](Num key) {
     Num count = k.min(lastKey - key, k.integer(block));

@@ -1,4 +1,4 @@
-#include "codegen/CPU/Microkernel.h"
+#include "codegen/CPU/PanelProduct.h"
 #include "passes/Kernels/Kernels.h"
 
 using namespace mlir;
@@ -56,27 +56,20 @@ private:
   Num hiddenOf(KernelBuilder &k, const Operands &o, Num out, Num expert,
                Num column, bool isVector) const;
 
-  int64_t blockRows() const {
-    int64_t fit = (512 << 10) / (4 * tileRowSize(features));
-    return std::clamp<int64_t>(fit / tileRows, 1, 8) * tileRows;
+  PanelProduct upProduct() const {
+    return {kernels::element(op.getUp()), features};
   }
-  struct Tile {
-    Num from, count; ///< rows
-    Num index, all;  ///< which tile of how many
-  };
-  /// Calls `body` for the tiles of `rows` rows, which share them evenly.
-  void forTiles(KernelBuilder &k, Num rows,
-                KernelBuilder::Fn<void(Tile)> body) const {
-    Num tiles = k.ceilDiv(rows, tileRows);
-    k.loop(0, tiles, [&](Num index) {
-      Num from = rows * index / tiles;
-      body({from, rows * (index + 1) / tiles - from, index, tiles});
-    });
+  PanelProduct downProduct() const {
+    return {kernels::element(op.getDown()), inner};
+  }
+  /// Rows of a group: as many as both products like.
+  int64_t blockRows(const Isa &isa) const {
+    return std::min(upProduct().blockRows(isa), downProduct().blockRows(isa));
   }
 
   mutable moert::ExpertFfnOp op; // a handle: its getters are not const
   int64_t experts, slots, features, inner, outputs;
-  int64_t width, lanes, tileRows;
+  int64_t width, lanes;
 };
 } // namespace
 
@@ -85,7 +78,7 @@ ExpertFfn::ExpertFfn(KernelBuilder &k, moert::ExpertFfnOp op)
       slots(kernels::dim(op.getIds(), 1)), features(kernels::dim(op.getX(), 1)),
       inner(kernels::dim(op.getDown(), 2)),
       outputs(kernels::dim(op.getOuts(), 1)), width(k.isa.width()),
-      lanes(k.isa.lanes), tileRows(k.isa.maxRows) {}
+      lanes(k.isa.lanes) {}
 
 std::string ExpertFfn::name() const {
   std::string text = "moe_expert_ffn_";
@@ -173,7 +166,7 @@ ExpertFfn::Groups ExpertFfn::group(KernelBuilder &k, const Operands &o,
       k.integer(0), k.integer(experts), k.integer(0), [&](Num e, Num count) {
         Num first = k.load(i64, starts, e),
             rows = k.load(i64, starts, e + 1) - first;
-        Num pieces = k.ceilDiv(rows, blockRows());
+        Num pieces = k.ceilDiv(rows, blockRows(k.isa));
         k.loop(0, pieces, [&](Num piece) {
           Num from = rows * piece / pieces;
           Num entry = (count + piece) * 3;
@@ -241,57 +234,58 @@ void ExpertFfn::upItem(KernelBuilder &k, const Operands &o, const Groups &g,
   Num expert = k.load(i64, g.table, block * 3);
   Num first = k.load(i64, g.table, block * 3 + 1);
   Num rows = k.load(i64, g.table, block * 3 + 2);
-  int64_t rowSize = tileRowSize(features), hiddenSize = tileRowSize(inner);
-  Num out = k.address(k.f32(), memory, k.integer(blockRows() * rowSize));
-  forTiles(k, rows, [&](Tile tile) {
-    auto [from, count, index, all] = tile;
-    Num rowsOfTile = k.address(k.f32(), memory, from * rowSize);
-    k.loop(0, count, [&](Num r) {
-      Num slot = k.load(i64, g.order, first + from + r);
-      Num source = k.address(k.f32(), o.x, slot / slots * features);
-      if (!op.getScaleInput())
-        return fillTileRow(k, rowsOfTile, count, r, source, features);
-      Num weight = k.load(k.f32(), o.weights, slot);
+  PanelProduct product = upProduct();
+  Num out = k.address(k.f32(), memory, k.integer(blockRows(k.isa) * features));
+  Num table = k.address(k.f32(), out, k.integer(product.memorySize(k.isa)));
+  auto source = [&](Num r) {
+    Num slot = k.load(i64, g.order, first + r);
+    return k.address(k.f32(), o.x, slot / slots * features);
+  };
+  if (!op.getScaleInput())
+    packTiles(k, rows, features, memory, table, source);
+  else
+    forTileRows(k, rows, [&](TileRow t) {
+      Num weight =
+          k.load(k.f32(), o.weights, k.load(i64, g.order, first + t.row));
+      Num from = source(t.row), to = t.first * features + t.inTile;
       k.loop(0, k.integer(features), [&](Num c) {
-        k.store(k.load(k.f32(), source, c) * weight, rowsOfTile,
-                tileIndex(count, r, c));
+        k.store(k.load(k.f32(), from, c) * weight, memory,
+                to + c * t.rowsOfTile);
       });
     });
-  });
-  Type weights = kernels::element(op.getUp());
-  Microkernel product{weights, width, width};
   // A gated panel holds `lanes` columns of each half.
   int64_t panelColumns = op.getGlu() ? lanes : width;
   int64_t panels = kernels::dim(op.getUp(), 1);
   k.loop(panel, lastPanel, 1, [&](Num p) {
     Num place = (expert * panels + p) * (features * width);
-    Num panelWeights = k.address(weights, o.up, place);
-    forTiles(k, rows, [&](Tile tile) {
-      auto [from, count, index, all] = tile;
-      Num rowsOfTile = k.address(k.f32(), memory, from * rowSize);
-      product.call(k, count, features, rowsOfTile, panelWeights, out, index,
-                   all);
-      Num hidden = k.address(k.f32(), g.hidden, (first + from) * hiddenSize);
-      k.loop(0, count, [&](Num r) {
-        auto put = [&](Num offset, bool isVector) {
-          Num column = p * panelColumns + offset;
-          Num sums = k.address(k.f32(), out, r * width + offset);
-          k.store(hiddenOf(k, o, sums, expert, column, isVector), hidden,
-                  tileIndex(count, r, column));
-        };
-        auto whole = [&] {
-          for (int64_t c = 0; c < panelColumns; c += lanes)
-            put(k.integer(c), true);
-        };
-        auto part = [&] {
-          k.loop(0, k.integer(inner) - p * panelColumns,
-                 [&](Num c) { put(c, false); });
-        };
-        if (inner % panelColumns == 0)
-          whole();
-        else
-          k.when((p + 1) * panelColumns < inner + 1, whole, part);
-      });
+    product.call(k, rows, memory, k.address(product.weights, o.up, place), out);
+    // Hidden numbers take the place of the sums, then their places in tiles.
+    Num columns =
+        k.min(k.integer(inner) - p * panelColumns, k.integer(panelColumns));
+    k.loop(0, rows, [&](Num r) {
+      auto put = [&](Num offset, bool isVector) {
+        Num sums = k.address(k.f32(), out, r * width + offset);
+        k.store(
+            hiddenOf(k, o, sums, expert, p * panelColumns + offset, isVector),
+            sums, k.integer(0));
+      };
+      auto whole = [&] {
+        for (int64_t c = 0; c < panelColumns; c += lanes)
+          put(k.integer(c), true);
+      };
+      auto part = [&] { k.loop(0, columns, [&](Num c) { put(c, false); }); };
+      if (inner % panelColumns == 0)
+        whole();
+      else
+        k.when(columns == panelColumns, whole, part);
+    });
+    Num tiles = k.ceilDiv(rows, k.isa.maxRows);
+    k.loop(0, tiles, [&](Num tile) {
+      Num from = rows * tile / tiles, count = rows * (tile + 1) / tiles - from;
+      Num to = (first + from) * inner + p * panelColumns * count;
+      packTile(
+          k, count, columns, k.address(k.f32(), g.hidden, to), table,
+          [&](Num r) { return k.address(k.f32(), out, (from + r) * width); });
     });
   });
 }
@@ -309,54 +303,44 @@ void ExpertFfn::downItem(KernelBuilder &k, const Operands &o, const Groups &g,
               place);
     });
   });
-  Type weights = kernels::element(op.getDown());
-  Microkernel product{weights, width, width};
-  int64_t hiddenSize = tileRowSize(inner),
-          panels = kernels::dim(op.getDown(), 1);
+  PanelProduct product = downProduct();
+  int64_t panels = kernels::dim(op.getDown(), 1);
   k.loop(0, g.blocks, [&](Num block) {
     Num expert = k.load(i64, g.table, block * 3);
     Num first = k.load(i64, g.table, block * 3 + 1);
     Num rows = k.load(i64, g.table, block * 3 + 2);
     k.loop(panel, lastPanel, 1, [&](Num p) {
       Num place = (expert * panels + p) * (inner * width);
-      Num panelWeights = k.address(weights, o.down, place);
-      forTiles(k, rows, [&](Tile tile) {
-        auto [from, count, index, all] = tile;
-        Num rowsOfTile =
-            k.address(k.f32(), g.hidden, (first + from) * hiddenSize);
-        product.call(k, count, inner, rowsOfTile, panelWeights, out, index,
-                     all);
-        k.loop(0, count, [&](Num r) {
-          Num slot = k.load(i64, g.order, first + from + r);
-          Num weight = k.load(k.f32(), o.weights, slot);
-          auto add = [&](Num offset, bool isVector) {
-            Num column = p * width + offset,
-                to = slot / slots * outputs + column;
-            Num sum = k.loadWide(k.f32(), isVector, out, r * width + offset);
-            if (o.downBias)
-              sum =
-                  sum + k.loadWide(kernels::element(op.getDownBias()), isVector,
+      product.call(k, rows, k.address(k.f32(), g.hidden, first * inner),
+                   k.address(product.weights, o.down, place), out);
+      k.loop(0, rows, [&](Num r) {
+        Num slot = k.load(i64, g.order, first + r);
+        Num weight = k.load(k.f32(), o.weights, slot);
+        auto add = [&](Num offset, bool isVector) {
+          Num column = p * width + offset, to = slot / slots * outputs + column;
+          Num sum = k.loadWide(k.f32(), isVector, out, r * width + offset);
+          if (o.downBias)
+            sum = sum + k.loadWide(kernels::element(op.getDownBias()), isVector,
                                    o.downBias, expert * outputs + column);
-            Num before = k.loadWide(k.f32(), isVector, o.y, to);
-            if (op.getScaleInput())
-              sum = before + sum;
-            else
-              sum = k.fma(isVector ? k.splat(weight) : weight, sum, before);
-            k.store(sum, o.y, to);
-          };
-          auto whole = [&] {
-            for (int64_t c = 0; c < width; c += lanes)
-              add(k.integer(c), true);
-          };
-          auto part = [&] {
-            k.loop(0, k.integer(outputs) - p * width,
-                   [&](Num c) { add(c, false); });
-          };
-          if (outputs % width == 0)
-            whole();
+          Num before = k.loadWide(k.f32(), isVector, o.y, to);
+          if (op.getScaleInput())
+            sum = before + sum;
           else
-            k.when((p + 1) * width < outputs + 1, whole, part);
-        });
+            sum = k.fma(isVector ? k.splat(weight) : weight, sum, before);
+          k.store(sum, o.y, to);
+        };
+        auto whole = [&] {
+          for (int64_t c = 0; c < width; c += lanes)
+            add(k.integer(c), true);
+        };
+        auto part = [&] {
+          k.loop(0, k.integer(outputs) - p * width,
+                 [&](Num c) { add(c, false); });
+        };
+        if (outputs % width == 0)
+          whole();
+        else
+          k.when((p + 1) * width < outputs + 1, whole, part);
       });
     });
   });
@@ -366,7 +350,7 @@ void ExpertFfn::downItem(KernelBuilder &k, const Operands &o, const Groups &g,
 void ExpertFfn::some(KernelBuilder &k, const Operands &o) const {
   Num total = o.tokens * slots;
   Num memory = k.alloc((2 * experts + 1 + total + (total + experts) * 3) * 8 +
-                       total * (4 * tileRowSize(inner)));
+                       total * (4 * inner));
   Groups groups = group(k, o, memory);
   SmallVector<Num> carried = pack(o);
   size_t operandCount = carried.size();
@@ -375,8 +359,10 @@ void ExpertFfn::some(KernelBuilder &k, const Operands &o) const {
     ArrayRef<Num> own = inner.drop_front(operandCount);
     return Groups{own[0], own[1], own[2], own[3]};
   };
-  int64_t outBytes = 4 * tileRows * width;
-  int64_t tileBytes = 4 * blockRows() * tileRowSize(features);
+  int64_t upBytes =
+      4 * (blockRows(k.isa) * features + upProduct().memorySize(k.isa)) +
+      rowTableBytes(k.isa);
+  int64_t downBytes = 4 * downProduct().memorySize(k.isa);
   int64_t upPanels = kernels::dim(op.getUp(), 1),
           downPanels = kernels::dim(op.getDown(), 1);
 
@@ -385,19 +371,19 @@ void ExpertFfn::some(KernelBuilder &k, const Operands &o) const {
       k.max(k.integer(1), k.integer(16) / k.max(groups.blocks, k.integer(1))));
   Num items = groups.blocks * ways;
   carried.push_back(ways);
-  k.parallel(
-      name() + "_up", items,
-      kernels::grain(k, items, total * (features * upPanels * width)), carried,
-      [&](KernelBuilder &k, ArrayRef<Num> inner, Num begin, Num end) {
-        Operands o = unpack(inner);
-        Groups g = groupsOf(inner);
-        Num ways = inner.back(), memory = k.scratch(tileBytes + outBytes);
-        k.loop(begin, end, 1, [&](Num item) {
-          Num way = item % ways;
-          upItem(k, o, g, memory, item / ways, way * upPanels / ways,
-                 (way + 1) * upPanels / ways);
-        });
-      });
+  k.parallel(name() + "_up", items,
+             kernels::grain(k, items, total * (features * upPanels * width)),
+             carried,
+             [&](KernelBuilder &k, ArrayRef<Num> inner, Num begin, Num end) {
+               Operands o = unpack(inner);
+               Groups g = groupsOf(inner);
+               Num ways = inner.back(), memory = k.scratch(upBytes);
+               k.loop(begin, end, 1, [&](Num item) {
+                 Num way = item % ways;
+                 upItem(k, o, g, memory, item / ways, way * upPanels / ways,
+                        (way + 1) * upPanels / ways);
+               });
+             });
   carried.pop_back();
   int64_t columns = std::min<int64_t>(downPanels, 16);
   k.parallel(
@@ -406,7 +392,7 @@ void ExpertFfn::some(KernelBuilder &k, const Operands &o) const {
                      total * (inner * downPanels * width)),
       carried, [&](KernelBuilder &k, ArrayRef<Num> inner, Num begin, Num end) {
         // One item for all columns: each weight is read in one stream.
-        downItem(k, unpack(inner), groupsOf(inner), k.scratch(outBytes),
+        downItem(k, unpack(inner), groupsOf(inner), k.scratch(downBytes),
                  begin * downPanels / columns, end * downPanels / columns);
       });
   k.free(memory);
@@ -416,8 +402,7 @@ void ExpertFfn::write(KernelBuilder &k, ArrayRef<Num> arguments) const {
   Operands all = unpack(arguments);
   // 64 MB of hidden numbers at a time: enough rows to read weights once for
   // many, whatever the number of tokens.
-  int64_t most =
-      std::max<int64_t>(64, (64 << 20) / (4 * slots * tileRowSize(inner)));
+  int64_t most = std::max<int64_t>(64, (64 << 20) / (4 * slots * inner));
   SmallVector<Type> types;
   for (Num n : arguments)
     types.push_back(n.value.getType());

@@ -1,4 +1,4 @@
-#include "codegen/CPU/Microkernel.h"
+#include "codegen/CPU/PanelProduct.h"
 #include "passes/Kernels/Kernels.h"
 
 using namespace mlir;
@@ -20,7 +20,7 @@ struct Gemm {
   int64_t depth, columns;
   Type weights, bias; // bias: null where there is none
   bool residual;
-  int64_t width, panels, tileRows;
+  int64_t width, panels;
 
   std::string name() const {
     return "moe_gemm_" + std::to_string(depth) + "x" + std::to_string(columns) +
@@ -28,18 +28,15 @@ struct Gemm {
            (bias ? "_bias_" + kernels::text(bias) : "") +
            (residual ? "_residual" : "");
   }
-  /// Rows whose tiles a core keeps in its second-level cache while panels
-  /// stream by.
-  int64_t blockRows() const {
-    int64_t fit = (512 << 10) / (4 * tileRowSize(depth));
-    return std::clamp<int64_t>(fit / tileRows, 1, 8) * tileRows;
-  }
+  PanelProduct product() const { return {weights, depth}; }
+  int64_t blockRows(const Isa &isa) const { return product().blockRows(isa); }
 
   void write(KernelBuilder &k, ArrayRef<Num> arguments) const;
   void block(KernelBuilder &k, ArrayRef<Num> arguments, Num memory, Num rows,
              Num first, Num panel, Num lastPanel) const;
-  int64_t scratchBytes() const {
-    return 4 * (blockRows() * tileRowSize(depth) + tileRows * width);
+  int64_t scratchBytes(const Isa &isa) const {
+    return 4 * (blockRows(isa) * depth + product().memorySize(isa)) +
+           rowTableBytes(isa);
   }
 };
 } // namespace
@@ -50,20 +47,10 @@ void Gemm::block(KernelBuilder &k, ArrayRef<Num> arguments, Num memory,
   Num x = arguments[1], w = arguments[2], y = arguments[3];
   const Num *next = arguments.data() + 4;
   Num biases = bias ? *next++ : Num(), residuals = residual ? *next++ : Num();
-  int64_t rowSize = tileRowSize(depth);
-  Num out = k.address(k.f32(), memory, k.integer(blockRows() * rowSize));
-  // Rows are shared evenly: 13 rows are 7 and 6, not 12 and 1.
-  Num tiles = k.ceilDiv(rows, tileRows);
-  auto start = [&](Num tile) { return rows * tile / tiles; };
-  k.loop(0, tiles, [&](Num tile) {
-    Num from = start(tile), count = start(tile + 1) - from;
-    Num to = k.address(k.f32(), memory, from * rowSize);
-    k.loop(0, count, [&](Num r) {
-      Num source = k.address(k.f32(), x, (first + from + r) * depth);
-      fillTileRow(k, to, count, r, source, depth);
-    });
-  });
-  Microkernel product{weights, width, width};
+  Num out = k.address(k.f32(), memory, k.integer(blockRows(k.isa) * depth));
+  Num table = k.address(k.f32(), out, k.integer(product().memorySize(k.isa)));
+  packTiles(k, rows, depth, memory, table,
+            [&](Num r) { return k.address(k.f32(), x, (first + r) * depth); });
   auto put = [&](Num r, Num row, Num column, Num c, bool isVector) {
     Num sum = k.load(isVector ? Type(k.vector()) : k.f32(), out, r * width + c);
     Num place = row * columns + column;
@@ -74,35 +61,30 @@ void Gemm::block(KernelBuilder &k, ArrayRef<Num> arguments, Num memory,
     k.store(sum, y, place);
   };
   k.loop(panel, lastPanel, 1, [&](Num p) {
-    Num weightsOfPanel = k.address(weights, w, p * (depth * width));
     Num column = p * width;
-    k.loop(0, tiles, [&](Num tile) {
-      Num from = start(tile), count = start(tile + 1) - from;
-      Num rowsOfTile = k.address(k.f32(), memory, from * rowSize);
-      product.call(k, count, depth, rowsOfTile, weightsOfPanel, out, tile,
-                   tiles);
-      k.loop(0, count, [&](Num r) {
-        Num row = first + from + r;
-        auto whole = [&] {
-          for (int64_t c = 0; c < width; c += k.isa.lanes)
-            put(r, row, column + c, k.integer(c), true);
-        };
-        auto part = [&] {
-          k.loop(0, k.integer(columns) - column,
-                 [&](Num c) { put(r, row, column + c, c, false); });
-        };
-        if (columns % width == 0)
-          whole();
-        else
-          k.when(p < panels - 1, whole, part);
-      });
+    product().call(k, rows, memory, k.address(weights, w, p * (depth * width)),
+                   out);
+    k.loop(0, rows, [&](Num r) {
+      Num row = first + r;
+      auto whole = [&] {
+        for (int64_t c = 0; c < width; c += k.isa.lanes)
+          put(r, row, column + c, k.integer(c), true);
+      };
+      auto part = [&] {
+        k.loop(0, k.integer(columns) - column,
+               [&](Num c) { put(r, row, column + c, c, false); });
+      };
+      if (columns % width == 0)
+        whole();
+      else
+        k.when(p < panels - 1, whole, part);
     });
   });
 }
 
 void Gemm::write(KernelBuilder &k, ArrayRef<Num> arguments) const {
   Num rows = arguments[0];
-  Num blocks = k.ceilDiv(rows, blockRows());
+  Num blocks = k.ceilDiv(rows, blockRows(k.isa));
   // Few blocks: panels are shared too, up to eight ways.
   Num ways =
       k.min(k.integer(panels),
@@ -113,10 +95,11 @@ void Gemm::write(KernelBuilder &k, ArrayRef<Num> arguments) const {
   k.parallel(name() + "_items", items,
              kernels::grain(k, items, rows * (depth * columns)), captured,
              [&](KernelBuilder &k, ArrayRef<Num> inner, Num begin, Num end) {
-               Num ways = inner.back(), memory = k.scratch(scratchBytes());
+               Num ways = inner.back(), memory = k.scratch(scratchBytes(k.isa));
                k.loop(begin, end, 1, [&](Num item) {
-                 Num first = item / ways * blockRows(), way = item % ways;
-                 Num rows = k.min(inner[0] - first, k.integer(blockRows()));
+                 Num first = item / ways * blockRows(k.isa), way = item % ways;
+                 Num rows =
+                     k.min(inner[0] - first, k.integer(blockRows(k.isa)));
                  block(k, inner.drop_back(), memory, rows, first,
                        way * panels / ways, (way + 1) * panels / ways);
                });
@@ -131,8 +114,7 @@ void kernels::call(KernelBuilder &k, moert::GemmOp op) {
             op.getBias() ? element(op.getBias()) : Type(),
             static_cast<bool>(op.getResidual()),
             k.isa.width(),
-            dim(w, 1),
-            k.isa.maxRows};
+            dim(w, 1)};
   SmallVector<Num> arguments{rows(k, op.getX()), pointer(k, op.getX()),
                              pointer(k, w), pointer(k, op.getOuts())};
   if (op.getBias())

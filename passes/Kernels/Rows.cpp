@@ -137,8 +137,7 @@ void kernels::call(KernelBuilder &k, moert::RopeTableOp op) {
           [&](KernelBuilder &k, ArrayRef<Num> a, Num r) {
             Num position = k.convert(k.load(positions, a[1], r), k.f32());
             k.loop(0, k.integer(pairs), [&](Num i) {
-              Num angle =
-                  k.convert(position * k.load(k.f32(), a[2], i), f64);
+              Num angle = k.convert(position * k.load(k.f32(), a[2], i), f64);
               Num cosine{k, math::CosOp::create(k.b, k.loc, angle.value)};
               Num sine{k, math::SinOp::create(k.b, k.loc, angle.value)};
               k.store(k.convert(cosine, k.f32()), a[3], r * pairs + i);

@@ -1,0 +1,58 @@
+#ifndef MOE_CODEGEN_CPU_PANELPRODUCT_H
+#define MOE_CODEGEN_CPU_PANELPRODUCT_H
+
+#include "codegen/CPU/Microkernel.h"
+
+namespace moe {
+
+/// A row among others that are shared evenly by tiles: 13 rows are 7 and 6.
+struct TileRow {
+  Num row;    ///< among all
+  Num first;  ///< row of its tile
+  Num inTile; ///< row - first
+  Num rowsOfTile;
+};
+
+/// Calls `body` for all of `rows` rows, tile by tile.
+void forTileRows(KernelBuilder &k, Num rows,
+                 KernelBuilder::Fn<void(TileRow)> body);
+
+/// Memory for the addresses of a tile's rows, in bytes.
+int64_t rowTableBytes(const Isa &isa);
+
+/// Packs all of `rows` rows of `depth` f32 numbers into tiles at `tiles`, tile
+/// after tile; `address` gives a row, `table` is memory for addresses.
+void packTiles(KernelBuilder &k, Num rows, int64_t depth, Num tiles, Num table,
+               KernelBuilder::Fn<Num(Num)> address);
+/// The same for one tile of `count` rows, whose first is number 0.
+void packTile(KernelBuilder &k, Num count, Num depth, Num tile, Num table,
+              KernelBuilder::Fn<Num(Num)> address);
+
+/// Rows in packed tiles times one panel of packed weights.
+///
+/// The depth is cut into blocks whose part of the panel stays in the
+/// first-level cache while all tiles pass over it, so the panel comes once
+/// from farther away, whatever the number of rows. Meanwhile the block behind
+/// it is fetched. Narrow weights are widened once for all tiles.
+struct PanelProduct {
+  mlir::Type weights; ///< f32, bf16 or f16
+  int64_t depth;
+
+  /// Rows whose tiles stay in the second-level cache while panels stream by.
+  int64_t blockRows(const Isa &isa) const;
+  /// f32 numbers in the memory of a call: the results of at most `blockRows`
+  /// rows, then what it needs for itself.
+  int64_t memorySize(const Isa &isa) const;
+
+  /// Emits a call: `memory[r, c] = sum_k tiles[r, k] * panel[k, c]` for the
+  /// columns of the panel, row after row.
+  void call(KernelBuilder &k, Num rows, Num tiles, Num panel, Num memory) const;
+
+private:
+  void write(KernelBuilder &k, llvm::ArrayRef<Num> arguments) const;
+  bool isNarrow() const { return !weights.isF32(); }
+};
+
+} // namespace moe
+
+#endif // MOE_CODEGEN_CPU_PANELPRODUCT_H
