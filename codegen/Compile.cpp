@@ -3,6 +3,7 @@
 #include "codegen/Bundle/WriteBundle.h"
 #include "codegen/LLVM/ObjectFile.h"
 #include "codegen/LLVM/Pipelines.h"
+#include "codegen/Link/LibraryHeader.h"
 #include "codegen/Link/Linker.h"
 #include "codegen/Link/WeightWriter.h"
 #include "codegen/Report/ModelFacts.h"
@@ -49,10 +50,16 @@ public:
   }
   const std::string &name() const { return temporary; }
 
-  /// Syncs the open file `fd` and gives it its real name.
-  llvm::Error keep(int fd) {
+  /// Creates it with `text`, synced.
+  llvm::Error write(StringRef text);
+  /// Syncs the open file `fd`, which is this one.
+  llvm::Error sync(int fd) {
     if (fsync(fd) != 0 && errno != EINVAL && errno != EROFS)
       return error("write");
+    return llvm::Error::success();
+  }
+  /// Gives it its real name.
+  llvm::Error keep() {
     if (std::error_code code = llvm::sys::fs::rename(temporary, path))
       return llvm::createStringError(code, "cannot write '" + path +
                                                "': " + code.message());
@@ -91,6 +98,24 @@ static bool writeAll(int fd, StringRef text) {
   return true;
 }
 
+static llvm::Error writeTo(StringRef name, StringRef text, PendingFile &file,
+                           bool special) {
+  int fd =
+      open(name.str().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0)
+    return file.error("create");
+  llvm::Error result = writeAll(fd, text)
+                           ? (special ? llvm::Error::success() : file.sync(fd))
+                           : file.error("write");
+  if (close(fd) != 0 && !result)
+    return file.error("write");
+  return result;
+}
+
+llvm::Error PendingFile::write(StringRef text) {
+  return writeTo(temporary, text, *this, /*special=*/false);
+}
+
 llvm::Error moe::writeFile(StringRef path, StringRef text) {
   if (path == "-") {
     if (!writeAll(1, text))
@@ -98,19 +123,11 @@ llvm::Error moe::writeFile(StringRef path, StringRef text) {
     return llvm::Error::success();
   }
   PendingFile file(path);
-  bool special = isSpecial(path);
-  std::string name = special ? path.str() : file.name();
-  int fd = open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0)
-    return file.error("create");
-  llvm::Error result = llvm::Error::success();
-  if (!writeAll(fd, text))
-    result = llvm::joinErrors(std::move(result), file.error("write"));
-  else if (!special)
-    result = llvm::joinErrors(std::move(result), file.keep(fd));
-  if (close(fd) != 0 && !result)
-    result = llvm::joinErrors(std::move(result), file.error("write"));
-  return result;
+  if (isSpecial(path))
+    return writeTo(path, text, file, /*special=*/true);
+  if (llvm::Error error = file.write(text))
+    return error;
+  return file.keep();
 }
 
 LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
@@ -208,6 +225,15 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
       return ::failed(module, "cannot write '" + path +
                                   "': it exists and is no regular file");
   }
+  bool library = emit == Emit::Library;
+  llvm::SmallString<128> headerPath(path);
+  llvm::sys::path::replace_extension(headerPath, "h");
+  if (library && headerPath == path)
+    return ::failed(module, "cannot write '" + path +
+                                "': the library's header takes that name");
+  if (library && llvm::sys::fs::is_directory(headerPath))
+    return ::failed(module, "cannot write '" + headerPath +
+                                "', the library's header: it is a directory");
   auto main = module.lookupSymbol<func::FuncOp>("main");
   if (!main)
     return ::failed(module, "the module has no function @main to compile");
@@ -275,11 +301,12 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
     return writeBundle(module, weights, path, image.name(), bundle, progress,
                        facts);
   }
-  PendingFile file(path);
-  bool library = emit == Emit::Library;
-  auto linked =
-      linkModel(*object, file.name(),
-                library ? LinkKind::Library : LinkKind::Executable, text.name);
+  PendingFile file(path), header(headerPath);
+  // Complete before the library appears, so that none is there without one.
+  if (library && mlir::failed(check(header.write(libraryHeader(text.name)))))
+    return failure();
+  LinkKind kind = library ? LinkKind::Library : LinkKind::Executable;
+  auto linked = linkModel(*object, file.name(), kind, text.name);
   if (!linked)
     return check(linked.takeError());
   if (linked->weightsSize != weightsSize)
@@ -300,8 +327,12 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
     mode_t mask = umask(0);
     umask(mask);
     fchmod(fd, (library ? 0666 : 0777) & ~mask);
-    result = check(file.keep(fd));
+    result = check(file.sync(fd));
   }
   close(fd);
+  if (succeeded(result))
+    result = check(file.keep());
+  if (library && succeeded(result))
+    result = check(header.keep());
   return result;
 }

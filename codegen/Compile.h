@@ -33,7 +33,8 @@ mlir::LogicalResult lowerTo(mlir::ModuleOp module, Phase last,
                             llvm::json::Object &facts);
 
 /// Compiles `module` (phase `imported` or later) to `path`. Nothing
-/// half-written is left: the file appears when it is complete.
+/// half-written is left: the file appears when it is complete. A library's C
+/// header appears right after it, under the same name with ".h".
 mlir::LogicalResult compileTo(mlir::ModuleOp module, llvm::StringRef path,
                               Emit emit, WeightSource &weights,
                               const CompileOptions &options,

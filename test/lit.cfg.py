@@ -13,6 +13,7 @@ config.environment["PATH"] = os.path.pathsep.join(
     [os.path.join(config.moe_build_dir, "bin"), config.llvm_tools_dir,
      config.environment.get("PATH", "")])
 config.substitutions.append(("%python", config.python))
+config.substitutions.append(("%cc", config.c_compiler))
 config.substitutions.append(("%source", config.moe_source_dir))
 config.substitutions.append(("%fakes", os.path.join(config.moe_build_dir, "unit")))
 config.substitutions.append(("%models", os.path.join(config.test_source_root, "models")))

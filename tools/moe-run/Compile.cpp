@@ -69,13 +69,15 @@ Result<const moe_api *> compileOrLoad(const std::string &path) {
     return systemError("create", folder, errno);
   // The model is named after its file.
   size_t start = path.find_last_of('/') + 1;
-  std::string library =
-      folder + "/" + path.substr(start, path.size() - start - 5) + ".so";
-  RemoveOnInterrupt removeFolder(folder), removeLibrary(library);
+  std::string stem = folder + "/" + path.substr(start, path.size() - start - 5);
+  std::string library = stem + ".so", header = stem + ".h";
+  RemoveOnInterrupt removeFolder(folder), removeLibrary(library),
+      removeHeader(header);
   Status status = compile(path, library);
   Result<const moe_api *> api =
       status.ok() ? loadModel(library) : Result<const moe_api *>(status);
   unlink(library.c_str());
+  unlink(header.c_str());
   rmdir(folder.c_str());
   return api;
 }

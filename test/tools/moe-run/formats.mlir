@@ -19,7 +19,7 @@
 // VERIFY: scale.moe: bundle with 2 entries, intact
 // RUN: %fakes/runtime-example %t/scale.so | FileCheck %s --check-prefix=EXAMPLE
 // EXAMPLE: y: rank 1, first size 4
-// RUN: ls %t | count 4
+// RUN: ls %t | count 5
 
 // The exported name moe_<model>_api is the general one for a model.so.
 // RUN: moe-opt %s --bank w.bin=%t/x.npy -o %t/model.so
