@@ -45,6 +45,14 @@ static std::string listOf(ArrayRef<int64_t> numbers) {
   return text;
 }
 
+/// A router in messages: by the name of its node, where that has one.
+static std::string routerName(Operation *router) {
+  auto name = dyn_cast<NameLoc>(router->getLoc());
+  if (!name || name.getName().empty())
+    return "this router";
+  return "router '" + name.getName().str() + "'";
+}
+
 LogicalResult moe::findLayers(FunctionOpInterface function, BankNames &banks,
                               std::vector<MoELayerMatch> &matches) {
   LinearLayers layers = findLinearLayers(function);
@@ -104,8 +112,8 @@ LogicalResult moe::findLayers(FunctionOpInterface function, BankNames &banks,
                << ": it was traced with an input that did not reach them; "
                   "export it with all experts";
       if (StringRef(refusal.reason).starts_with(kBadExpertId))
-        return where->emitError("the layer of this router is broken: ")
-               << refusal.reason;
+        return where->emitError("the layer of ")
+               << routerName(where) << " is broken: " << refusal.reason;
       remark::missed(where->getLoc(), raise)
           << remark::reason("{0}", refusal.reason)
           << remark::metric("experts", candidate.experts)

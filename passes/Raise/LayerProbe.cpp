@@ -141,7 +141,8 @@ bool LayerProbe::evaluatePicked(GraphEvaluator &evaluator, size_t index,
     if (expert < 0 || expert >= body.count())
       return evaluator.fail(kBadExpertId + Twine(expert) +
                             " is chosen, but there are " + Twine(body.count()) +
-                            " experts");
+                            " experts (ids from 0 to " +
+                            Twine(body.count() - 1) + ")");
     for (int64_t r = 0; r < each; ++r)
       column(starts[index] + expert, window,
              rows->data.data() + (from * each + r) * features(),

@@ -75,7 +75,7 @@ func.func @expert_out_of_range(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   %down = moe.weight @down : tensor<2x3x4xf32>
   %k = onnx.constant dense<1> : tensor<1xi64>
   %one = onnx.constant dense<1> : tensor<i64>
-  // expected-error @below {{the layer of this router is broken: expert id 2 is chosen, but there are 2 experts}}
+  // expected-error @below {{the layer of this router is broken: expert id 2 is chosen, but there are 2 experts (ids from 0 to 1)}}
   %z = onnx.node "MatMul" v 13 (%x, %r) : (tensor<?x4xf32>, tensor<4x2xf32>) -> tensor<?x2xf32>
   %p = onnx.node "Softmax" v 13 (%z) : (tensor<?x2xf32>) -> tensor<?x2xf32>
   %w, %i1 = onnx.node "TopK" v 11 (%p, %k) : (tensor<?x2xf32>, tensor<1xi64>) -> (tensor<?x1xf32>, tensor<?x1xi64>)
