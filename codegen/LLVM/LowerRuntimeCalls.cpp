@@ -27,6 +27,7 @@ struct LowerRuntimeCallsPass
     OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
     SmallVector<moert::WeightRefOp> refs;
     SmallVector<cf::AssertOp> asserts;
+    SmallVector<moert::CheckOp> checks;
     SmallVector<moert::ObserveOp> observed;
     SmallVector<moert::PhaseOp> phases;
     SmallVector<moert::CacheOp> caches;
@@ -35,6 +36,8 @@ struct LowerRuntimeCallsPass
         refs.push_back(ref);
       else if (auto assertion = dyn_cast<cf::AssertOp>(op))
         asserts.push_back(assertion);
+      else if (auto check = dyn_cast<moert::CheckOp>(op))
+        checks.push_back(check);
       else if (auto observe = dyn_cast<moert::ObserveOp>(op))
         observed.push_back(observe);
       else if (auto phase = dyn_cast<moert::PhaseOp>(op))
@@ -76,8 +79,12 @@ struct LowerRuntimeCallsPass
       ref.replaceAllUsesWith(memory);
       ref.erase();
     }
-    for (auto [i, assertion] : llvm::enumerate(asserts))
-      lowerAssert(assertion, i, module);
+    for (cf::AssertOp assertion : asserts)
+      lowerCheck(assertion, assertion.getArg(), escape(assertion.getMsg()), "",
+                 Value(), module);
+    for (moert::CheckOp check : checks)
+      lowerCheck(check, check.getCondition(), check.getMessage(),
+                 check.getWhere().value_or(""), check.getValue(), module);
     for (moert::ObserveOp observe : observed)
       if (failed(lowerObserve(observe, module)))
         return signalPassFailure();
@@ -214,35 +221,40 @@ struct LowerRuntimeCallsPass
     cache.erase();
   }
 
-  /// if (!condition) moert_fail(code, "%s: message", "", 0). On the run's
-  /// thread moert_fail does not return; in a parallel region it does, so the
-  /// code that follows must stay in bounds (see IRInterface.h).
-  void lowerAssert(cf::AssertOp assertion, unsigned index, ModuleOp module) {
-    OpBuilder builder(assertion);
-    Location loc = assertion.getLoc();
+  /// if (!condition) moert_fail(code, message, where, value), for `op`. On the
+  /// run's thread moert_fail does not return; in a parallel region it does, so
+  /// the code that follows must stay in bounds (see IRInterface.h).
+  void lowerCheck(Operation *op, Value condition, StringRef message,
+                  StringRef where, Value value, ModuleOp module) {
+    OpBuilder builder(op);
+    Location loc = op->getLoc();
     auto ptr = LLVM::LLVMPointerType::get(&getContext());
-    Value text = string(builder, loc, "moert_message_" + Twine(index),
-                        escape(assertion.getMsg()));
-    Value empty = string(builder, loc, "moert_where_" + Twine(index), "");
-    auto fail = declare(module, "moert_fail",
-                        {builder.getI32Type(), ptr, ptr, builder.getI64Type()});
-    Block *before = assertion->getBlock();
-    Block *after = before->splitBlock(assertion->getNextNode());
+    Type i64 = builder.getI64Type();
+    auto fail =
+        declare(module, "moert_fail", {builder.getI32Type(), ptr, ptr, i64});
+    Block *before = op->getBlock();
+    Block *after = before->splitBlock(op->getNextNode());
     Block *failed = builder.createBlock(after);
+    unsigned index = messages++;
+    Value text = string(builder, loc, "moert_message_" + Twine(index), message);
+    Value place = string(builder, loc, "moert_where_" + Twine(index), where);
     Value code =
         LLVM::ConstantOp::create(builder, loc, builder.getI32Type(),
                                  builder.getI32IntegerAttr(kModelFailed));
-    Value zero = LLVM::ConstantOp::create(builder, loc, builder.getI64Type(),
-                                          builder.getI64IntegerAttr(0));
+    Value number =
+        value ? arith::IndexCastOp::create(builder, loc, i64, value).getResult()
+              : LLVM::ConstantOp::create(builder, loc, i64,
+                                         builder.getI64IntegerAttr(0))
+                    .getResult();
     LLVM::CallOp::create(builder, loc, fail,
-                         ValueRange{code, text, empty, zero});
+                         ValueRange{code, text, place, number});
     cf::BranchOp::create(builder, loc, after);
-    builder.setInsertionPoint(assertion);
-    cf::CondBranchOp::create(builder, loc, assertion.getArg(), after, failed);
-    assertion.erase();
+    builder.setInsertionPoint(op);
+    cf::CondBranchOp::create(builder, loc, condition, after, failed);
+    op->erase();
   }
 
-  unsigned strings = 0;
+  unsigned strings = 0, messages = 0;
 
   /// moert_fail reads its message as a format.
   static std::string escape(StringRef message) {

@@ -61,6 +61,34 @@ void PhaseOp::getEffects(
   effects.emplace_back(MemoryEffects::Write::get());
 }
 
+void CheckOp::getEffects(
+    SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
+  effects.emplace_back(MemoryEffects::Write::get());
+}
+
+LogicalResult CheckOp::verify() {
+  // check_c1
+  int64_t texts = 0, numbers = 0;
+  StringRef rest = getMessage();
+  for (size_t at; (at = rest.find('%')) != StringRef::npos;) {
+    rest = rest.drop_front(at + 1);
+    if (rest.consume_front("s"))
+      ++texts;
+    else if (rest.consume_front("lld"))
+      ++numbers;
+    else if (!rest.consume_front("%"))
+      return emitOpError("has a '%' in its message that is none of %s, %lld, "
+                         "%%");
+  }
+  if (texts != (getWhere() ? 1 : 0))
+    return emitOpError("has ") << texts << " %s in its message and "
+                               << (getWhere() ? "one" : "no") << " 'where'";
+  if (numbers != (getValue() ? 1 : 0))
+    return emitOpError("has ") << numbers << " %lld in its message and "
+                               << (getValue() ? "one" : "no") << " 'value'";
+  return success();
+}
+
 // The memory is the session's: what earlier runs wrote is read, and more may
 // come of it than from an allocation.
 void CacheOp::getEffects(

@@ -142,6 +142,31 @@ def MoERT_PhaseOp : MoERT_RuntimeOp<"phase"> {
   let assemblyFormat = "($name^)? attr-dict";
 }
 
+def MoERT_CheckOp : MoERT_RuntimeOp<"check"> {
+  let summary = "End the run unless a condition holds";
+  let description = [{
+    A `cf.assert` whose message has numbers in it: `where` takes the place of a
+    `%s` in `message`, `value` that of a `%lld` (`moert_fail`). Code that
+    follows must stay in bounds.
+
+    Constraints:
+    - (C1) `message` has at most one `%s`, which `where` is for, and at most one
+      `%lld`, which `value` is for; no other `%` but `%%`.
+
+    Example:
+
+    ```mlir
+    moert.check %real, "a logit of layer '%s' is not a number (token %lld)" where "layers.0" value %t
+    ```
+  }];
+  let arguments = (ins I1:$condition, StrAttr:$message, OptionalAttr<StrAttr>:$where,
+                       Optional<Index>:$value);
+  let assemblyFormat = [{
+    $condition `,` $message (`where` $where^)? (`value` $value^)? attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
 def MoERT_EmbedOp : MoERT_Op<"embed"> {
   let summary = "Gather rows of a table";
   let description = [{

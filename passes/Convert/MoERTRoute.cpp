@@ -1,8 +1,6 @@
 // moert.route as loops.
 #include "passes/Convert/MoERTLoops.h"
 
-#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
-
 using namespace mlir;
 using namespace moe;
 using arith::CmpFPredicate;
@@ -111,7 +109,7 @@ LogicalResult moe::lowerToLoops(moert::RouteOp route) {
   int64_t experts = sizeOf(logits, 1), k = sizeOf(route.getOuts()[0], 1);
   if (ShapedType::isDynamic(experts) || ShapedType::isDynamic(k))
     return route.emitOpError("needs a known number of experts and of slots");
-  std::string layer = route.getLayer() ? route.getLayer()->str() : "";
+  StringRef layer = route.getLayer().value_or("moe");
   Value tokens = tensor::DimOp::create(builder, loc, logits, 0);
   auto loop = scf::ForOp::create(
       builder, loc, c.index(0), tokens, c.index(1), route.getOuts(),
@@ -128,9 +126,10 @@ LogicalResult moe::lowerToLoops(moert::RouteOp route) {
                   arith::CmpFOp::create(c.b, c.loc, CmpFPredicate::ORD, z, z);
               return c.both(ok, real);
             });
-        cf::AssertOp::create(inner, loc, numbers,
-                             "a router logit of layer '" + layer +
-                                 "' is not a number");
+        moert::CheckOp::create(
+            inner, loc, numbers,
+            "a router logit of layer '%s' is not a number (token %lld)",
+            inner.getStringAttr(layer), t);
         bool late = route.getSelectFirst();
         Value scores;
         if (late || route.getScore() == moert::Score::None)

@@ -237,3 +237,27 @@ func.func @unranked(%x: tensor<*xf32>, %s: tensor<4xf32>) {
   %0 = "moert.rms_norm"(%x, %s, %x) {epsilon = 1.0e-6 : f64} : (tensor<*xf32>, tensor<4xf32>, tensor<*xf32>) -> tensor<*xf32>
   return
 }
+
+// -----
+
+func.func @check_c1_where(%c: i1) {
+  // expected-error @below {{'moert.check' op has 0 %s in its message and one 'where'}}
+  moert.check %c, "wrong" where "here"
+  return
+}
+
+// -----
+
+func.func @check_c1_value(%c: i1) {
+  // expected-error @below {{'moert.check' op has 1 %lld in its message and no 'value'}}
+  moert.check %c, "wrong: %lld"
+  return
+}
+
+// -----
+
+func.func @check_c1_format(%c: i1, %i: index) {
+  // expected-error @below {{'moert.check' op has a '%' in its message that is none of %s, %lld, %%}}
+  moert.check %c, "wrong: %d" value %i
+  return
+}
