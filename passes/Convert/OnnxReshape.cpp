@@ -16,8 +16,9 @@ LogicalResult reshape(NodeLowering &n) {
   SmallVector<Value> sizes;
   Value zero = n.index(0), one = n.index(1), minus = n.index(-1);
   for (int64_t i = 0; i < *rank; ++i) {
-    // What the importer could tell is what the shape says.
-    if (!result.isDynamicDim(i) && !n.constantInts(1)) {
+    // A known size is what the shape says, or what its -1 stands for: also
+    // where the tensor is empty and numbers of elements do not tell.
+    if (!result.isDynamicDim(i)) {
       sizes.push_back(n.index(result.getDimSize(i)));
       continue;
     }
@@ -27,11 +28,24 @@ LogicalResult reshape(NodeLowering &n) {
     sizes.push_back(size);
   }
   // One size may be -1: what is left.
-  Value known = one;
-  for (Value size : sizes)
-    known = n.mul(known, n.selectEqual(size, minus, one, size));
-  Value safe = n.max(known, one);
-  Value rest = arith::DivSIOp::create(n.builder, n.loc, all, safe);
+  Value rest = one;
+  if (n.node.attribute("moe.open_dims")) {
+    for (int64_t d : n.node.intsAttribute("moe.open_dims"))
+      rest = n.mul(rest, n.dim(n.in[0], d));
+  } else {
+    Value known = one, open = zero;
+    for (Value size : sizes) {
+      known = n.mul(known, n.selectEqual(size, minus, one, size));
+      open = n.selectEqual(size, minus, one, open);
+    }
+    Value told =
+        arith::CmpIOp::create(n.builder, n.loc, CmpIPredicate::ne,
+                              n.selectEqual(open, zero, one, known), zero);
+    n.require(n.builder, told,
+              "-1 can be any size here, as the tensor and the other new sizes "
+              "are empty");
+    rest = arith::DivSIOp::create(n.builder, n.loc, all, n.max(known, one));
+  }
   for (Value &size : sizes)
     size = n.selectEqual(size, minus, rest, size);
   Value same = arith::CmpIOp::create(n.builder, n.loc, CmpIPredicate::eq,

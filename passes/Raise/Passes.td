@@ -39,7 +39,11 @@ def RaiseShapesPass : Pass<"moe-raise-shapes", "::mlir::ModuleOp"> {
     `[batch, seq, -1, 32]` of 192 features has 6 heads. Sizes are followed
     through the function as polynomials in its open sizes, also through the
     integer tensors in which graphs compute shapes; those that are constant
-    become part of the types. The later passes rely on it.
+    become part of the types. The later passes rely on it. Where a Reshape's -1
+    stays open, `moe.open_dims` lists dimensions of its input whose product it
+    is, where such are found: the number of elements tells nothing when it is 0.
+    A size that is 0 in a run stays 0 (`allowzero`): only a 0 in the file asks
+    for a copy of the input's size.
   }];
   let dependentDialects = ["::moe::onnx::OnnxDialect"];
 }

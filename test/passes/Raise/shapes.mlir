@@ -36,3 +36,27 @@ func.func @unknown(%x: tensor<?x4xf32>, %y: tensor<?xi64>) -> tensor<?x?xf32> {
   %3 = onnx.node "Identity" v 19 (%2) : (tensor<?x?xf32>) -> tensor<?x?xf32>
   return %3 : tensor<?x?xf32>
 }
+
+// What a -1 stands for where it stays open: dimensions of the input, which say it for empty tensors too.
+
+// CHECK-LABEL: func.func @open
+func.func @open(%x: tensor<?x6x?x32xf32> {moe.dims = ["batch", "", "seq", ""]}) -> tensor<?x32x?xf32> {
+  %minus = onnx.constant dense<-1> : tensor<1xi64>
+  %0 = onnx.node "Shape" v 19 (%x) {start = 2 : i64} : (tensor<?x6x?x32xf32>) -> tensor<2xi64>
+  %1 = onnx.node "Concat" v 13 (%minus, %0) {axis = 0 : i64} : (tensor<1xi64>, tensor<2xi64>) -> tensor<3xi64>
+  // CHECK: "Reshape"{{.*}} {allowzero = 1 : i64, moe.open_dims = array<i64: 0, 1>}
+  %2 = onnx.node "Reshape" v 19 (%x, %1) : (tensor<?x6x?x32xf32>, tensor<3xi64>) -> tensor<?x?x32xf32>
+  %3 = onnx.node "Transpose" v 13 (%2) {perm = array<i64: 0, 2, 1>} : (tensor<?x?x32xf32>) -> tensor<?x32x?xf32>
+  return %3 : tensor<?x32x?xf32>
+}
+
+// A 0 in the file asks for a copy of the input's size.
+
+// CHECK-LABEL: func.func @copied
+func.func @copied(%x: tensor<?x8xf32>) -> tensor<?x?x4xf32> {
+  %0 = onnx.constant dense<[0, -1, 4]> : tensor<3xi64>
+  // CHECK: "Reshape" v 19 (%{{.*}}, %{{.*}}) :
+  %1 = onnx.node "Reshape" v 19 (%x, %0) : (tensor<?x8xf32>, tensor<3xi64>) -> tensor<?x?x4xf32>
+  %2 = onnx.node "Identity" v 19 (%1) : (tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
+  return %2 : tensor<?x?x4xf32>
+}
