@@ -2,7 +2,11 @@
 
 #include "dialects/MoE/MoEOps.h"
 #include "dialects/MoERT/MoERTOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "llvm/ADT/MapVector.h"
+#include <set>
 
 using namespace mlir;
 using namespace moe;
@@ -91,6 +95,26 @@ json::Object describeLayer(ApplyOp apply, SymbolTableCollection &symbols,
   return layer;
 }
 
+/// The argument of @main that says how many experts `gate` picks, or nothing.
+std::optional<unsigned> countInput(GateOp gate) {
+  Value value = gate.getK();
+  while (value) {
+    if (auto argument = dyn_cast<BlockArgument>(value)) {
+      auto function =
+          dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
+      if (function && function.getSymName() == "main")
+        return argument.getArgNumber();
+      return std::nullopt;
+    }
+    Operation *op = value.getDefiningOp();
+    if (!isa<arith::IndexCastOp, arith::IndexCastUIOp, arith::ExtSIOp,
+             arith::ExtUIOp, tensor::ExtractOp, tensor::CastOp>(op))
+      return std::nullopt;
+    value = op->getOperand(0);
+  }
+  return std::nullopt;
+}
+
 StringRef meaning(StringRef op) {
   return llvm::StringSwitch<StringRef>(op)
       .Case("moe.apply", "chosen experts of each token, combined")
@@ -127,6 +151,7 @@ json::Object moe::collectModelFacts(ModuleOp module) {
 
   json::Array layers;
   llvm::MapVector<StringRef, int64_t> counts;
+  std::set<unsigned> countInputs;
   module.walk([&](Operation *op) {
     StringRef dialect =
         op->getDialect() ? op->getDialect()->getNamespace() : "";
@@ -135,6 +160,9 @@ json::Object moe::collectModelFacts(ModuleOp module) {
     if (((dialect == "moe" || dialect == "moert") && !declares) ||
         op->getName().getStringRef() == "linalg.generic")
       ++counts[op->getName().getStringRef()];
+    if (auto gate = dyn_cast<GateOp>(op))
+      if (auto input = countInput(gate))
+        countInputs.insert(*input);
     if (auto apply = dyn_cast<ApplyOp>(op))
       layers.push_back(describeLayer(apply, symbols, layers.size(), totals));
     if (auto gemm = dyn_cast<moert::GemmOp>(op)) {
@@ -154,6 +182,9 @@ json::Object moe::collectModelFacts(ModuleOp module) {
   facts["weight_bytes"] = totals.bytes;
   facts["flops_per_token"] = totals.flops;
   facts["layers"] = std::move(layers);
+  // What --experts-per-token sets; the runner looks for this key.
+  if (!countInputs.empty())
+    facts["experts_per_token_inputs"] = json::Array(countInputs);
   auto list = counts.takeVector();
   llvm::sort(list, [](auto &a, auto &b) {
     return a.second != b.second ? a.second > b.second : a.first < b.first;

@@ -270,6 +270,11 @@ LogicalResult RouteOp::verify() {
   return success();
 }
 
+std::string moe::moert::badRouteCount(int64_t most) {
+  return "layer '%s' takes 1 to " + std::to_string(most) +
+         " experts per token, not %lld";
+}
+
 LogicalResult ExpertFfnOp::verify() {
   // expert_ffn_c1
   if (rank(getX()) != 2 || rank(getOuts()) != 2 ||

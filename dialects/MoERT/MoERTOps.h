@@ -14,4 +14,9 @@
 #define GET_OP_CLASSES
 #include "dialects/MoERT/MoERTOps.h.inc"
 
+namespace moe::moert {
+/// The message (see CheckOp) of a route whose count is not from 1 to `most`.
+std::string badRouteCount(int64_t most);
+} // namespace moe::moert
+
 #endif // MOE_DIALECTS_MOERT_MOERTOPS_H

@@ -406,8 +406,10 @@ def MoERT_RouteOp : MoERT_Op<"route", [AttrSizedOperandSegments]> {
     their maximum, or by the sum of their best two with `group_top2`; the
     others' choice scores become `group_mask_value`. `normalize` divides the
     weights by their sum plus `norm_epsilon`; all are multiplied by `scale`.
-    Ties go to the lower expert, or to the higher one with `ties_high`. A NaN
-    logit ends the run with an error naming layer and token.
+    Ties go to the lower expert, or to the higher one with `ties_high`. With
+    `dynamic %n` the choice is of the best n, 1 <= n <= k: slots from n on get
+    id -1 and weight 0, and scores and sums are over n. A NaN logit, or an n
+    that is out of range, ends the run with an error naming the layer.
 
     Constraints:
     - (C1) k is at most E.
@@ -423,7 +425,7 @@ def MoERT_RouteOp : MoERT_Op<"route", [AttrSizedOperandSegments]> {
   }];
   let arguments = (ins MoERT_Score:$score, MoERT_Shaped:$logits,
                        Optional<MoERT_Shaped>:$choice_bias,
-                       Variadic<MoERT_Shaped>:$outs,
+                       Optional<Index>:$count, Variadic<MoERT_Shaped>:$outs,
                        UnitAttr:$select_first, UnitAttr:$normalize,
                        DefaultValuedAttr<F64Attr, "0.0">:$norm_epsilon,
                        DefaultValuedAttr<F64Attr, "1.0">:$scale,
@@ -434,7 +436,7 @@ def MoERT_RouteOp : MoERT_Op<"route", [AttrSizedOperandSegments]> {
                        UnitAttr:$ties_high, OptionalAttr<StrAttr>:$layer);
   let assemblyFormat = [{
     $score `ins` `(` $logits `:` type($logits) `)`
-    (`choice_bias` `(` $choice_bias^ `:` type($choice_bias) `)`)?
+    (`choice_bias` `(` $choice_bias^ `:` type($choice_bias) `)`)? (`dynamic` $count^)?
     `outs` `(` $outs `:` type($outs) `)` attr-dict (`->` type($results)^)?
   }];
 }

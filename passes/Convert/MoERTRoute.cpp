@@ -7,9 +7,9 @@ using arith::CmpFPredicate;
 using arith::CmpIPredicate;
 
 namespace {
-/// Softmax of `size` values.
-Value softmax(Code c, int64_t size, function_ref<Value(Code, Value)> read) {
-  Value count = c.index(size);
+/// Softmax of the first `count` of `size` values; the others do not matter.
+Value softmax(Code c, int64_t size, Value count,
+              function_ref<Value(Code, Value)> read) {
   Value top =
       c.fold(count, c.number(-INFINITY), [&](Code c, Value i, Value best) {
         return Value(arith::MaximumFOp::create(c.b, c.loc, best, read(c, i)));
@@ -111,6 +111,14 @@ LogicalResult moe::lowerToLoops(moert::RouteOp route) {
     return route.emitOpError("needs a known number of experts and of slots");
   StringRef layer = route.getLayer().value_or("moe");
   Value tokens = tensor::DimOp::create(builder, loc, logits, 0);
+  Value count = c.index(k);
+  if (Value given = route.getCount()) {
+    Value fits = c.both(c.is(CmpIPredicate::sge, given, c.index(1)),
+                        c.is(CmpIPredicate::sle, given, count));
+    moert::CheckOp::create(builder, loc, fits, moert::badRouteCount(k),
+                           builder.getStringAttr(layer), given);
+    count = given;
+  }
   auto loop = scf::ForOp::create(
       builder, loc, c.index(0), tokens, c.index(1), route.getOuts(),
       [&, real = c.real](OpBuilder &inner, Location, Value t,
@@ -135,7 +143,7 @@ LogicalResult moe::lowerToLoops(moert::RouteOp route) {
         if (late || route.getScore() == moert::Score::None)
           scores = c.vector(experts, logit);
         else if (route.getScore() == moert::Score::Softmax)
-          scores = softmax(c, experts, logit);
+          scores = softmax(c, experts, c.index(experts), logit);
         else
           scores = c.vector(
               experts, [&](Code c, Value e) { return c.sigmoid(logit(c, e)); });
@@ -154,7 +162,7 @@ LogicalResult moe::lowerToLoops(moert::RouteOp route) {
         };
         Value weights;
         if (late && route.getScore() == moert::Score::Softmax)
-          weights = softmax(c, k, chosen);
+          weights = softmax(c, k, count, chosen);
         else
           weights = c.vector(k, [&](Code c, Value j) {
             Value s = chosen(c, j);
@@ -164,11 +172,11 @@ LogicalResult moe::lowerToLoops(moert::RouteOp route) {
           });
         Value sum;
         if (route.getNormalize())
-          sum = c.fold(c.index(k),
-                       c.number(route.getNormEpsilon().convertToDouble()),
-                       [&](Code c, Value j, Value sum) {
-                         return c.add(sum, c.at(weights, j));
-                       });
+          sum =
+              c.fold(count, c.number(route.getNormEpsilon().convertToDouble()),
+                     [&](Code c, Value j, Value sum) {
+                       return c.add(sum, c.at(weights, j));
+                     });
         auto slots = scf::ForOp::create(
             inner, loc, c.index(0), c.index(k), c.index(1), carried,
             [&](OpBuilder &inner, Location, Value j, ValueRange slot) {
@@ -183,6 +191,13 @@ LogicalResult moe::lowerToLoops(moert::RouteOp route) {
               Value id = arith::IndexCastOp::create(
                   inner, loc, inner.getI32Type(),
                   tensor::ExtractOp::create(inner, loc, ids, j));
+              if (route.getCount()) {
+                Value empty = c.is(CmpIPredicate::sge, j, count);
+                Value none = arith::ConstantOp::create(
+                    inner, loc, inner.getI32IntegerAttr(-1));
+                id = c.select(empty, none, id);
+                w = c.select(empty, c.number(0), w);
+              }
               scf::YieldOp::create(inner, loc,
                                    ValueRange{c.put(id, slot[0], {t, j}),
                                               c.put(w, slot[1], {t, j})});

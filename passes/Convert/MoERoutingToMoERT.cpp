@@ -27,20 +27,28 @@ static Value gatherValues(OpBuilder &builder, GateOp gate, Value ids) {
              ValueRange{init}, maps, loops,
              [&](OpBuilder &b, Location, ValueRange) {
                Value t = linalg::IndexOp::create(b, loc, 0);
+               auto number = [&](double v) -> Value {
+                 return arith::ConstantOp::create(b, loc,
+                                                  b.getFloatAttr(real, v));
+               };
                auto value = [&](Value j) -> Value {
                  Value id =
                      tensor::ExtractOp::create(b, loc, ids, ValueRange{t, j});
                  Value e =
                      arith::IndexCastOp::create(b, loc, b.getIndexType(), id);
+                 Value first = arith::ConstantIndexOp::create(b, loc, 0);
+                 Value safe = arith::MaxSIOp::create(b, loc, e, first);
                  Value v = tensor::ExtractOp::create(b, loc, gate.getValues(),
-                                                     ValueRange{t, e});
-                 return Code(b, loc, real).as(v, real);
+                                                     ValueRange{t, safe});
+                 v = Code(b, loc, real).as(v, real);
+                 if (!gate.getK())
+                   return v;
+                 // An empty slot.
+                 Value none = arith::CmpIOp::create(
+                     b, loc, arith::CmpIPredicate::slt, e, first);
+                 return arith::SelectOp::create(b, loc, none, number(0), v);
                };
                Value w = value(linalg::IndexOp::create(b, loc, 1));
-               auto number = [&](double v) -> Value {
-                 return arith::ConstantOp::create(b, loc,
-                                                  b.getFloatAttr(real, v));
-               };
                if (gate.getNorm() == Norm::Selected) {
                  Value sum = number(gate.getNormEpsilon().convertToDouble());
                  for (int64_t j = 0; j < k; ++j)
@@ -90,8 +98,6 @@ LogicalResult MoEConverter::convert(GateOp gate) {
   };
   if (gate.getDense() || !gate.getTopK())
     return refuse("dense weights");
-  if (gate.getK())
-    return refuse("a top_k of run time");
   if (gate.getSubset())
     return refuse("a subset of the pool");
   if (gate.getSparseMixer())
@@ -115,9 +121,10 @@ LogicalResult MoEConverter::convert(GateOp gate) {
       builder, loc, TypeRange{ids.getType(), weights.getType()},
       moert::ScoreAttr::get(builder.getContext(),
                             static_cast<moert::Score>(gate.getScore())),
-      gate.getLogits(), gate.getChoiceBias(), ValueRange{ids, weights},
-      unit(gate.getSelectFirst()), unit(gate.getNorm() == Norm::Selected),
-      gate.getNormEpsilonAttr(), gate.getScaleAttr(),
+      gate.getLogits(), gate.getChoiceBias(), gate.getK(),
+      ValueRange{ids, weights}, unit(gate.getSelectFirst()),
+      unit(gate.getNorm() == Norm::Selected), gate.getNormEpsilonAttr(),
+      gate.getScaleAttr(),
       builder.getI64IntegerAttr(gate.getGroups().value_or(0)),
       builder.getI64IntegerAttr(gate.getTopGroups().value_or(0)),
       unit(gate.getGroupScore() == GroupScore::Top2),

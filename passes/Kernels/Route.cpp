@@ -1,5 +1,6 @@
 #include "passes/Kernels/Kernels.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 using namespace mlir;
@@ -21,7 +22,7 @@ struct Route {
   std::string name() const;
   void token(KernelBuilder &k, ArrayRef<Num> arguments, Num scores,
              Num t) const;
-  void softmax(KernelBuilder &k, Num values, int64_t count) const;
+  void softmax(KernelBuilder &k, Num values, Num size) const;
   Num sigmoid(KernelBuilder &k, Num x) const { return 1 / (1 + k.exp(0 - x)); }
 };
 } // namespace
@@ -44,8 +45,7 @@ std::string Route::name() const {
 }
 
 /// Softmax in place.
-void Route::softmax(KernelBuilder &k, Num values, int64_t count) const {
-  Num size = k.integer(count);
+void Route::softmax(KernelBuilder &k, Num values, Num size) const {
   Num top = k.largest(values, size);
   Num sum = k.fold(k.integer(0), size, k.real(0), [&](Num i, Num sum) {
     Num e = k.exp(k.load(k.f32(), values, i) - top);
@@ -77,7 +77,7 @@ void Route::token(KernelBuilder &k, ArrayRef<Num> a, Num scores, Num t) const {
             scores, e);
   });
   if (!late && op.getScore() == moert::Score::Softmax)
-    softmax(k, scores, experts);
+    softmax(k, scores, count);
   Num choice = k.address(f32, scores, count);
   k.loop(0, count, [&](Num e) {
     Num score = k.load(f32, scores, e);
@@ -86,8 +86,9 @@ void Route::token(KernelBuilder &k, ArrayRef<Num> a, Num scores, Num t) const {
               k.loadWide(kernels::element(op.getChoiceBias()), false, a[5], e);
     k.store(score, choice, e);
   });
+  Num size = op.getCount() ? a.back() : k.integer(choices);
   // One pass per choice; what is taken becomes NaN, which no pass sees.
-  k.loop(0, k.integer(choices), [&](Num j) {
+  k.loop(0, size, [&](Num j) {
     Num best = k.largest(choice, count);
     Num none = k.integer(op.getTiesHigh() ? 0 : experts - 1);
     Num id = k.fold(zero, count, none, [&](Num e, Num found) {
@@ -102,8 +103,12 @@ void Route::token(KernelBuilder &k, ArrayRef<Num> a, Num scores, Num t) const {
     k.store(score, weights, j);
   });
   if (late && op.getScore() == moert::Score::Softmax)
-    softmax(k, weights, choices);
-  Num size = k.integer(choices);
+    softmax(k, weights, size);
+  if (op.getCount())
+    k.loop(size, k.integer(choices), 1, [&](Num j) {
+      k.store(k.convert(k.integer(-1), k.i32()), ids, j);
+      k.store(k.real(0), weights, j);
+    });
   double scale = op.getScale().convertToDouble();
   if (!op.getNormalize()) {
     if (scale != 1)
@@ -129,6 +134,13 @@ void kernels::call(KernelBuilder &k, moert::RouteOp op) {
       k.string(op.getLayer().value_or("moe"))};
   if (op.getChoiceBias())
     arguments.push_back(pointer(k, op.getChoiceBias()));
+  if (Value count = op.getCount()) {
+    Num given{k, arith::IndexCastOp::create(k.b, k.loc, k.i64(), count)};
+    Num most = k.integer(route.choices);
+    k.check((k.integer(0) < given) & (given < most + 1),
+            moert::badRouteCount(route.choices), given, arguments[4]);
+    arguments.push_back(given);
+  }
   SmallVector<Type> types;
   for (Num n : arguments)
     types.push_back(n.value.getType());

@@ -105,6 +105,12 @@ return {};
    FLAG{return parseCount(v, 1, 1024, o.threads);
 }
 }
+, {"experts-per-token", Value::Required, "K",
+   "experts that serve each token, of a model that takes their number as an "
+   "input",
+   FLAG{return parseCount(v, 1, 1 << 20, o.expertsPerToken);
+}
+}
 , {"bench", Value::Optional, "RUNS",
    "time repeated runs; inputs that are not given are made up",
    FLAG{o.bench = true;

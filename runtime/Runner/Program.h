@@ -53,6 +53,11 @@ struct Program {
 /// must live while it runs. uint16 arrays become bfloat16 where a port is.
 Result<std::vector<Array>> loadInputs(Program &program);
 
+/// The inputs that --experts-per-token sets, handed to the session as well:
+/// those that the model's manifest says its gates take their number of experts
+/// from. None without the flag; a model that has none of them is refused.
+Result<std::vector<Array>> setExpertsPerToken(Program &program);
+
 /// One run: inputs, run, then outputs, comparison or a summary.
 Result<int> runOnce(Program &program);
 /// --bench

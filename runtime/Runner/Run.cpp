@@ -62,6 +62,11 @@ Result<std::vector<Array>> loadInputs(Program &program) {
     if (!status.ok())
       return status;
   }
+  auto counts = setExpertsPerToken(program);
+  if (!counts)
+    return counts.error();
+  for (Array &count : *counts)
+    arrays.push_back(std::move(count));
   return arrays;
 }
 

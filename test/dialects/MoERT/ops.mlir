@@ -92,11 +92,14 @@ func.func @scores(%q: tensor<?x?x6x32xf32>, %k: tensor<?x2x?x32xf32>, %v: tensor
 }
 
 // CHECK-LABEL: func.func @route
-func.func @route(%logits: tensor<?x16xf32>, %i: tensor<?x2xi32>, %v: tensor<?x2xf32>) {
+func.func @route(%logits: tensor<?x16xf32>, %i: tensor<?x2xi32>, %v: tensor<?x2xf32>, %n: index) {
   // CHECK: moert.route softmax ins(%{{.*}} : tensor<?x16xf32>) outs(%{{.*}}, %{{.*}} : tensor<?x2xi32>, tensor<?x2xf32>) {normalize} -> tensor<?x2xi32>, tensor<?x2xf32>
   %ids, %w = moert.route softmax ins(%logits : tensor<?x16xf32>)
       outs(%i, %v : tensor<?x2xi32>, tensor<?x2xf32>) {normalize}
       -> tensor<?x2xi32>, tensor<?x2xf32>
+  // CHECK: moert.route softmax ins(%{{.*}} : tensor<?x16xf32>) dynamic %{{.*}} outs(
+  %some, %sw = moert.route softmax ins(%logits : tensor<?x16xf32>) dynamic %n
+      outs(%i, %v : tensor<?x2xi32>, tensor<?x2xf32>) -> tensor<?x2xi32>, tensor<?x2xf32>
   return
 }
 

@@ -227,8 +227,9 @@ def attention(rng, b, s, past, heads, kv, d, causal=True, window=0, mask=None, b
     return case
 
 
-def route(rng, t, e, k, score="softmax", late=False, norm=False, bias=False, high=False, ties=False, scale=1.0):
-    case = Case(f"route T={t} E={e} k={k} {score} late={late} norm={norm} bias={bias} high={high} ties={ties}")
+def route(rng, t, e, k, score="softmax", late=False, norm=False, bias=False, high=False, ties=False, scale=1.0,
+          count=None):
+    case = Case(f"route T={t} E={e} k={count or k}/{k} {score} late={late} norm={norm} bias={bias} high={high} ties={ties}")
     z = rng.standard_normal((t, e)).astype(np.float32)
     if ties:
         z = np.round(z)
@@ -245,14 +246,20 @@ def route(rng, t, e, k, score="softmax", late=False, norm=False, bias=False, hig
         bv, bt = case.add("b", b)
         text += f" choice_bias({bv} : {bt})"
         choice = scores + b
+    if count:
+        nv, nt = case.add("n", np.array(count, np.int64))
+        case.body += f"  %n64 = tensor.extract {nv}[] : {nt}\n  %count = arith.index_cast %n64 : i64 to index\n"
+        text += " dynamic %count"
     order = np.argsort(-choice if not high else -choice[:, ::-1], axis=1, kind="stable")
-    ids = (order if not high else e - 1 - order)[:, :k]
+    ids = (order if not high else e - 1 - order)[:, :count or k]
     w = np.take_along_axis(scores, ids, 1)
     if late:
         w = score_of(w)
     if norm:
         total = w.sum(-1, keepdims=True)
         w = np.where(total == 0, 0, w / np.where(total == 0, 1, total))
+    empty = ((0, 0), (0, k - ids.shape[1]))
+    ids, w = np.pad(ids, empty, constant_values=-1), np.pad(w, empty)
     i, it = init(case, "i", [("z", 0)], k, "i32", [None, k])
     o, ot = init(case, "o", [("z", 0)], k, "f32", [None, k])
     flags = [name for name, on in (("select_first", late), ("normalize", norm), ("ties_high", high)) if on]
@@ -352,7 +359,9 @@ def cases(rng):
     for t, e, k, options in [
             (1, 8, 2, dict(norm=True)), (17, 16, 4, {}), (5, 128, 8, dict(score="sigmoid", bias=True, norm=True, scale=2.5)),
             (9, 6, 2, dict(late=True)), (40, 4, 3, dict(ties=True)), (40, 4, 3, dict(ties=True, high=True)),
-            (0, 4, 2, {}), (7, 5, 5, dict(score="none")), (300, 20, 2, dict(late=True, score="sigmoid", norm=True))]:
+            (0, 4, 2, {}), (7, 5, 5, dict(score="none")), (300, 20, 2, dict(late=True, score="sigmoid", norm=True)),
+            (9, 6, 6, dict(late=True, count=2)), (30, 8, 5, dict(norm=True, bias=True, count=4, scale=2.5)),
+            (4, 4, 4, dict(count=4)), (40, 4, 3, dict(ties=True, high=True, count=1))]:
         yield route(rng, t, e, k, **options)
     for b, s, heads, d, past in [(1, 1, 2, 32, 3), (2, 9, 3, 24, 0), (2, 0, 1, 8, 2)]:
         yield rows(rng, b, s, heads, d, past)

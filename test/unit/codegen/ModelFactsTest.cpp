@@ -48,4 +48,30 @@ TEST(ModelFacts, CountsParametersAndWork) {
   EXPECT_EQ(layer->getInteger("hidden"), 4);
   EXPECT_EQ(layer->getInteger("inner"), 8);
   EXPECT_EQ(layer->getString("expert"), "silu glu");
+  EXPECT_EQ(facts.get("experts_per_token_inputs"), nullptr);
+}
+
+// A gate that takes its number of experts from an argument of @main.
+TEST(ModelFacts, NamesInputsForTheNumberOfExperts) {
+  DialectRegistry registry;
+  moe::registerAllDialects(registry);
+  MLIRContext context(registry);
+  auto module = parseSourceString<ModuleOp>(R"mlir(
+    func.func @main(%z: tensor<?x4xf32>, %k: tensor<1xi32>, %other: index) -> tensor<?x3xf32> {
+      %zero = arith.constant 0 : index
+      %e = tensor.extract %k[%zero] : tensor<1xi32>
+      %w = arith.extsi %e : i32 to i64
+      %n = arith.index_cast %w : i64 to index
+      %two = arith.constant 2 : index
+      %ids, %a = moe.gate softmax %z top_k 3 dynamic %n : tensor<?x4xf32>
+      %ids2, %b = moe.gate softmax %z top_k 3 dynamic %n select_first : tensor<?x4xf32>
+      %ids3, %c = moe.gate softmax %z top_k 3 dynamic %two : tensor<?x4xf32>
+      return %b : tensor<?x3xf32>
+    })mlir",
+                                            &context);
+  ASSERT_TRUE(module);
+  llvm::json::Object facts = moe::collectModelFacts(*module);
+  const auto *inputs = facts.getArray("experts_per_token_inputs");
+  ASSERT_TRUE(inputs);
+  EXPECT_EQ(*inputs, llvm::json::Array({1}));
 }
