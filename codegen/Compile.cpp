@@ -52,6 +52,9 @@ public:
 
   /// Creates it with `text`, synced.
   llvm::Error write(StringRef text);
+  /// Fails where the disk has no room for `size` bytes. The linker maps its
+  /// output, and a full disk would be a bus error there.
+  llvm::Error tryRoom(uint64_t size);
   /// Syncs the open file `fd`, which is this one.
   llvm::Error sync(int fd) {
     if (fsync(fd) != 0 && errno != EINVAL && errno != EROFS)
@@ -114,6 +117,21 @@ static llvm::Error writeTo(StringRef name, StringRef text, PendingFile &file,
 
 llvm::Error PendingFile::write(StringRef text) {
   return writeTo(temporary, text, *this, /*special=*/false);
+}
+
+llvm::Error PendingFile::tryRoom(uint64_t size) {
+  int fd =
+      open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0)
+    return error("create");
+  llvm::Error result = llvm::Error::success();
+  // Some file systems cannot tell.
+  if (fallocate(fd, 0, 0, static_cast<off_t>(size)) != 0 &&
+      errno != EOPNOTSUPP && errno != ENOSYS)
+    result = llvm::joinErrors(std::move(result), error("write"));
+  close(fd);
+  unlink(temporary.c_str());
+  return result;
 }
 
 llvm::Error moe::writeFile(StringRef path, StringRef text) {
@@ -290,7 +308,10 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
       options.progressWithin(done, all);
   };
   if (emit == Emit::Bundle) {
-    PendingFile image(path.str() + ".code");
+    PendingFile image(path);
+    uint64_t size = linkedSize(*object, LinkKind::Library);
+    if (mlir::failed(check(image.tryRoom(2 * size + weightsSize))))
+      return failure();
     auto linked =
         linkModel(*object, image.name(), LinkKind::Library, text.name);
     if (!linked)
@@ -306,6 +327,9 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   if (library && mlir::failed(check(header.write(libraryHeader(text.name)))))
     return failure();
   LinkKind kind = library ? LinkKind::Library : LinkKind::Executable;
+  if (mlir::failed(
+          check(file.tryRoom(linkedSize(*object, kind) + weightsSize))))
+    return failure();
   auto linked = linkModel(*object, file.name(), kind, text.name);
   if (!linked)
     return check(linked.takeError());
@@ -318,7 +342,7 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   if (fd < 0)
     return check(file.error("write"));
   LogicalResult result =
-      writeWeights(module, weights, fd, linked->weightsOffset, progress);
+      writeWeights(module, weights, path, fd, linked->weightsOffset, progress);
   if (succeeded(result)) {
     uint64_t whole = 0;
     (void)llvm::sys::fs::file_size(file.name(), whole);

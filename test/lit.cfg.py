@@ -18,6 +18,10 @@ config.substitutions.append(("%source", config.moe_source_dir))
 config.substitutions.append(("%fakes", os.path.join(config.moe_build_dir, "unit")))
 config.substitutions.append(("%models", os.path.join(config.test_source_root, "models")))
 
+# Tests that watch or disturb system calls need leave to trace.
+if subprocess.run(["sh", "-c", "strace -f true"], capture_output=True).returncode == 0:
+    config.available_features.add("strace")
+
 # tools/check makes this environment; tests that need its packages say so.
 environment = os.path.join(config.moe_source_dir, ".venv", "bin", "python")
 if os.path.exists(environment):

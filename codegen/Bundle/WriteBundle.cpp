@@ -30,8 +30,8 @@ LogicalResult moe::writeBundle(ModuleOp module, WeightSource &weights,
     auto at = bundle.reserveSection("weights", text.target, text.weightsSize);
     if (!at)
       return failed(at.error());
-    if (mlir::failed(
-            writeWeights(module, weights, bundle.descriptor(), *at, progress)))
+    if (mlir::failed(writeWeights(module, weights, path, bundle.descriptor(),
+                                  *at, progress)))
       return failure();
     rt::Status hashed = bundle.finishReserved();
     if (!hashed.ok())

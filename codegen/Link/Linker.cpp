@@ -115,6 +115,12 @@ static Expected<LinkedFile> findWeights(StringRef path) {
   return result;
 }
 
+uint64_t moe::linkedSize(ArrayRef<char> object, LinkKind kind) {
+  return object.size() + (kind == LinkKind::Library
+                              ? moe_library_end - moe_library_begin
+                              : moe_launcher_end - moe_launcher_begin);
+}
+
 Expected<LinkedFile> moe::linkModel(ArrayRef<char> object, StringRef path,
                                     LinkKind kind, StringRef libraryName) {
   bool library = kind == LinkKind::Library;
@@ -173,7 +179,10 @@ Expected<LinkedFile> moe::linkModel(ArrayRef<char> object, StringRef path,
   raw_string_ostream stream(messages);
   lld::Result result =
       lld::lldMain(pointers, stream, stream, {{lld::Gnu, &lld::elf::link}});
-  if (result.retCode != 0)
-    return createStringError("cannot link: " + StringRef(messages).trim());
+  if (result.retCode != 0) {
+    StringRef why = StringRef(messages).trim();
+    why.consume_front("ld.lld: error: ");
+    return createStringError("cannot link '" + path + "': " + why);
+  }
   return findWeights(path);
 }

@@ -20,6 +20,9 @@ struct LinkedFile {
 /// object: a large section that is never passed through the linker.
 std::string weightsSection(uint64_t size);
 
+/// At least the bytes that linkModel() writes, weights apart.
+uint64_t linkedSize(llvm::ArrayRef<char> object, LinkKind kind);
+
 /// Links `object` with the embedded runtime into a file at `path` (no other
 /// file of this machine is read). The weights are a hole in the file still.
 /// `libraryName` names the exported function moe_<name>_api of a library.

@@ -36,10 +36,11 @@ struct Piece {
 /// long as the kernel takes to copy the result into the page cache.
 class Writer {
 public:
-  Writer(ModuleOp module, WeightSource &source, int fd, uint64_t offset,
-         WeightProgress progress)
-      : module(module), symbols(module), source(source), fd(fd), start(offset),
-        progress(progress), threads(llvm::hardware_concurrency(4)) {}
+  Writer(ModuleOp module, WeightSource &source, StringRef path, int fd,
+         uint64_t offset, WeightProgress progress)
+      : module(module), symbols(module), source(source), path(path), fd(fd),
+        start(offset), progress(progress),
+        threads(llvm::hardware_concurrency(4)) {}
 
   LogicalResult write();
 
@@ -60,6 +61,7 @@ private:
   ModuleOp module;
   SymbolTable symbols;
   WeightSource &source;
+  StringRef path;
   int fd;
   uint64_t start, done = 0, total = 0;
   WeightProgress progress;
@@ -119,7 +121,7 @@ LogicalResult Writer::flush() {
     threads.wait();
     if (error)
       return emitError(module.getLoc())
-             << "cannot write weights: " << strerror(error);
+             << "cannot write weights to '" << path << "': " << strerror(error);
     pieces.clear();
     done += pending;
     pending = 0;
@@ -244,7 +246,8 @@ LogicalResult Writer::write() {
   return flush();
 }
 
-LogicalResult moe::writeWeights(ModuleOp module, WeightSource &source, int fd,
-                                uint64_t offset, WeightProgress progress) {
-  return Writer(module, source, fd, offset, progress).write();
+LogicalResult moe::writeWeights(ModuleOp module, WeightSource &source,
+                                StringRef path, int fd, uint64_t offset,
+                                WeightProgress progress) {
+  return Writer(module, source, path, fd, offset, progress).write();
 }

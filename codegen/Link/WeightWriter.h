@@ -9,12 +9,13 @@ namespace moe {
 /// Hears of bytes done and bytes in all.
 using WeightProgress = llvm::function_ref<void(uint64_t, uint64_t)>;
 
-/// Writes every placed bank (`moe-place-weights`) of `module` into `fd`, its
-/// place counted from `offset`. Banks of archives are copied, derived ones
-/// made by their recipe, a piece at a time; mapped pages are released on the
-/// way, so that memory stays flat however large the model is.
+/// Writes every placed bank (`moe-place-weights`) of `module` into `fd`, which
+/// messages call `path`, its place counted from `offset`. Banks of archives are
+/// copied, derived ones made by their recipe, a piece at a time; mapped pages
+/// are released on the way, so that memory stays flat however large the model
+/// is.
 mlir::LogicalResult writeWeights(mlir::ModuleOp module, WeightSource &source,
-                                 int fd, uint64_t offset,
+                                 llvm::StringRef path, int fd, uint64_t offset,
                                  WeightProgress progress);
 
 } // namespace moe

@@ -24,15 +24,17 @@ struct Pending {
 };
 Pending pendings[4];
 
-void onInterrupt(int) {
+void onInterrupt(int) { removePendingAndExit(); }
+
+} // namespace
+
+void removePendingAndExit() {
   // Files were registered after the folders they lie in.
   for (int i = 3; i >= 0; --i)
     if (pendings[i].ready && unlink(pendings[i].path) != 0)
       rmdir(pendings[i].path);
   _exit(130);
 }
-
-} // namespace
 
 RemoveOnInterrupt::RemoveOnInterrupt(const std::string &path) {
   if (path.size() >= sizeof(pendings[0].path))
@@ -56,6 +58,8 @@ RemoveOnInterrupt::~RemoveOnInterrupt() {
 }
 
 void cleanUpOnInterrupt() {
+  // A file beyond the limit of sizes is an error of write, not our end.
+  std::signal(SIGXFSZ, SIG_IGN);
   struct sigaction action = {};
   action.sa_handler = onInterrupt;
   for (int signal : {SIGINT, SIGTERM, SIGHUP}) {

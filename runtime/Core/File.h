@@ -82,8 +82,12 @@ private:
 };
 
 /// Removes what RemoveOnInterrupt names and ends the process with code 130 on
-/// SIGINT, SIGTERM and SIGHUP.
+/// SIGINT, SIGTERM and SIGHUP. Writing beyond the limit of file sizes becomes
+/// an error as others are.
 void cleanUpOnInterrupt();
+
+/// What that handler does, for handlers of others. Async-signal-safe.
+[[noreturn]] void removePendingAndExit();
 
 /// "cannot read 'x': No such file or directory", with a fitting code.
 Status systemError(const char *verb, const std::string &path, int error);

@@ -6,6 +6,7 @@
 #include "frontends/ONNX/OpRegistry.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
+#include "runtime/Core/File.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -15,7 +16,6 @@
 #include "llvm/Support/raw_ostream.h"
 #include <chrono>
 #include <csignal>
-#include <unistd.h>
 
 using namespace llvm;
 using namespace moe;
@@ -256,7 +256,10 @@ int moe::runProductDriver(int argc, char **argv,
   Request request;
   if (!parseArguments(argc, argv, request))
     return 2;
-  sys::SetInterruptFunction([] { _exit(130); });
+  // LLVM has removed its temporary files then; those of bundles are not its.
+  sys::SetInterruptFunction([] { rt::removePendingAndExit(); });
+  // A file beyond the limit of sizes is an error of write, not our end.
+  std::signal(SIGXFSZ, SIG_IGN);
   if (request.listOps) {
     onnx::printOpRegistry(outs());
     return 0;

@@ -7,7 +7,7 @@ packages=(
   cmake ninja-build ccache g++ python3 python3-venv git
   libprotobuf-dev protobuf-compiler libonnx-dev libgtest-dev
   nlohmann-json3-dev libcli11-dev libeigen3-dev zlib1g-dev
-  libflatbuffers-dev flatbuffers-compiler)
+  libflatbuffers-dev flatbuffers-compiler strace)
 
 say() { printf '\033[1m%s\033[0m\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
