@@ -48,11 +48,25 @@ public:
 private:
   struct Operands {
     Num batch, queries, keys, q, k, v, o;
+    /// Numbers from one batch row or head of keys (values) to the next: caches
+    /// have room behind each.
+    Num keyBatch, keyHead, valueBatch, valueHead;
     Num mask, bias, biasBatch, biasHeads;
     Num packedKeys, packedValues; ///< not operands, but carried beside them
   };
   Operands unpack(ArrayRef<Num> list) const;
   SmallVector<Num> pack(const Operands &o) const;
+  /// Row `l` of head `head` among all batch rows' heads.
+  Num keyRow(KernelBuilder &k, const Operands &o, Num head, Num l) const {
+    return k.address(k.f32(), o.k,
+                     head / keyHeads * o.keyBatch +
+                         head % keyHeads * o.keyHead + l * features);
+  }
+  Num valueRow(KernelBuilder &k, const Operands &o, Num head, Num l) const {
+    return k.address(k.f32(), o.v,
+                     head / keyHeads * o.valueBatch +
+                         head % keyHeads * o.valueHead + l * features);
+  }
 
   void packPanel(KernelBuilder &k, const Operands &o, Num item) const;
   void tile(KernelBuilder &k, const Operands &o, Num memory, Num item,
@@ -98,6 +112,10 @@ SmallVector<Num> Attention::operands(KernelBuilder &k) const {
   o.q = kernels::pointer(k, op.getQuery());
   o.k = kernels::pointer(k, op.getKey());
   o.v = kernels::pointer(k, op.getValue());
+  o.keyBatch = kernels::stride(k, op.getKey(), 0);
+  o.keyHead = kernels::stride(k, op.getKey(), 1);
+  o.valueBatch = kernels::stride(k, op.getValue(), 0);
+  o.valueHead = kernels::stride(k, op.getValue(), 1);
   o.o = kernels::pointer(k, op.getOuts());
   if (op.getKeyMask())
     o.mask = kernels::pointer(k, op.getKeyMask());
@@ -110,7 +128,9 @@ SmallVector<Num> Attention::operands(KernelBuilder &k) const {
 }
 
 SmallVector<Num> Attention::pack(const Operands &o) const {
-  SmallVector<Num> list{o.batch, o.queries, o.keys, o.q, o.k, o.v, o.o};
+  SmallVector<Num> list{o.batch,   o.queries,    o.keys,     o.q,
+                        o.k,       o.v,          o.o,        o.keyBatch,
+                        o.keyHead, o.valueBatch, o.valueHead};
   for (Num n :
        {o.mask, o.bias, o.biasBatch, o.biasHeads, o.packedKeys, o.packedValues})
     if (n)
@@ -121,7 +141,8 @@ SmallVector<Num> Attention::pack(const Operands &o) const {
 Attention::Operands Attention::unpack(ArrayRef<Num> list) const {
   Operands o;
   const Num *next = list.begin();
-  for (Num *n : {&o.batch, &o.queries, &o.keys, &o.q, &o.k, &o.v, &o.o})
+  for (Num *n : {&o.batch, &o.queries, &o.keys, &o.q, &o.k, &o.v, &o.o,
+                 &o.keyBatch, &o.keyHead, &o.valueBatch, &o.valueHead})
     *n = *next++;
   if (op.getKeyMask())
     o.mask = *next++;
@@ -141,7 +162,7 @@ void Attention::packPanel(KernelBuilder &k, const Operands &o, Num item) const {
   Num panels = k.ceilDiv(o.keys, width);
   Num head = item / panels, first = item % panels * width;
   Num count = k.min(o.keys - first, k.integer(width));
-  Num from = k.address(f32, o.k, (head * o.keys + first) * features);
+  Num from = keyRow(k, o, head, first);
   Num to = k.address(f32, o.packedKeys, item * (features * width));
   auto each = [&](Num j) {
     k.loop(0, k.integer(features), [&](Num d) {
@@ -178,7 +199,7 @@ void Attention::packPanel(KernelBuilder &k, const Operands &o, Num item) const {
   if (!packValues)
     return;
   // Values: [panel of features][key][width] per head.
-  Num values = k.address(f32, o.v, (head * o.keys + first) * features);
+  Num values = valueRow(k, o, head, first);
   Num packed = o.packedValues;
   k.loop(0, count, [&](Num j) {
     k.loop(0, k.integer(featurePanels * width), [&](Num d) {
@@ -332,8 +353,7 @@ void Attention::tile(KernelBuilder &k, const Operands &o, Num memory, Num item,
               ? k.address(f32, o.packedValues,
                           ((keyHead * featurePanels + p) * o.keys + key) *
                               width)
-              : k.address(f32, o.v,
-                          (keyHead * o.keys + key) * features + p * width);
+              : k.address(f32, valueRow(k, o, keyHead, key), p * width);
       mix.call(k, rows, count, scores, panel, products);
       k.loop(0, rows, [&](Num r) {
         Num shrink = k.splat(k.load(f32, shrinks, r));
@@ -347,8 +367,7 @@ void Attention::tile(KernelBuilder &k, const Operands &o, Num memory, Num item,
   });
   k.loop(0, rows, [&](Num r) {
     finishRow(k, o, k.address(f32, sums, r * sumStride), k.load(f32, totals, r),
-              k.address(f32, o.o, place(r)),
-              k.address(f32, o.v, keyHead * o.keys * features));
+              k.address(f32, o.o, place(r)), valueRow(k, o, keyHead, zero));
   });
 }
 

@@ -66,6 +66,30 @@ Num kernels::size(KernelBuilder &k, Value memref, int64_t d) {
   return {k, arith::IndexCastOp::create(k.b, k.loc, k.i64(), size)};
 }
 
+Num kernels::stride(KernelBuilder &k, Value memref, int64_t d) {
+  auto type = cast<MemRefType>(memref.getType());
+  if (type.getLayout().isIdentity()) {
+    Num product = k.integer(1);
+    for (int64_t i = d + 1; i < type.getRank(); ++i)
+      product = product * size(k, memref, i);
+    return product;
+  }
+  auto data = memref::ExtractStridedMetadataOp::create(k.b, k.loc, memref);
+  return {
+      k, arith::IndexCastOp::create(k.b, k.loc, k.i64(), data.getStrides()[d])};
+}
+
+bool kernels::takesStrides(OpOperand &operand) {
+  auto op = dyn_cast<moert::AttentionOp>(operand.getOwner());
+  if (!op || (operand.get() != op.getKey() && operand.get() != op.getValue()))
+    return false;
+  auto type = cast<MemRefType>(operand.get().getType());
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  return succeeded(type.getStridesAndOffset(strides, offset)) && offset == 0 &&
+         strides[3] == 1 && strides[2] == type.getDimSize(3);
+}
+
 Num kernels::rows(KernelBuilder &k, Value memref, int64_t trailing) {
   Num product = k.integer(1);
   for (int64_t d = 0; d + trailing < shaped(memref).getRank(); ++d)

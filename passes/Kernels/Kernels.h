@@ -52,6 +52,11 @@ std::string bits(const llvm::APFloat &number);
 /// The address of a dense memref.
 Num pointer(KernelBuilder &k, mlir::Value memref);
 Num size(KernelBuilder &k, mlir::Value memref, int64_t d);
+/// Numbers from one index of dimension `d` to the next.
+Num stride(KernelBuilder &k, mlir::Value memref, int64_t d);
+/// Whether the kernel reads operand `operand` of `op` where it lies, although
+/// it is not dense.
+bool takesStrides(mlir::OpOperand &operand);
 /// The product of all sizes but the last `trailing` ones.
 Num rows(KernelBuilder &k, mlir::Value memref, int64_t trailing = 1);
 /// What moert_parallel_for should not split: all items where their work (in

@@ -25,7 +25,7 @@ using Copies = SmallVector<Value, 4>;
 void makeDense(KernelBuilder &k, OpOperand &operand, bool isWritten,
                Copies &copies) {
   auto type = dyn_cast<MemRefType>(operand.get().getType());
-  if (!type || type.getLayout().isIdentity())
+  if (!type || type.getLayout().isIdentity() || kernels::takesStrides(operand))
     return;
   SmallVector<Value> sizes;
   for (int64_t d = 0; d < type.getRank(); ++d)

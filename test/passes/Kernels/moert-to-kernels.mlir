@@ -27,6 +27,21 @@ func.func @views(%x: memref<?x8xf32, strided<[16, 1]>>, %s: memref<8xf32>, %y: m
   return
 }
 
+// Attention reads keys and values of a cache where they lie, with room behind
+// each head.
+// CHECK-LABEL: func.func @cached(
+// CHECK-NOT:     memref.alloc
+// CHECK:         memref.extract_strided_metadata %arg1
+// CHECK-NOT:     linalg.copy
+// CHECK:         call @moe_attention_6_2x32_causal
+func.func @cached(%q: memref<?x?x6x32xf32>, %k: memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>,
+                  %v: memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>, %y: memref<?x?x6x32xf32>) {
+  moert.attention ins(%q, %k, %v : memref<?x?x6x32xf32>, memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>,
+                      memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>)
+      outs(%y : memref<?x?x6x32xf32>) scale 0.25 causal
+  return
+}
+
 // CHECK:       func.func private @[[$NORM]](
 // CHECK:         llvm.call @moert_parallel_for(
 // CHECK:       func.func private @[[$NORM]]_rows(
