@@ -129,8 +129,8 @@ HostTensor AttentionExplainer::randomMask(const Sizes &sizes, int64_t length) {
 bool AttentionExplainer::explainOperand(HeadsOperand &operand, Value matrix,
                                         bool transposed, StringRef what) {
   static const llvm::StringSet<> moves = {
-      "Mul",       "Div",     "Transpose", "Reshape", "Expand",
-      "Unsqueeze", "Squeeze", "Identity",  "Cast",    "Concat"};
+      "Mul",     "Div",      "Transpose", "Reshape", "Expand", "Unsqueeze",
+      "Squeeze", "Identity", "Cast",      "Concat",  "Tile"};
   SmallVector<Value> roots;
   for (Value value = matrix; value && roots.size() < 16;) {
     auto type = f32Type(value);

@@ -187,6 +187,15 @@ SymbolicShapes::Known SymbolicShapes::inferNode(NodeOp node, OpResult result) {
       want[d] = broadcast(have[d], want[d], result, static_cast<int64_t>(d));
     return want;
   }
+  if (name == "Tile" && node.input(1)) {
+    auto repeats = constantInts(node.input(1));
+    if (!repeats || repeats->size() != in->size())
+      return std::nullopt;
+    SymbolicShape out;
+    for (auto [size, times] : llvm::zip(*in, *repeats))
+      out.push_back(size * DimExpr::constant(times));
+    return out;
+  }
   if (name == "Unsqueeze" || name == "Squeeze") {
     auto axes = listOf(node, "axes", 1);
     bool adds = name == "Unsqueeze";

@@ -40,8 +40,8 @@ struct AngleTables {
 };
 } // namespace
 
-/// The positions whose multiples `angle` is, [B or 1, S]; null where it is no
-/// function of one integer tensor.
+/// The positions whose multiples `angle` is, [B or 1, S] or [S]; null where it
+/// is no function of one integer tensor.
 static Value positionsOf(Value angle) {
   Value found;
   SmallVector<Value> work = {angle};
@@ -88,8 +88,8 @@ static Value positionsOf(Value angle) {
     return {};
   auto type = cast<RankedTensorType>(found.getType());
   Type element = type.getElementType();
-  bool fits =
-      type.getRank() == 2 && (element.isInteger(64) || element.isInteger(32));
+  bool fits = (type.getRank() == 1 || type.getRank() == 2) &&
+              (element.isInteger(64) || element.isInteger(32));
   return fits ? found : Value();
 }
 
@@ -277,6 +277,8 @@ std::optional<RotaryMatch> RotaryExplainer::explain(Value x, Value output) {
     p.data[i] = tested[i % 5];
   evaluator.bind(x, heads);
   evaluator.bind(positions, p);
+  if (p.rank() == 1)
+    p.shape.insert(p.shape.begin(), 1);
   const HostTensor *y = evaluator.get(output);
   if (!y || y->shape != heads.shape || p.size() < 1)
     return std::nullopt;
@@ -302,6 +304,19 @@ std::optional<RotaryMatch> RotaryExplainer::explain(Value x, Value output) {
       }
   }
   return std::nullopt;
+}
+
+/// Positions of one sequence as [1, S].
+static Value asMatrix(OpBuilder &builder, Location loc, Value positions) {
+  auto type = cast<RankedTensorType>(positions.getType());
+  if (type.getRank() == 2)
+    return positions;
+  Value axes = onnx::ConstantOp::create(
+      builder, loc, builder.getI64TensorAttr(ArrayRef<int64_t>{0}));
+  return createNode(builder, loc, "Unsqueeze", 13, {positions, axes},
+                    RankedTensorType::get({1, type.getDimSize(0)},
+                                          type.getElementType()))
+      .getResult(0);
 }
 
 namespace {
@@ -365,6 +380,7 @@ struct RaiseRotaryPass : moe::impl::RaiseRotaryPassBase<RaiseRotaryPass> {
     OpBuilder builder(match.positions.getContext());
     builder.setInsertionPointAfterValue(match.positions);
     Location loc = match.positions.getLoc();
+    Value positions = asMatrix(builder, loc, match.positions);
     int64_t pairs = static_cast<int64_t>(match.frequencies.size());
     Value frequencies = onnx::ConstantOp::create(
         builder, loc,
@@ -373,12 +389,11 @@ struct RaiseRotaryPass : moe::impl::RaiseRotaryPassBase<RaiseRotaryPass> {
             ArrayRef<float>(match.frequencies)));
     Value inits[2];
     for (Value &init : inits)
-      init = emptyLike(
-          builder, loc, builder.getF32Type(),
-          {{match.positions, 0}, {match.positions, 1}, {frequencies, 0}});
+      init = emptyLike(builder, loc, builder.getF32Type(),
+                       {{positions, 0}, {positions, 1}, {frequencies, 0}});
     auto op = moert::RopeTableOp::create(
         builder, loc, TypeRange{inits[0].getType(), inits[1].getType()},
-        match.positions, frequencies, ValueRange{inits[0], inits[1]});
+        positions, frequencies, ValueRange{inits[0], inits[1]});
     tableOf.push_back({match, op});
     return op;
   }
