@@ -10,6 +10,7 @@
 #include "tools/moe-bench/Timing.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <unistd.h>
 
@@ -32,8 +33,9 @@ static void printRatio(const std::vector<double> &ours,
          median(theirs) / median(ours));
 }
 
-/// The machine in one line, so that times of two runs can be compared.
-static void printMachine(int threads) {
+/// The machine in one line, so that times of two runs can be compared; returns
+/// its GFLOP/s.
+static double printMachine(int threads) {
   std::vector<double> fma, read;
   LargeMemory memory;
   for (int i = 0; i < 5; ++i) {
@@ -45,6 +47,28 @@ static void printMachine(int threads) {
          "%.1f GB/s (plain read)\n",
          threads, threads > 1 ? "s" : "", quantile(fma, 0.75),
          quantile(read, 0.75));
+  return quantile(fma, 0.75);
+}
+
+/// What `ms` per run means as work: products with weights, which the compiler
+/// counted per token (attention is not in it, so the rate is a lower bound).
+static void printWork(rt::Program &program,
+                      const std::vector<rt::Array> &inputs, double ms,
+                      double peak) {
+  // Keys of the manifest are sorted: the model's comes before its layers'.
+  constexpr char key[] = "\"flops_per_token\":";
+  const char *at = std::strstr(program.api->manifest(), key);
+  double flops = at ? std::strtod(at + sizeof key - 1, nullptr) : 0;
+  std::string tokens = rt::findRoles(program).tokens;
+  for (const rt::Array &array : inputs) {
+    auto count = rt::elementCount(array.tensor.shape, array.tensor.rank);
+    if (array.name != tokens || !count || *count == 0 || flops <= 0)
+      continue;
+    double rate = flops * static_cast<double>(*count) / ms / 1e6;
+    printf("%-28s %10.1f GFLOP/s, %.0f %% of the peak; %.0f tokens/s\n",
+           "work with weights", rate, 100 * rate / peak,
+           static_cast<double>(*count) * 1e3 / ms);
+  }
 }
 
 /// Opens the model and a session of it; false after a message.
@@ -85,7 +109,7 @@ int moe::bench::runWhole(const Options &options) {
   Peer peer;
   if (hasPeer && !startPeer(options, peer))
     return 1;
-  printMachine(options.threads);
+  double peak = printMachine(options.threads);
   std::vector<double> ours, theirs;
   for (int round = 0; round < options.rounds; ++round) {
     for (int i = 0; i < 6; ++i) {
@@ -105,6 +129,7 @@ int moe::bench::runWhole(const Options &options) {
     usleep(20000); // its threads stop spinning
   }
   printTimes(program.api->name(), ours);
+  printWork(program, *arrays, median(ours), peak);
   if (hasPeer) {
     printTimes(peer.name(), theirs);
     printRatio(ours, theirs);
