@@ -126,8 +126,12 @@ llvm::Error PendingFile::tryRoom(uint64_t size) {
     return error("create");
   llvm::Error result = llvm::Error::success();
   // Some file systems cannot tell.
-  if (fallocate(fd, 0, 0, static_cast<off_t>(size)) != 0 &&
-      errno != EOPNOTSUPP && errno != ENOSYS)
+  int failure;
+  do
+    failure = fallocate(fd, 0, 0, static_cast<off_t>(size)) ? errno : 0;
+  while (failure == EINTR);
+  errno = failure;
+  if (failure && failure != EOPNOTSUPP && failure != ENOSYS)
     result = llvm::joinErrors(std::move(result), error("write"));
   close(fd);
   unlink(temporary.c_str());
@@ -231,7 +235,8 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
                              const CompileOptions &options,
                              llvm::json::Object &facts) {
   // Long work later, so what can be known now is said now.
-  if (emit == Emit::Executable || emit == Emit::Library) {
+  if (emit == Emit::Executable || emit == Emit::Library ||
+      emit == Emit::Bundle) {
     StringRef folder = llvm::sys::path::parent_path(path);
     if (std::error_code error = llvm::sys::fs::access(
             folder.empty() ? "." : folder, llvm::sys::fs::AccessMode::Write))

@@ -136,10 +136,9 @@ LogicalResult Writer::flush() {
           return other.second == from;
         }))
       source.release(bytes);
-  if (!open.empty() && matrices.size() > 1)
+  // The last matrix may have pieces to come, also where it reads no bank.
+  if (matrices.size() > 1)
     matrices.erase(matrices.begin(), matrices.end() - 1);
-  if (open.empty())
-    matrices.clear();
   used.erase(used.begin(), used.begin() + finished);
   finished = 0;
   return success();

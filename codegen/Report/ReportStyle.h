@@ -8,7 +8,7 @@ inline constexpr char reportStyle[] = R"css(
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#98a2b3;--line:#2c3442;--page:#12161d;--card:#1a202a;--accent:#7aa2f7}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1120px;margin:0 auto;padding:32px 24px 48px}
+main{max-width:1240px;margin:0 auto;padding:32px 24px 48px}
 h1{font-size:28px;margin:0 0 4px}h2{font-size:18px;margin:36px 0 10px}
 .note{color:var(--soft);font-size:13px;margin:0 0 12px}
 code{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
@@ -17,7 +17,7 @@ code{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .title{color:var(--soft);font-size:13px}.big{font-size:24px;font-weight:650;margin:2px 0}.card .note{margin:0}
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px}
 .scroll table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-.scroll th,.scroll td{text-align:left;padding:8px 12px;border-bottom:1px solid var(--line);white-space:nowrap}
+.scroll th,.scroll td{text-align:left;padding:8px 10px;border-bottom:1px solid var(--line);white-space:nowrap}
 .scroll tr:last-child td{border-bottom:0}.scroll th{color:var(--soft);font-weight:500;font-size:13px}
 .heat{display:flex;flex-wrap:wrap;gap:20px}
 .map{border-collapse:separate;border-spacing:2px;font:11px system-ui,sans-serif;font-variant-numeric:tabular-nums;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:8px}

@@ -9,6 +9,7 @@ bool kernels::has(moert::ExpertFfnOp op, const Isa &isa) {
     return isNarrow(w) && shaped(w).getRank() == 4 && dim(w, 3) == isa.width();
   };
   return packed(op.getUp()) && packed(op.getDown()) && isF32(op.getX()) &&
+         dim(op.getX(), 1) != 0 && dim(op.getDown(), 2) != 0 &&
          isF32(op.getWeights()) && isF32(op.getOuts()) &&
          element(op.getIds()).isInteger(32) &&
          !ShapedType::isDynamic(dim(op.getX(), 1)) &&
@@ -182,7 +183,8 @@ ExpertFfn::Groups ExpertFfn::group(KernelBuilder &k, const Operands &o,
 }
 
 Num ExpertFfn::activate(KernelBuilder &k, Num x) const {
-  auto clipped = [&] { return k.max(x, x.like(0)); };
+  // The other way round NaN would become 0.
+  auto clipped = [&] { return k.max(x.like(0), x); };
   switch (op.getActivation()) {
   case moert::Activation::Identity:
     return x;
@@ -218,12 +220,12 @@ Num ExpertFfn::hiddenOf(KernelBuilder &k, const Operands &o, Num out,
   };
   Num gate = sum(0);
   if (limit > 0)
-    gate = k.min(gate, gate.like(limit));
+    gate = k.min(gate.like(limit), gate);
   if (!op.getGlu())
     return activate(k, gate);
   Num line = sum(1);
   if (limit > 0)
-    line = k.max(k.min(line, line.like(limit)), line.like(-limit));
+    line = k.max(line.like(-limit), k.min(line.like(limit), line));
   return activate(k, gate) * (line + op.getBeta().convertToDouble());
 }
 

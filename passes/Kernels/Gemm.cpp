@@ -9,6 +9,7 @@ bool kernels::has(moert::GemmOp op, const Isa &isa) {
   return isF32(op.getX()) && isF32(op.getOuts()) && isNarrow(w) &&
          shaped(w).getRank() == 4 && dim(w, 3) == isa.width() &&
          !ShapedType::isDynamic(dim(op.getX(), -1)) &&
+         dim(op.getX(), -1) != 0 &&
          !ShapedType::isDynamic(dim(op.getOuts(), -1)) &&
          (!op.getBias() || isNarrow(op.getBias())) &&
          (!op.getResidual() || isF32(op.getResidual()));

@@ -87,7 +87,8 @@ bool kernels::takesStrides(OpOperand &operand) {
   SmallVector<int64_t> strides;
   int64_t offset;
   return succeeded(type.getStridesAndOffset(strides, offset)) && offset == 0 &&
-         strides[3] == 1 && strides[2] == type.getDimSize(3);
+         strides[3] == 1 && !type.isDynamicDim(3) &&
+         strides[2] == type.getDimSize(3);
 }
 
 Num kernels::rows(KernelBuilder &k, Value memref, int64_t trailing) {

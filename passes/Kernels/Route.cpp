@@ -39,6 +39,8 @@ std::string Route::name() const {
     os << "_norm";
   if (op.getTiesHigh())
     os << "_high";
+  if (op.getCount())
+    os << "_dynamic";
   for (const APFloat &number : {op.getNormEpsilon(), op.getScale()})
     os << "_" << kernels::bits(number);
   return text;

@@ -34,8 +34,9 @@ struct AttentionMatch {
   double scale = 1;
   bool causal = false;
   int64_t window = 0;
-  mlir::Value keyMask; ///< [B, L], where one hides keys
-  mlir::Value bias;    ///< [B or 1, heads or 1, S, L]
+  mlir::Value keyMask;    ///< [B, L], where one hides keys
+  bool maskIsOne = false; ///< only 1 shows a key, else anything but 0
+  mlir::Value bias;       ///< [B or 1, heads or 1, S, L]
   moert::MaskedRow maskedRow = moert::MaskedRow::Zero;
 };
 

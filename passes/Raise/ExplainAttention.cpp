@@ -38,10 +38,10 @@ private:
   std::vector<int64_t> assign(const Sizes &sizes);
   bool isVisible(const Sizes &sizes, const HostTensor *mask, int64_t b,
                  int64_t s, int64_t l) const;
-  bool checkWeights(const Sizes &sizes, bool masked, bool learn);
-  bool prove(const Sizes &sizes);
+  bool checkWeights(const Sizes &sizes, unsigned maskKind, bool learn);
+  bool prove(const Sizes &sizes, unsigned maskKind);
   HostTensor randomTensor(ArrayRef<int64_t> shape);
-  HostTensor randomMask(const Sizes &sizes, int64_t length);
+  HostTensor makeMask(const Sizes &sizes, int64_t length, unsigned kind);
 
   AttentionMatch &match;
   SymbolicShapes &shapes;
@@ -51,7 +51,7 @@ private:
   /// Symbols of the sizes, -1 where a size is constant.
   int64_t batchSymbol = -1, querySymbol = -1, pastSymbol = -1;
   DimExpr queryCount, keyCount, pastCount;
-  SmallVector<int64_t> windows;  ///< constants near the mask
+  int64_t farthest = 0;          ///< the largest constant near the mask
   SmallVector<Value> maskInputs; ///< what the mask depends on but sizes
   Value maskCandidate;
   bool blindIsUniform = false, blindIsZero = false;
@@ -87,7 +87,10 @@ bool AttentionExplainer::findSymbols() {
 }
 
 std::vector<int64_t> AttentionExplainer::assign(const Sizes &sizes) {
-  std::vector<int64_t> values(shapes.symbolCount(), 2);
+  // Different, so that no two sizes only happen to be the same.
+  std::vector<int64_t> values;
+  for (unsigned i = 0; i < shapes.symbolCount(); ++i)
+    values.push_back(11 + i);
   if (batchSymbol >= 0)
     values[batchSymbol] = sizes.batch;
   if (querySymbol >= 0)
@@ -95,13 +98,20 @@ std::vector<int64_t> AttentionExplainer::assign(const Sizes &sizes) {
   if (pastSymbol >= 0)
     values[pastSymbol] =
         onlySymbol(pastCount) ? sizes.past : sizes.queries + sizes.past;
-  // A mask may have a length of its own: that of the keys.
+  // A mask may have sizes of its own; whether they are those of the batch and
+  // of the keys is checked at run time then.
+  auto own = [&](const DimExpr &size, int64_t value) {
+    if (auto symbol = onlySymbol(size); symbol && *symbol != batchSymbol &&
+                                        *symbol != querySymbol &&
+                                        *symbol != pastSymbol)
+      values[*symbol] = value;
+  };
   for (Value input : maskInputs)
     if (const SymbolicShape *shape = shapes.shape(input);
-        shape && shape->size() == 2)
-      if (auto own = onlySymbol(shape->back());
-          own && *own != querySymbol && *own != pastSymbol)
-        values[*own] = keyCount.evaluate(values);
+        shape && shape->size() == 2) {
+      own(shape->front(), sizes.batch);
+      own(shape->back(), keyCount.evaluate(values));
+    }
   return values;
 }
 
@@ -113,14 +123,26 @@ HostTensor AttentionExplainer::randomTensor(ArrayRef<int64_t> shape) {
   return tensor;
 }
 
-/// Ones and zeros: rows padded on the left (so that the first queries see no
-/// key), rows with holes.
-HostTensor AttentionExplainer::randomMask(const Sizes &sizes, int64_t length) {
+/// Masks of a batch: none hidden (0), then rows padded on the left (so that the
+/// first queries see no key), rows with all keys hidden, and rows with holes,
+/// in another order for each kind. Numbers other than 0 and 1 are among them.
+HostTensor AttentionExplainer::makeMask(const Sizes &sizes, int64_t length,
+                                        unsigned kind) {
   HostTensor mask({sizes.batch, length}, 1, true);
+  Type element =
+      cast<RankedTensorType>(maskCandidate.getType()).getElementType();
+  static const double integers[] = {1, 2, -1, 1}, reals[] = {1, 0.5, 2, -1};
+  if (kind == 0)
+    return mask;
   for (int64_t b = 0; b < sizes.batch; ++b)
-    for (int64_t l = 0; l < length; ++l)
-      if (b % 2 == 0 ? l < length / 2 : random() % 3 == 0)
-        mask.data[b * length + l] = 0;
+    for (int64_t l = 0; l < length; ++l) {
+      bool hidden[] = {l < length / 2, true, random() % 3 == 0};
+      double &number = mask.data[b * length + l];
+      if (hidden[(b + kind) % 3])
+        number = 0;
+      else if (!element.isInteger(1))
+        number = (element.isF32() ? reals : integers)[random() % 4];
+    }
   return mask;
 }
 
@@ -209,9 +231,14 @@ void AttentionExplainer::collectMaskInputs() {
   for (size_t i = 0; i < seen.size() && i < 512; ++i) {
     Value value = seen[i];
     auto node = value.getDefiningOp<NodeOp>();
-    if (auto numbers = constantInts(value); numbers && numbers->size() == 1) {
-      if (numbers->front() > 4 && numbers->front() <= 65536)
-        windows.push_back(numbers->front());
+    // The size of a window, whatever it is spelled as; numbers that hide are
+    // larger.
+    std::optional<double> number = constantFloat(value);
+    if (auto integers = constantInts(value); integers && integers->size() == 1)
+      number = static_cast<double>(integers->front());
+    if (number) {
+      if (std::abs(*number) < 2147483648.0 && *number > -9000)
+        farthest = std::max(farthest, static_cast<int64_t>(std::abs(*number)));
       continue;
     }
     if (isConstant(value) || shapes.elements(value))
@@ -233,12 +260,13 @@ bool AttentionExplainer::isVisible(const Sizes &sizes, const HostTensor *mask,
   int64_t length = sizes.queries + sizes.past, at = s + sizes.past;
   return (!match.causal || l <= at) &&
          (match.window == 0 || l > at - match.window) &&
-         (!mask || mask->data[b * length + l] != 0);
+         (!mask || (match.maskIsOne ? mask->data[b * length + l] == 1
+                                    : mask->data[b * length + l] != 0));
 }
 
 /// Evaluates the softmax of equal scores; with `learn` reads the mask off it,
 /// else compares it with what was learned.
-bool AttentionExplainer::checkWeights(const Sizes &sizes, bool masked,
+bool AttentionExplainer::checkWeights(const Sizes &sizes, unsigned maskKind,
                                       bool learn) {
   std::vector<int64_t> symbols = assign(sizes);
   int64_t length = keyCount.evaluate(symbols),
@@ -252,8 +280,7 @@ bool AttentionExplainer::checkWeights(const Sizes &sizes, bool masked,
   real.batch = zero.shape[0];
   HostTensor mask;
   if (maskCandidate) {
-    mask = masked ? randomMask(real, length)
-                  : HostTensor({real.batch, length}, 1, true);
+    mask = makeMask(real, length, maskKind);
     if (mask.shape != sizesOf(*shapes.shape(maskCandidate), symbols))
       return fail("its mask is not of one number per key");
     evaluator.bind(maskCandidate, mask);
@@ -319,20 +346,35 @@ bool AttentionExplainer::explainMask() {
       return fail("its mask depends on more than which keys are there");
     maskCandidate = input;
   }
-  int64_t farthest = 0;
-  for (int64_t window : windows)
-    farthest = std::max(farthest, window);
-  bool free = pastSymbol >= 0;
   // Enough keys to see any window whose size stands in the graph.
-  Sizes longest = free ? Sizes{1, 2, std::min<int64_t>(farthest, 20000) + 3}
-                       : Sizes{1, std::min<int64_t>(farthest, 96) + 3, 0};
-  if (!checkWeights(longest, false, true))
+  bool free = pastSymbol >= 0;
+  int64_t heads = (*shapes.shape(match.scores))[1].asConstant().value_or(64);
+  int64_t most =
+      free ? 20000
+           : static_cast<int64_t>(std::sqrt(
+                 8e6 / static_cast<double>(std::max<int64_t>(1, heads))));
+  if (farthest > most)
+    return fail("its mask may be a window of " + Twine(farthest) +
+                " keys, more than are looked at");
+  Sizes longest = free ? Sizes{1, 2, farthest + 3} : Sizes{1, farthest + 3, 0};
+  if (!checkWeights(longest, 0, true))
     return false;
-  for (Sizes sizes : {Sizes{2, 3, 2}, Sizes{2, 1, 4}, Sizes{1, 4, 0},
-                      Sizes{3, 5, 1}, longest})
-    for (bool masked : {false, true})
-      if (!checkWeights(sizes, masked, false))
-        return false;
+  auto agrees = [&] {
+    for (Sizes sizes : {Sizes{2, 3, 2}, Sizes{2, 1, 4}, Sizes{1, 4, 0},
+                        Sizes{3, 5, 1}, longest})
+      for (unsigned kind : {0u, 1u, 2u, 3u})
+        if (!checkWeights(sizes, kind, false))
+          return false;
+    return true;
+  };
+  bool agreed = agrees();
+  if (!agreed && maskCandidate) {
+    match.maskIsOne = true;
+    blindIsZero = blindIsUniform = false;
+    agreed = agrees();
+  }
+  if (!agreed)
+    return false;
   if (blindIsZero && blindIsUniform)
     return fail("rows that see no key are treated in two ways");
   match.keyMask = maskCandidate;
@@ -362,7 +404,7 @@ bool AttentionExplainer::explainBias() {
 }
 
 /// Compares the whole with attention on random numbers.
-bool AttentionExplainer::prove(const Sizes &sizes) {
+bool AttentionExplainer::prove(const Sizes &sizes, unsigned maskKind) {
   std::vector<int64_t> symbols = assign(sizes);
   GraphEvaluator evaluator;
   evaluator.setSizes(shapes, symbols);
@@ -372,18 +414,20 @@ bool AttentionExplainer::prove(const Sizes &sizes) {
     evaluator.bind(operand.root, tensor);
     return tensor;
   };
-  HostTensor q = make(match.query), k = make(match.key), v = make(match.value);
-  // The same tensor may serve twice.
   if (match.key.root == match.query.root ||
       match.value.root == match.query.root ||
       match.value.root == match.key.root)
     return fail("two of its operands are one tensor");
+  HostTensor q = make(match.query), k = make(match.key), v = make(match.value);
   HeadView query(q, match.query.layout), key(k, match.key.layout),
       value(v, match.value.layout);
+  if (key.batch != query.batch || value.batch != query.batch ||
+      value.rows != key.rows)
+    return fail("its queries, keys and values differ in sizes");
   Sizes real = {query.batch, query.rows, key.rows - query.rows};
   HostTensor mask, bias;
   if (match.keyMask) {
-    mask = randomMask(real, key.rows);
+    mask = makeMask(real, key.rows, maskKind);
     evaluator.bind(match.keyMask, mask);
   }
   if (match.bias) {
@@ -457,8 +501,9 @@ bool AttentionExplainer::explain() {
     reason.clear();
   }
   for (Sizes sizes : {Sizes{2, 3, 2}, Sizes{1, 1, 3}, Sizes{2, 4, 0}})
-    if (!prove(sizes))
-      return false;
+    for (unsigned kind : {0u, 1u, 2u, 3u})
+      if (!prove(sizes, kind))
+        return false;
   return true;
 }
 

@@ -1,6 +1,8 @@
 #include "passes/Raise/NodeSupport.h"
 
 #include "dialects/MoE/MoEOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Iterators.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -42,7 +44,8 @@ bool moe::isConstant(Value value, unsigned depth) {
   if (isa_and_nonnull<onnx::ConstantOp, onnx::NoneOp, WeightOp>(op))
     return true;
   auto node = dyn_cast_or_null<NodeOp>(op);
-  return node && depth && !node->getNumRegions() &&
+  // Without inputs: random numbers.
+  return node && depth && !node->getNumRegions() && !node.getInputs().empty() &&
          llvm::all_of(node.getInputs(), [&](Value input) {
            return isConstant(input, depth - 1);
          });
@@ -94,6 +97,24 @@ Value moe::transposed(OpBuilder &builder, Location loc, Value value,
   node.setOnnxAttributesAttr(builder.getDictionaryAttr(
       builder.getNamedAttr("perm", builder.getDenseI64ArrayAttr(perm))));
   return node.getResult(0);
+}
+
+bool moe::requireSame(OpBuilder &builder, Location loc, SymbolicShapes &shapes,
+                      Dimension a, Dimension b, StringRef message) {
+  const SymbolicShape *x = shapes.shape(a.tensor), *y = shapes.shape(b.tensor);
+  if (x && y) {
+    const DimExpr &m = (*x)[a.index], &n = (*y)[b.index];
+    if (m == n)
+      return true;
+    if (m.asConstant() && n.asConstant())
+      return false;
+  }
+  Value first = tensor::DimOp::create(builder, loc, a.tensor, a.index);
+  Value second = tensor::DimOp::create(builder, loc, b.tensor, b.index);
+  Value same = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq,
+                                     first, second);
+  cf::AssertOp::create(builder, loc, same, message);
+  return true;
 }
 
 void moe::replaceValue(OpBuilder &builder, Value old, Value value) {

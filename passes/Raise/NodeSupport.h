@@ -3,6 +3,7 @@
 
 #include "dialects/Onnx/OnnxOps.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
+#include "passes/Raise/SymbolicShapes.h"
 #include "llvm/ADT/DenseSet.h"
 #include <optional>
 
@@ -39,6 +40,17 @@ emptyLike(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type element,
 /// undoes it already.
 mlir::Value transposed(mlir::OpBuilder &builder, mlir::Location loc,
                        mlir::Value value, llvm::ArrayRef<int64_t> perm);
+
+/// A dimension of a tensor.
+struct Dimension {
+  mlir::Value tensor;
+  int64_t index;
+};
+/// Ends the run with `message` where two sizes differ, unless they are known
+/// not to; false where they are known to differ.
+bool requireSame(mlir::OpBuilder &builder, mlir::Location loc,
+                 SymbolicShapes &shapes, Dimension a, Dimension b,
+                 llvm::StringRef message);
 
 /// Replaces `old` by `value`, cast where the types are known differently.
 void replaceValue(mlir::OpBuilder &builder, mlir::Value old, mlir::Value value);

@@ -98,6 +98,7 @@ def RaiseRowsPass : Pass<"moe-raise-rows", "::mlir::ModuleOp"> {
   let dependentDialects = ["::moe::moert::MoERTDialect",
                            "::moe::onnx::OnnxDialect",
                            "::mlir::arith::ArithDialect",
+                           "::mlir::cf::ControlFlowDialect",
                            "::mlir::tensor::TensorDialect"];
 }
 
@@ -115,6 +116,7 @@ def RaiseAttentionPass : Pass<"moe-raise-attention", "::mlir::ModuleOp"> {
   let dependentDialects = ["::moe::moert::MoERTDialect",
                            "::moe::onnx::OnnxDialect",
                            "::mlir::arith::ArithDialect",
+                           "::mlir::cf::ControlFlowDialect",
                            "::mlir::tensor::TensorDialect"];
 }
 

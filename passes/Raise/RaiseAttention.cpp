@@ -1,4 +1,5 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Remarks.h"
 #include "passes/Raise/AttentionMatch.h"
@@ -31,6 +32,45 @@ static Value asHeadsFirst(OpBuilder &builder, Location loc,
       .getResult(0);
 }
 
+/// The mask as the operator reads it: anything but zero shows a key.
+static Value keyMask(OpBuilder &builder, Location loc,
+                     const AttentionMatch &match) {
+  if (!match.keyMask || !match.maskIsOne)
+    return match.keyMask;
+  auto type = cast<RankedTensorType>(match.keyMask.getType());
+  Type element = type.getElementType();
+  auto scalar = RankedTensorType::get({}, element);
+  Value one = onnx::ConstantOp::create(
+      builder, loc, cast<ElementsAttr>(builder.getOneAttr(scalar)));
+  return createNode(builder, loc, "Equal", 13, {match.keyMask, one},
+                    RankedTensorType::get(type.getShape(), builder.getI1Type()))
+      .getResult(0);
+}
+
+/// Checks what the graph would check: the sizes of operands. False where they
+/// cannot be right.
+static bool checkSizes(OpBuilder &builder, Location loc,
+                       const AttentionMatch &match, SymbolicShapes &shapes) {
+  auto rows = [](const HeadsOperand &operand) {
+    return Dimension{operand.root,
+                     operand.layout == HeadLayout::HeadsFirst ? 2 : 1};
+  };
+  Dimension batch{match.query.root, 0}, keys = rows(match.key);
+  StringRef batches = "attention: queries, keys, values and mask have "
+                      "different batch sizes";
+  StringRef counts = "attention: keys, values and mask differ in length";
+  bool fits =
+      requireSame(builder, loc, shapes, batch, {match.key.root, 0}, batches) &&
+      requireSame(builder, loc, shapes, batch, {match.value.root, 0},
+                  batches) &&
+      requireSame(builder, loc, shapes, keys, rows(match.value), counts);
+  if (fits && match.keyMask)
+    fits =
+        requireSame(builder, loc, shapes, batch, {match.keyMask, 0}, batches) &&
+        requireSame(builder, loc, shapes, keys, {match.keyMask, 1}, counts);
+  return fits;
+}
+
 /// Writes `match` where its result was computed.
 static void emit(AttentionMatch &match) {
   OpBuilder builder(match.output.getDefiningOp());
@@ -43,7 +83,8 @@ static void emit(AttentionMatch &match) {
   Value result =
       moert::AttentionOp::create(
           builder, loc, TypeRange{init.getType()}, query, key, value,
-          match.keyMask, match.bias, init, builder.getF64FloatAttr(match.scale),
+          keyMask(builder, loc, match), match.bias, init,
+          builder.getF64FloatAttr(match.scale),
           match.causal ? builder.getUnitAttr() : UnitAttr(),
           builder.getI64IntegerAttr(match.window),
           builder.getF64FloatAttr(match.softcap),
@@ -86,6 +127,12 @@ struct RaiseAttentionPass
     if (!match || !explainAttention(*match, shapes, reason)) {
       remark::missed(softmax.getLoc(), raise)
           << "a softmax is no attention: " + reason;
+      return;
+    }
+    OpBuilder builder(match->output.getDefiningOp());
+    if (!checkSizes(builder, match->output.getLoc(), *match, shapes)) {
+      remark::missed(softmax.getLoc(), raise)
+          << "a softmax is no attention: its operands differ in sizes";
       return;
     }
     emit(*match);

@@ -23,14 +23,20 @@ struct Projection {
   onnx::NodeOp last; ///< the node whose result it is
 };
 
-/// The only reader of `value`, where that is an Add.
+/// The only reader of `value` that is not dead, where that is an Add.
 onnx::NodeOp onlyAdd(Value value) {
-  if (!value.hasOneUse())
-    return {};
-  auto node = dyn_cast<onnx::NodeOp>(*value.getUsers().begin());
-  return node && node.is("Add") && node->getBlock() == value.getParentBlock()
-             ? node
-             : onnx::NodeOp();
+  onnx::NodeOp only;
+  for (OpOperand &use : value.getUses()) {
+    Operation *user = use.getOwner();
+    if (isOpTriviallyDead(user))
+      continue;
+    auto node = dyn_cast<onnx::NodeOp>(user);
+    if (only || !node || !node.is("Add") ||
+        node->getBlock() != value.getParentBlock())
+      return {};
+    only = node;
+  }
+  return only;
 }
 
 /// What `add` adds to `value`.
@@ -129,16 +135,16 @@ struct RaiseProjectionsPass
     for (auto function : getOperation().getOps<FunctionOpInterface>()) {
       if (function.isExternal())
         continue;
-      SmallVector<Projection> found;
+      SmallVector<onnx::NodeOp> products;
       function.walk([&](onnx::NodeOp node) {
-        if (!node.is("MatMul"))
-          return;
-        if (auto projection = match(node))
-          found.push_back(*projection);
+        if (node.is("MatMul"))
+          products.push_back(node);
       });
       SymbolicShapes shapes(function);
-      for (const Projection &projection : found)
-        raise(projection, shapes);
+      // One by one: what is raised is what the next one adds to.
+      for (onnx::NodeOp node : products)
+        if (auto projection = match(node))
+          raise(*projection, shapes);
       eraseDead(function);
     }
   }

@@ -255,6 +255,9 @@ bool RotaryExplainer::solve(const HostTensor &x, const HostTensor &y,
             if (from(b, h, s, i) != to(b, h, s, i))
               return false;
         }
+  // Nothing was turned.
+  if (llvm::all_of(frequencies, [](double f) { return f == 0; }))
+    return false;
   match.frequencies.assign(frequencies.begin(), frequencies.end());
   return true;
 }
@@ -264,7 +267,10 @@ std::optional<RotaryMatch> RotaryExplainer::explain(Value x, Value output) {
                       *places = shapes.shape(positions);
   if (!shape || !places)
     return std::nullopt;
-  std::vector<int64_t> sizes(shapes.symbolCount(), 5);
+  // Different, so that no two sizes only happen to be the same.
+  std::vector<int64_t> sizes;
+  for (unsigned i = 0; i < shapes.symbolCount(); ++i)
+    sizes.push_back(5 + i % 31);
   GraphEvaluator evaluator;
   evaluator.setSizes(shapes, sizes);
   std::mt19937_64 random(13);

@@ -2,6 +2,7 @@
 #include "dialects/MoE/MoEOps.h"
 #include "dialects/MoERT/MoERTOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/Raise/NodeSupport.h"
 #include "passes/Raise/Passes.h"
@@ -40,7 +41,7 @@ static void raiseEmbedding(NodeOp node) {
 }
 
 /// `Concat` of an argument of the function, [B, heads, P, D], and new rows.
-static void raiseAppend(NodeOp node) {
+static void raiseAppend(NodeOp node, SymbolicShapes &shapes) {
   if (node.getInputs().size() != 2)
     return;
   Value past = node.getInputs()[0], fresh = node.getInputs()[1];
@@ -51,8 +52,17 @@ static void raiseAppend(NodeOp node) {
       axisOf(node.intAttribute("axis", 0), 4) != 2 || type.isDynamicDim(1) ||
       type.isDynamicDim(3))
     return;
+  auto freshType = cast<RankedTensorType>(fresh.getType());
+  for (int64_t d : {1, 3})
+    if (pastType.getDimSize(d) != type.getDimSize(d) ||
+        freshType.getDimSize(d) != type.getDimSize(d))
+      return;
   OpBuilder builder(node);
   Location loc = node.getLoc();
+  if (!requireSame(builder, loc, shapes, {past, 0}, {fresh, 0},
+                   "a cache and the rows that are appended to it have "
+                   "different batch sizes"))
+    return;
   fresh = transposed(builder, loc, fresh, {0, 2, 1, 3});
   Value length = arith::AddIOp::create(
       builder, loc, tensor::DimOp::create(builder, loc, past, 2),
@@ -78,12 +88,13 @@ struct RaiseRowsPass : moe::impl::RaiseRowsPassBase<RaiseRowsPass> {
     for (auto function : getOperation().getOps<FunctionOpInterface>()) {
       if (function.isExternal())
         continue;
+      SymbolicShapes shapes(function);
       for (auto node :
            llvm::make_early_inc_range(function.front().getOps<NodeOp>())) {
         if (node.is("Gather"))
           raiseEmbedding(node);
         else if (node.is("Concat"))
-          raiseAppend(node);
+          raiseAppend(node, shapes);
       }
       eraseDead(function);
     }

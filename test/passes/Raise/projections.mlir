@@ -59,3 +59,21 @@ func.func @other_rows(%x: tensor<?x192xf32>, %r: tensor<?x64xf32>) -> tensor<?x6
   %y = onnx.node "Add" v 14 (%r, %p) : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
   return %y : tensor<?x64xf32>
 }
+
+// Two products in one sum: the first takes the second as its residual.
+
+// CHECK-LABEL: func.func @two_products
+func.func @two_products(%x: tensor<?x192xf32> {moe.dims = ["t", 192]}) -> tensor<?x64xf32> {
+  %w = moe.weight @w : tensor<192x64xbf16>
+  %f = onnx.node "Cast" v 19 (%w) {to = 1 : i64} : (tensor<192x64xbf16>) -> tensor<192x64xf32>
+  %two = onnx.constant dense<2.0> : tensor<f32>
+  %x2 = onnx.node "Mul" v 14 (%x, %two) : (tensor<?x192xf32>, tensor<f32>) -> tensor<?x192xf32>
+  %p = onnx.node "MatMul" v 13 (%x, %f) : (tensor<?x192xf32>, tensor<192x64xf32>) -> tensor<?x64xf32>
+  %q = onnx.node "MatMul" v 13 (%x2, %f) : (tensor<?x192xf32>, tensor<192x64xf32>) -> tensor<?x64xf32>
+  // CHECK: %[[Q:.*]] = moert.gemm
+  // CHECK: %[[Y:.*]] = moert.gemm {{.*}} residual(%[[Q]] :
+  // CHECK-NOT: MatMul
+  // CHECK: return %[[Y]]
+  %y = onnx.node "Add" v 14 (%p, %q) : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}

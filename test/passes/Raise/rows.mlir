@@ -31,8 +31,10 @@ func.func @columns(%ids: tensor<?xi64>) -> tensor<12x?xf32> {
 // is what kv_append does by itself.
 
 // CHECK-LABEL: func.func @append
-// CHECK-SAME: %[[PAST:.*]]: tensor<?x2x?x8xf32>, %[[NEW:.*]]: tensor<?x?x2x8xf32>
-func.func @append(%past: tensor<?x2x?x8xf32>, %new: tensor<?x?x2x8xf32>) -> tensor<?x2x?x8xf32> {
+// CHECK-SAME: %[[PAST:[^:]*]]: tensor<?x2x?x8xf32> {{.*}}, %[[NEW:[^:]*]]: tensor<?x?x2x8xf32>
+// CHECK-NOT: cf.assert
+func.func @append(%past: tensor<?x2x?x8xf32> {moe.dims = ["b", 2, "p", 8]},
+                  %new: tensor<?x?x2x8xf32> {moe.dims = ["b", "s", 2, 8]}) -> tensor<?x2x?x8xf32> {
   %heads = onnx.node "Transpose" v 13 (%new) {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x2x8xf32>) -> tensor<?x2x?x8xf32>
   // CHECK: moert.kv_append past(%[[PAST]] : {{.*}}) ins(%[[NEW]] :
   // CHECK-NOT: onnx.node
@@ -47,4 +49,15 @@ func.func @heads(%past: tensor<?x2x?x8xf32>, %new: tensor<?x2x?x8xf32>) -> tenso
   // CHECK: onnx.node "Concat"
   %y = onnx.node "Concat" v 13 (%past, %new) {axis = 1 : i64} : (tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>) -> tensor<?x4x?x8xf32>
   return %y : tensor<?x4x?x8xf32>
+}
+
+// Batches that are not known to be as large are compared in the run.
+
+// CHECK-LABEL: func.func @other_batch
+func.func @other_batch(%past: tensor<?x2x?x8xf32> {moe.dims = ["pb", 2, "p", 8]},
+                       %new: tensor<?x2x?x8xf32> {moe.dims = ["b", 2, "s", 8]}) -> tensor<?x2x?x8xf32> {
+  // CHECK: cf.assert %{{.*}}, "a cache and the rows that are appended to it have different batch sizes"
+  // CHECK: moert.kv_append
+  %y = onnx.node "Concat" v 13 (%past, %new) {axis = 2 : i64} : (tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>
+  return %y : tensor<?x2x?x8xf32>
 }
