@@ -100,8 +100,25 @@ SymbolicShapes::Known SymbolicShapes::inferMatMul(NodeOp node,
 
 SymbolicShapes::Known SymbolicShapes::inferSlice(NodeOp node) {
   const SymbolicShape *in = shape(node.getInputs()[0]);
-  auto starts = listOf(node, "starts", 1), ends = listOf(node, "ends", 2),
-       axes = listOf(node, "axes", 3);
+  // Exporters compute half of a known size.
+  auto list = [&](StringRef name,
+                  unsigned i) -> std::optional<SmallVector<int64_t>> {
+    if (auto numbers = listOf(node, name, i))
+      return numbers;
+    const SymbolicShape *known =
+        node.input(i) ? elements(node.input(i)) : nullptr;
+    if (!known)
+      return std::nullopt;
+    SmallVector<int64_t> numbers;
+    for (const DimExpr &number : *known)
+      if (auto constant = number.asConstant())
+        numbers.push_back(*constant);
+    if (numbers.size() != known->size())
+      return std::nullopt;
+    return numbers;
+  };
+  auto starts = list("starts", 1), ends = list("ends", 2),
+       axes = list("axes", 3);
   if (!in || !starts || !ends || starts->size() != ends->size())
     return std::nullopt;
   if (node.input(4)) {

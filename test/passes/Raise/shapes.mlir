@@ -60,3 +60,18 @@ func.func @copied(%x: tensor<?x8xf32>) -> tensor<?x?x4xf32> {
   %2 = onnx.node "Identity" v 19 (%1) : (tensor<?x?x4xf32>) -> tensor<?x?x4xf32>
   return %2 : tensor<?x?x4xf32>
 }
+
+// Half of a size that the graph asks for.
+
+// CHECK-LABEL: func.func @half
+func.func @half(%x: tensor<?x8xf32>) -> tensor<?x?xf32> {
+  %a0 = onnx.constant dense<0> : tensor<1xi64>
+  %a1 = onnx.constant dense<1> : tensor<1xi64>
+  %two = onnx.constant dense<2> : tensor<1xi64>
+  %size = onnx.node "Shape" v 15 (%x) {start = 1 : i64, end = 2 : i64} : (tensor<?x8xf32>) -> tensor<1xi64>
+  %half = onnx.node "Div" v 14 (%size, %two) : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  // CHECK: onnx.node "Slice" {{.*}} -> tensor<?x4xf32>
+  %y = onnx.node "Slice" v 13 (%x, %a0, %half, %a1) : (tensor<?x8xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<?x?xf32>
+  %z = onnx.node "Neg" v 13 (%y) : (tensor<?x?xf32>) -> tensor<?x?xf32>
+  return %z : tensor<?x?xf32>
+}
