@@ -367,6 +367,25 @@ def cases(rng):
         yield rows(rng, b, s, heads, d, past)
 
 
+def compile_case(options, base):
+    """Compiles base.mlir to base.so; returns the last process."""
+    module, kernels = str(base) + ".mlir", str(base) + "_kernels.mlir"
+    steps = []
+    if options.split_vectors:
+        # Kernels are written for 512 bits, LLVM splits what the target lacks.
+        low = str(base) + "_low.mlir"
+        steps.append([options.moe_opt, module, "--target=cpu:x86-64-v4", "--stop-after=bufferized", "-o", low])
+        steps.append([options.moe_opt, low, "--convert-moert-to-kernels=avx512=true", "-o", kernels])
+        module = kernels
+    steps.append([options.moe_opt, module, "-o", str(base) + ".so", f"--target={options.target}",
+                  f"--road={options.road}", f"-O{options.level}"])
+    for command in steps:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            break
+    return done
+
+
 def main() -> int:
     global WIDTH
     parser = argparse.ArgumentParser()
@@ -374,14 +393,17 @@ def main() -> int:
     parser.add_argument("moe_run")
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("--target", default="cpu:native")
-    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--width", type=int, help="columns of a panel (default: what the processor likes)")
     parser.add_argument("--road", default="fast")
     parser.add_argument("--threads", default="2")
+    parser.add_argument("--split-vectors", action="store_true",
+                        help="test kernels for 512-bit vectors on processors with 256 bits")
     parser.add_argument("--level", default="2", help="of optimisation")
     parser.add_argument("--tolerance", type=float, default=5e-6)
     parser.add_argument("only", nargs="*")
     options = parser.parse_args()
-    WIDTH = options.width
+    wide = options.split_vectors or "avx512f" in pathlib.Path("/proc/cpuinfo").read_text()
+    WIDTH = options.width or (32 if wide else 16)
     options.work.mkdir(parents=True, exist_ok=True)
     bad = 0
     for number, case in enumerate(cases(np.random.default_rng(7))):
@@ -390,9 +412,7 @@ def main() -> int:
         base = options.work / f"case{number}"
         base.with_suffix(".mlir").write_text(case.module())
         np.savez(base.with_suffix(".npz"), **{n: a for n, (a, _) in case.inputs.items()})
-        command = [options.moe_opt, str(base) + ".mlir", "-o", str(base) + ".so", f"--target={options.target}",
-                   f"--road={options.road}", f"-O{options.level}"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = compile_case(options, base)
         if done.returncode == 0:
             done = subprocess.run([options.moe_run, str(base) + ".so", "--inputs", str(base) + ".npz", "--outputs",
                                    str(base) + "_out.npz", "--threads", options.threads], capture_output=True, text=True)
