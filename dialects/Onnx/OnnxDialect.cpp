@@ -1,4 +1,5 @@
 #include "dialects/Onnx/OnnxOps.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace moe::onnx;
@@ -18,6 +19,24 @@ void OnnxDialect::initialize() {
 OpFoldResult ConstantOp::fold(FoldAdaptor) { return getValue(); }
 
 OpFoldResult NoneOp::fold(FoldAdaptor) { return UnitAttr::get(getContext()); }
+
+static bool isTrue(Value value) {
+  DenseElementsAttr constant;
+  return matchPattern(value, m_Constant(&constant)) &&
+         constant.getElementType().isInteger(1) &&
+         constant.getNumElements() == 1 && constant.getSplatValue<bool>();
+}
+
+bool moe::onnx::conditionHolds(Value condition, Block &body) {
+  if ((condition && !isTrue(condition)) || body.getNumArguments() < 2 ||
+      body.getTerminator()->getNumOperands() == 0)
+    return false;
+  Value next = body.getTerminator()->getOperand(0);
+  for (auto node = next.getDefiningOp<NodeOp>(); node && node.is("Identity");
+       node = next.getDefiningOp<NodeOp>())
+    next = node.getInputs()[0];
+  return next == body.getArgument(1) || isTrue(next);
+}
 
 // onnx.node "Gemm" v 13 (%a, %b) {transB = 1 : i64} : (types) -> types
 // onnx.node "com.microsoft" "MoE" v 1 (...) {...} : ...

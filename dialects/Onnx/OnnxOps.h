@@ -14,4 +14,11 @@
 #define GET_OP_CLASSES
 #include "dialects/Onnx/OnnxOps.h.inc"
 
+namespace moe::onnx {
+/// True where the condition of a Loop never ends it, so that its trip count
+/// alone does: `condition` (null where absent) holds at the start, and `body`
+/// passes it on.
+bool conditionHolds(mlir::Value condition, mlir::Block &body);
+} // namespace moe::onnx
+
 #endif // MOE_DIALECTS_ONNX_ONNXOPS_H

@@ -30,7 +30,9 @@ def Onnx_NodeOp : Onnx_Op<"node", [Pure]> {
     optional input is an `onnx.none`; absent optional outputs have type
     `none`. Subgraphs (If, Loop) are regions in the order of the operator's
     definition (If: then, else; Loop: body), ending in `onnx.yield`; they use
-    values of the enclosing scope directly. Unknown shapes are dynamic
+    values of the enclosing scope directly. The body of a Loop has an argument
+    for the iteration, the condition and each carried value; sizes of carried
+    values that differ between iterations are dynamic. Unknown shapes are dynamic
     dimensions, unknown ranks unranked tensors. Signed integers are signless
     in MLIR, unsigned ones `ui8` and so on, booleans `i1`.
 

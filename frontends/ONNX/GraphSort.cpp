@@ -2,22 +2,35 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 #include <queue>
 
 using namespace llvm;
 using namespace moe::onnx;
 
-/// Calls `visit` with every name that `node` reads, in subgraphs too.
+/// Calls `visit` with every name that `node` reads, in subgraphs too; names
+/// that a subgraph defines itself are its own.
 static void forEachRead(const pb::Node &node,
                         function_ref<void(StringRef)> visit) {
   for (const std::string &name : node.input())
     visit(name);
   for (const pb::Attribute &attribute : node.attribute()) {
     auto inside = [&](const pb::Graph &graph) {
+      StringSet<> own;
+      for (const pb::ValueInfo &input : graph.input())
+        own.insert(input.name());
+      for (const pb::Tensor &tensor : graph.initializer())
+        own.insert(tensor.name());
       for (const pb::Node &inner : graph.node())
-        forEachRead(inner, visit);
+        own.insert_range(inner.output());
+      auto outside = [&](StringRef name) {
+        if (!own.contains(name))
+          visit(name);
+      };
+      for (const pb::Node &inner : graph.node())
+        forEachRead(inner, outside);
       for (const pb::ValueInfo &output : graph.output())
-        visit(output.name());
+        outside(output.name());
     };
     if (attribute.has_g())
       inside(attribute.g());

@@ -119,59 +119,6 @@ LogicalResult Importer::importCall(const pb::Node &node,
   return success();
 }
 
-/// Subgraphs, in the order of the operator's definition.
-LogicalResult Importer::importRegions(const pb::Node &node, Scope &scope,
-                                      OperationState &state) {
-  SmallVector<StringRef> names;
-  if (node.op_type() == "If")
-    names = {"then_branch", "else_branch"};
-  for (StringRef name : names) {
-    const pb::Attribute *body = nullptr;
-    for (const pb::Attribute &attribute : node.attribute())
-      if (attribute.name() == name && attribute.has_g())
-        body = &attribute;
-    if (!body)
-      return nodeError() << "has no " << name;
-    Region *region = state.addRegion();
-    OpBuilder::InsertionGuard guard(builder);
-    builder.createBlock(region);
-    Scope inner;
-    inner.outer = &scope;
-    inner.opsets = scope.opsets;
-    inner.arguments = scope.arguments;
-    const pb::Node *outer = current;
-    int outerIndex = currentIndex;
-    if (failed(importGraph(body->g(), inner)))
-      return failure();
-    current = outer, currentIndex = outerIndex;
-    SmallVector<Value> results;
-    for (const pb::ValueInfo &output : body->g().output()) {
-      auto value = lookup(output.name(), inner, [&] {
-        nodeError() << name << " never produces its output '" << output.name()
-                    << "'";
-      });
-      if (failed(value))
-        return failure();
-      results.push_back(*value);
-    }
-    YieldOp::create(builder, state.location, results);
-  }
-  return success();
-}
-
-/// What both branches of an If promise of one result.
-static Type join(Type a, Type b) {
-  auto x = dyn_cast<RankedTensorType>(a), y = dyn_cast<RankedTensorType>(b);
-  if (a == b || !x || !y || x.getRank() != y.getRank())
-    return a == b ? a
-                  : Type(UnrankedTensorType::get(
-                        cast<TensorType>(a).getElementType()));
-  SmallVector<int64_t> shape;
-  for (auto [m, n] : llvm::zip(x.getShape(), y.getShape()))
-    shape.push_back(m == n ? m : ShapedType::kDynamic);
-  return RankedTensorType::get(shape, x.getElementType());
-}
-
 LogicalResult Importer::importNode(const pb::Node &node, Scope &scope) {
   if (const pb::Function *callee = findFunction(node))
     return importCall(node, *callee, scope);
@@ -300,33 +247,15 @@ LogicalResult Importer::importNode(const pb::Node &node, Scope &scope) {
     return define(node.output(0), result, scope);
   }
 
-  if (failed(importRegions(node, scope, state)))
+  auto types = importRegions(node, scope, state, facts);
+  if (succeeded(types) && state.regions.empty())
+    types = inferTypes(facts);
+  if (failed(types))
     return failure();
-  SmallVector<Type> types;
-  if (!state.regions.empty()) {
-    for (int i = 0; i < node.output_size(); ++i) {
-      Type joined;
-      for (auto &region : state.regions) {
-        auto yield = cast<YieldOp>(region->front().getTerminator());
-        if (static_cast<int>(yield.getValues().size()) != node.output_size())
-          return nodeError()
-                 << "has " << node.output_size() << " outputs, but a branch of "
-                 << yield.getValues().size();
-        Type type = yield.getValues()[i].getType();
-        joined = joined ? join(joined, type) : type;
-      }
-      types.push_back(joined);
-    }
-  } else {
-    auto inferred = inferTypes(facts);
-    if (failed(inferred))
-      return failure();
-    types = *inferred;
-  }
   for (auto [i, name] : llvm::enumerate(node.output()))
     if (name.empty())
-      types[i] = builder.getNoneType();
-  state.addTypes(types);
+      (*types)[i] = builder.getNoneType();
+  state.addTypes(*types);
   state.addAttribute("op_type", builder.getStringAttr(node.op_type()));
   if (!domain.empty())
     state.addAttribute("domain", builder.getStringAttr(domain));

@@ -32,8 +32,9 @@ struct Scope {
   llvm::StringMap<const pb::Tensor *> tensors;
 };
 
-/// One import: `Importer.cpp` has the model, `ImportNodes.cpp` nodes, calls and
-/// subgraphs, `ImportValues.cpp` tensors, types and attributes.
+/// One import: `Importer.cpp` has the model, `ImportNodes.cpp` nodes and calls,
+/// `ImportRegions.cpp` subgraphs, `ImportValues.cpp` tensors, types and
+/// attributes.
 class Importer {
 public:
   Importer(const ModelFile &file, StringRef path, MLIRContext &context)
@@ -58,8 +59,18 @@ private:
   LogicalResult importNode(const pb::Node &node, Scope &scope);
   LogicalResult importCall(const pb::Node &node, const pb::Function &callee,
                            Scope &scope);
-  LogicalResult importRegions(const pb::Node &node, Scope &scope,
-                              OperationState &state);
+  /// Subgraphs of a node, and the types of its results where it has any.
+  FailureOr<SmallVector<Type>> importRegions(const pb::Node &node, Scope &scope,
+                                             OperationState &state,
+                                             const NodeFacts &facts);
+  LogicalResult importBody(const pb::Graph &body, StringRef name, Scope &inner);
+  FailureOr<SmallVector<Type>> importIf(const pb::Node &node, Scope &scope,
+                                        OperationState &state);
+  FailureOr<SmallVector<Type>> importLoop(const pb::Node &node, Scope &scope,
+                                          OperationState &state,
+                                          const NodeFacts &facts);
+  LogicalResult checkLoop(const pb::Graph &body, const NodeFacts &facts);
+  void clearBody(Region &body);
   LogicalResult define(StringRef name, Value value, Scope &scope);
   /// The value of `name`; where there is none, `missing` starts the message
   /// that the name then continues.
