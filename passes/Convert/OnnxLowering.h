@@ -120,6 +120,22 @@ mlir::Value foldAxes(
     llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Value, mlir::Value)>
         body);
 
+/// Tensors of signless integers.
+mlir::Type storageOf(mlir::Type type);
+/// A value under the type that its uses expect.
+mlir::Value castTo(mlir::OpBuilder &builder, mlir::Location loc,
+                   mlir::Value value, mlir::Type type);
+
+/// Operators with subgraphs, whose blocks `convert` converts in place; results
+/// may be null where the node has none.
+using BlockConversion = llvm::function_ref<mlir::LogicalResult(mlir::Block &)>;
+mlir::LogicalResult convertIf(onnx::NodeOp node, mlir::OpBuilder &builder,
+                              BlockConversion convert,
+                              llvm::SmallVectorImpl<mlir::Value> &results);
+mlir::LogicalResult convertLoop(onnx::NodeOp node, mlir::OpBuilder &builder,
+                                BlockConversion convert,
+                                llvm::SmallVectorImpl<mlir::Value> &results);
+
 using LoweringRule = mlir::LogicalResult (*)(NodeLowering &);
 using LoweringTable = llvm::StringMap<LoweringRule>;
 

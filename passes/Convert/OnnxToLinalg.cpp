@@ -36,67 +36,14 @@ const LoweringTable &table() {
   return lowerings;
 }
 
-/// Tensors of signless integers.
-Type storageOf(Type type) {
-  if (auto tensor = dyn_cast<TensorType>(type))
-    return tensor.clone(NodeLowering::storageType(tensor.getElementType()));
-  return type;
-}
-
-/// A value under the type that its uses expect.
-Value castTo(OpBuilder &builder, Location loc, Value value, Type type) {
-  if (value.getType() == type)
-    return value;
-  return tensor::CastOp::create(builder, loc, type, value);
-}
-
 LogicalResult convertBlock(Block &block);
-
-/// If: both branches become regions of one scf.if.
-LogicalResult convertIf(onnx::NodeOp node, OpBuilder &builder,
-                        SmallVectorImpl<Value> &results) {
-  Location loc = node.getLoc();
-  SmallVector<Type> types;
-  for (Type type : node.getResultTypes())
-    types.push_back(storageOf(type));
-  Value condition = node.getInputs()[0];
-  auto type = dyn_cast<RankedTensorType>(condition.getType());
-  if (!type || type.getRank() > 1)
-    return node.emitError("needs a condition of one element, not ")
-           << condition.getType();
-  SmallVector<Value> at;
-  if (type.getRank() == 1)
-    at.push_back(arith::ConstantIndexOp::create(builder, loc, 0));
-  Value flag = tensor::ExtractOp::create(builder, loc, condition, at);
-  auto branch = scf::IfOp::create(builder, loc, types, flag, true, true);
-  for (auto [from, to] : llvm::zip(
-           node.getBodies(), SmallVector<Region *>{&branch.getThenRegion(),
-                                                   &branch.getElseRegion()})) {
-    Block &body = from.front();
-    if (failed(convertBlock(body)))
-      return failure();
-    auto yield = cast<onnx::YieldOp>(body.getTerminator());
-    Block &target = to->front();
-    target.getOperations().splice(target.begin(), body.getOperations());
-    OpBuilder end(yield);
-    SmallVector<Value> values;
-    for (auto [value, wanted] : llvm::zip(yield.getValues(), types))
-      values.push_back(castTo(end, loc, value, wanted));
-    scf::YieldOp::create(end, loc, values);
-    yield.erase();
-    // scf.if was made with terminators only where it has no results.
-    for (Operation &op : llvm::make_early_inc_range(target))
-      if (isa<scf::YieldOp>(op) && &op != &target.back())
-        op.erase();
-  }
-  results.append(branch.getResults().begin(), branch.getResults().end());
-  return success();
-}
 
 LogicalResult convertNode(onnx::NodeOp node, OpBuilder &builder,
                           SmallVectorImpl<Value> &results) {
   if (node.is("If"))
-    return convertIf(node, builder, results);
+    return convertIf(node, builder, convertBlock, results);
+  if (node.is("Loop"))
+    return convertLoop(node, builder, convertBlock, results);
   std::string key = node.getOpType().str();
   if (!node.getDomain().empty())
     key = (node.getDomain() + "." + node.getOpType()).str();
