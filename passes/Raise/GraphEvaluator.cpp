@@ -1,4 +1,5 @@
 #include "passes/Raise/Evaluate.h"
+#include "passes/Raise/NodeSupport.h"
 
 using namespace mlir;
 using namespace moe;
@@ -38,7 +39,8 @@ bool GraphEvaluator::compute(Value value) {
     }
   Operation *op = value.getDefiningOp();
   if (!op)
-    return fail("depends on an argument of the graph");
+    return fail(isGraphArgument(value) ? "depends on an argument of the graph"
+                                       : "depends on what a loop carries");
   auto node = dyn_cast<NodeOp>(op);
   if (!node) {
     if (!readConstant(value, constant, why))
@@ -63,7 +65,8 @@ bool GraphEvaluator::compute(Value value) {
   }
   if (node.is("Shape") && argumentShapes)
     if (auto argument = dyn_cast<BlockArgument>(node.getInputs()[0]);
-        argument && !values.count(argument.getAsOpaquePointer())) {
+        argument && isGraphArgument(argument) &&
+        !values.count(argument.getAsOpaquePointer())) {
       HostTensor likeArgument;
       if (!argumentShapes(argument, likeArgument))
         return fail("needs the shape of an argument of the graph");

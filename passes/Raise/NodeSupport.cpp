@@ -39,6 +39,12 @@ RankedTensorType moe::f32Type(Value value) {
   return type && type.getElementType().isF32() ? type : RankedTensorType();
 }
 
+bool moe::isGraphArgument(Value value) {
+  auto argument = dyn_cast<BlockArgument>(value);
+  return argument &&
+         isa<FunctionOpInterface>(argument.getOwner()->getParentOp());
+}
+
 bool moe::isConstant(Value value, unsigned depth) {
   Operation *op = value.getDefiningOp();
   if (isa_and_nonnull<onnx::ConstantOp, onnx::NoneOp, WeightOp>(op))

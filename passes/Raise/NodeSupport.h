@@ -24,6 +24,9 @@ std::optional<size_t> axisOf(int64_t axis, size_t rank);
 /// The type, where `value` is a ranked tensor of f32; else null.
 mlir::RankedTensorType f32Type(mlir::Value value);
 
+/// True for arguments of the graph; those of a Loop's body are none.
+bool isGraphArgument(mlir::Value value);
+
 /// Whether `value` depends on constants and weights alone, by few nodes.
 bool isConstant(mlir::Value value, unsigned depth = 6);
 

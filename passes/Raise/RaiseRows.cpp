@@ -47,7 +47,7 @@ static void raiseAppend(NodeOp node, SymbolicShapes &shapes) {
   Value past = node.getInputs()[0], fresh = node.getInputs()[1];
   auto type = dyn_cast<RankedTensorType>(node.getResult(0).getType());
   auto pastType = dyn_cast<RankedTensorType>(past.getType());
-  if (!isa<BlockArgument>(past) || !type || !pastType || type.getRank() != 4 ||
+  if (!isGraphArgument(past) || !type || !pastType || type.getRank() != 4 ||
       pastType.getRank() != 4 || !isa<RankedTensorType>(fresh.getType()) ||
       axisOf(node.intAttribute("axis", 0), 4) != 2 || type.isDynamicDim(1) ||
       type.isDynamicDim(3))

@@ -42,6 +42,20 @@ func.func @append(%past: tensor<?x2x?x8xf32> {moe.dims = ["b", 2, "p", 8]},
   return %y : tensor<?x2x?x8xf32>
 }
 
+// What a loop carries is no argument of the graph.
+
+// CHECK-LABEL: func.func @carried
+func.func @carried(%n: tensor<i64>, %c: tensor<i1>, %past: tensor<?x2x?x8xf32>, %new: tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32> {
+  // CHECK: onnx.node "Loop"
+  // CHECK: onnx.node "Concat"
+  %y = onnx.node "Loop" v 16 (%n, %c, %past) do {
+  ^bb0(%i: tensor<i64>, %go: tensor<i1>, %rows: tensor<?x2x?x8xf32>):
+    %more = onnx.node "Concat" v 13 (%rows, %new) {axis = -2 : i64} : (tensor<?x2x?x8xf32>, tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>
+    onnx.yield %go, %more : tensor<i1>, tensor<?x2x?x8xf32>
+  } : (tensor<i64>, tensor<i1>, tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>
+  return %y : tensor<?x2x?x8xf32>
+}
+
 // Heads beside each other are no cache.
 
 // CHECK-LABEL: func.func @heads
