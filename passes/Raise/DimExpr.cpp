@@ -80,6 +80,21 @@ bool DimExpr::isNonNegative() const {
   return llvm::all_of(terms, [](const auto &term) { return term.second > 0; });
 }
 
+std::optional<int64_t>
+DimExpr::evaluate(ArrayRef<std::optional<int64_t>> values) const {
+  int64_t sum = 0;
+  for (const auto &[product, coefficient] : terms) {
+    int64_t term = coefficient;
+    for (unsigned id : product) {
+      if (id >= values.size() || !values[id])
+        return std::nullopt;
+      term *= *values[id];
+    }
+    sum += term;
+  }
+  return sum;
+}
+
 int64_t DimExpr::evaluate(ArrayRef<int64_t> values) const {
   int64_t sum = 0;
   for (const auto &[product, coefficient] : terms) {

@@ -61,6 +61,13 @@ public:
     symbolic = &shapes;
     symbols.assign(values.begin(), values.end());
   }
+  /// Values of some symbols of `shapes`: a Shape whose sizes they say needs
+  /// nothing of its input, which may come from elsewhere in the graph.
+  void setKnownSizes(SymbolicShapes &shapes,
+                     std::vector<std::optional<int64_t>> values) {
+    known = &shapes;
+    knownSymbols = std::move(values);
+  }
   /// The tensor, or null with a reason in `getError`.
   const HostTensor *get(mlir::Value value);
   llvm::StringRef getError() const { return error; }
@@ -72,6 +79,7 @@ public:
 
 private:
   bool compute(mlir::Value value);
+  bool knowsShape(onnx::NodeOp shape, HostTensor &tensor);
 
   /// By value; the addresses of its tensors do not change.
   std::unordered_map<const void *, HostTensor> values;
@@ -79,6 +87,8 @@ private:
   std::function<bool(mlir::BlockArgument, HostTensor &)> argumentShapes;
   SymbolicShapes *symbolic = nullptr;
   std::vector<int64_t> symbols;
+  SymbolicShapes *known = nullptr;
+  std::vector<std::optional<int64_t>> knownSymbols;
   std::string error;
 };
 } // namespace moe

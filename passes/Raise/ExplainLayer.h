@@ -10,6 +10,7 @@ struct LayerCandidate {
   mlir::Value tokens, logits;
   int64_t experts = 0; // columns of the logits
   llvm::SmallVector<const ExpertBody *> bodies;
+  SymbolicShapes *shapes = nullptr; // of the graph
 };
 
 /// Why a candidate is no layer. `lost` lists the experts that the router can

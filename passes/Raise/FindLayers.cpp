@@ -77,6 +77,7 @@ LogicalResult moe::findLayers(FunctionOpInterface function, BankNames &banks,
       group->second.routers.push_back(result);
   }
 
+  std::optional<SymbolicShapes> shapes;
   for (auto &[tokens, group] : groups) {
     auto type = dyn_cast<RankedTensorType>(tokens.getType());
     if (group.routers.empty() || !type || type.getRank() < 2 ||
@@ -97,6 +98,9 @@ LogicalResult moe::findLayers(FunctionOpInterface function, BankNames &banks,
           candidate.bodies.push_back(body);
       if (columns < 2)
         continue;
+      if (!shapes)
+        shapes.emplace(function);
+      candidate.shapes = &*shapes;
       MoELayerMatch match;
       Refusal refusal;
       Operation *where = router.getDefiningOp();

@@ -15,6 +15,29 @@ const HostTensor *GraphEvaluator::get(Value value) {
   return found == values.end() ? nullptr : &found->second;
 }
 
+/// The result of a Shape from known symbols alone.
+bool GraphEvaluator::knowsShape(NodeOp node, HostTensor &tensor) {
+  Value input = node.getInputs()[0];
+  if (!known || values.count(input.getAsOpaquePointer()))
+    return false;
+  const SymbolicShape *sizes = known->shape(input);
+  if (!sizes)
+    return false;
+  HostTensor like;
+  for (const DimExpr &size : *sizes) {
+    // Sizes that the node leaves out need not be known.
+    like.shape.push_back(size.evaluate(knownSymbols).value_or(-1));
+  }
+  SmallVector<HostTensor> outputs;
+  std::string why;
+  const HostTensor *in = &like;
+  if (!evaluateNode(node, in, outputs, why) ||
+      llvm::any_of(outputs[0].data, [](double size) { return size < 0; }))
+    return false;
+  tensor = std::move(outputs[0]);
+  return true;
+}
+
 bool GraphEvaluator::compute(Value value) {
   if (auto rule = rules.find(value); rule != rules.end()) {
     HostTensor tensor;
@@ -61,6 +84,10 @@ bool GraphEvaluator::compute(Value value) {
       return false;
     HostTensor copy = *result;
     values[value.getAsOpaquePointer()] = std::move(copy);
+    return true;
+  }
+  if (node.is("Shape") && knowsShape(node, constant)) {
+    values[value.getAsOpaquePointer()] = std::move(constant);
     return true;
   }
   if (node.is("Shape") && argumentShapes)

@@ -186,6 +186,25 @@ SymbolicShapes::Known SymbolicShapes::inferNode(NodeOp node, OpResult result) {
     return inferReshape(node, result);
   if (name == "Slice")
     return inferSlice(node);
+  if (name == "Gemm") {
+    const SymbolicShape *b = shape(node.getInputs()[1]);
+    if (!b || in->size() != 2 || b->size() != 2)
+      return std::nullopt;
+    return SymbolicShape{(*in)[node.intAttribute("transA", 0) ? 1 : 0],
+                         (*b)[node.intAttribute("transB", 0) ? 0 : 1]};
+  }
+  if (name == "TopK") {
+    auto axis = axisOf(node.intAttribute("axis", -1), in->size());
+    const SymbolicShape *count =
+        node.input(1) ? elements(node.input(1)) : nullptr;
+    if (!axis)
+      return std::nullopt;
+    SymbolicShape out = *in;
+    out[*axis] = count && count->size() == 1
+                     ? count->front()
+                     : fresh(result, static_cast<int64_t>(*axis));
+    return out;
+  }
   if (name == "Transpose") {
     SmallVector<int64_t> perm = node.intsAttribute("perm");
     SymbolicShape out;

@@ -277,6 +277,10 @@ bool LayerProbe::run(Value value, const HostTensor &tokens,
         }
         return true;
       });
+  if (candidate.shapes)
+    evaluator.setKnownSizes(
+        *candidate.shapes,
+        candidate.shapes->solve(candidate.tokens, x.shape, sequences));
   evaluator.bind(candidate.tokens, std::move(x));
   evaluator.bind(candidate.logits, std::move(z));
   for (size_t i = 0; i < candidate.bodies.size(); ++i) {

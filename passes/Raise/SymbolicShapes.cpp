@@ -91,6 +91,40 @@ const SymbolicShape *SymbolicShapes::elements(Value value) {
   return at->second ? &*at->second : nullptr;
 }
 
+std::vector<std::optional<int64_t>>
+SymbolicShapes::solve(Value value, ArrayRef<int64_t> sizes, int64_t first) {
+  std::vector<std::optional<int64_t>> values(symbolCount());
+  const SymbolicShape *known = shape(value);
+  if (!known || known->size() != sizes.size())
+    return {};
+  values.resize(symbolCount());
+  for (auto [expression, size] : llvm::zip(*known, sizes)) {
+    if (expression.getTerms().size() != 1)
+      continue;
+    const auto &[product, coefficient] = *expression.getTerms().begin();
+    int64_t rest = size;
+    SmallVector<unsigned, 2> open;
+    for (unsigned id : product) {
+      int64_t factor = values[id].value_or(1);
+      rest = factor ? rest / factor : 0;
+      if (!values[id])
+        open.push_back(id);
+    }
+    rest /= coefficient;
+    for (unsigned id : ArrayRef(open).drop_back(open.empty() ? 0 : 1)) {
+      bool splits = open.size() == 2 && first > 0 && rest % first == 0;
+      values[id] = splits ? first : 1;
+      rest /= *values[id];
+    }
+    if (!open.empty())
+      values[open.back()] = rest;
+  }
+  for (auto [expression, size] : llvm::zip(*known, sizes))
+    if (expression.evaluate(values).value_or(size) != size)
+      return {};
+  return values;
+}
+
 bool SymbolicShapes::sameShape(Value a, Value b) {
   const SymbolicShape *x = shape(a), *y = shape(b);
   return x && y && *x == *y;

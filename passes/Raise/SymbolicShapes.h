@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 namespace moe {
 /// A size: a polynomial in symbols (open sizes of the graph) with integer
@@ -29,6 +30,9 @@ public:
   /// True where no sizes make it negative.
   bool isNonNegative() const;
   int64_t evaluate(llvm::ArrayRef<int64_t> values) const;
+  /// Nothing where a symbol has no value.
+  std::optional<int64_t>
+  evaluate(llvm::ArrayRef<std::optional<int64_t>> values) const;
 
   /// Coefficients by product of symbols (sorted ids, repeated for powers).
   using Terms = std::map<llvm::SmallVector<unsigned, 2>, int64_t>;
@@ -55,6 +59,10 @@ public:
   const SymbolicShape *elements(mlir::Value value);
   /// True where both are known and the same.
   bool sameShape(mlir::Value a, mlir::Value b);
+  /// Values of the symbols in `value`'s shape that make it `sizes`; `first` is
+  /// what a product of two leaves to the first. Empty where there are none.
+  std::vector<std::optional<int64_t>>
+  solve(mlir::Value value, llvm::ArrayRef<int64_t> sizes, int64_t first);
   unsigned symbolCount() const { return static_cast<unsigned>(origins.size()); }
   /// A size as an index: symbols are dimensions of values.
   mlir::Value materialize(mlir::OpBuilder &builder, mlir::Location loc,
