@@ -11,6 +11,8 @@ using namespace mlir;
 
 void moe::buildRaisePipeline(OpPassManager &pm,
                              const PipelineOptions &options) {
+  if (options.raise)
+    pm.addPass(createUnrollLoopsPass());
   pm.addPass(createCSEPass());
   if (options.raise) {
     pm.addPass(createRaiseExpertsPass());

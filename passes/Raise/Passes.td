@@ -3,6 +3,30 @@
 
 include "mlir/Pass/PassBase.td"
 
+def UnrollLoopsPass : Pass<"moe-unroll-loops", "::mlir::ModuleOp"> {
+  let summary = "Unroll loops that go through experts";
+  let description = [{
+    A `Loop` of constant trip count that nothing ends early, whose body takes
+    another matrix of a stored stack in each iteration, becomes that many
+    copies of the body: then its experts are branches like those of other
+    files, and `moe-raise-experts` can find them. Loops with scan outputs and
+    all others stay.
+
+    ```mlir
+    %y = onnx.node "Loop" v 16 (%two, %true, %x) do {
+    ^bb0(%i: tensor<i64>, %go: tensor<i1>, %a: tensor<?x4xf32>):
+      %w = onnx.node "Gather" v 13 (%weights, %i) : ...
+      ...
+    }
+    // becomes
+    %w0 = onnx.node "Gather" v 13 (%weights, %c0) : ...
+    ...
+    %w1 = onnx.node "Gather" v 13 (%weights, %c1) : ...
+    ```
+  }];
+  let dependentDialects = ["::moe::onnx::OnnxDialect"];
+}
+
 def RaiseExpertsPass : Pass<"moe-raise-experts", "::mlir::ModuleOp"> {
   let summary = "Recognise MoE layers in ONNX graphs and raise them to moe ops";
   let description = [{
