@@ -1,5 +1,6 @@
 // If and Loop: subgraphs become regions of scf.if and scf.while.
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
@@ -221,9 +222,14 @@ LogicalResult LoopLowering::convertBody(scf::WhileOp loop) {
     return node.emitError("needs a condition of one element, not ")
            << yield.getValues()[0].getType();
   SmallVector<Value> next{arith::AddIOp::create(b, loc, i, one), goOn};
-  for (size_t c = 0; c < carried; ++c)
-    next.push_back(castTo(b, loc, yield.getValues()[c + 1],
-                          after->getArgument(c + 1).getType()));
+  for (size_t c = 0; c < carried; ++c) {
+    Value before = after->getArgument(c + 1);
+    Value value = castTo(b, loc, yield.getValues()[c + 1], before.getType());
+    // In the place of the last one, so that memory does not grow.
+    if (cast<RankedTensorType>(before.getType()).hasStaticShape())
+      value = linalg::CopyOp::create(b, loc, value, before).getResult(0);
+    next.push_back(value);
+  }
   for (size_t s = carried; s + 1 < yield.getValues().size(); ++s)
     next.push_back(
         addRow(b, after->getArgument(s + 1), yield.getValues()[s + 1], i));
