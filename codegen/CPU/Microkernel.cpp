@@ -18,7 +18,7 @@ struct Arguments {
 };
 } // namespace
 
-/// The sums of `rows` rows, in registers from the first product to the last.
+/// The sums of `rows` rows over a block, in registers.
 static void emit(KernelBuilder &k, const Microkernel &spec, int64_t rows,
                  const Arguments &a) {
   // A sum that waits for itself takes 4 cycles per product: few rows need

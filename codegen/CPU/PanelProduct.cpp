@@ -7,13 +7,12 @@ using namespace moe;
 /// numbers, so that a tile has room beside them in the first-level cache.
 static int64_t blockDepth(const Isa &isa) { return 4096 / isa.width(); }
 
-void moe::forTileRows(KernelBuilder &k, Num rows,
-                      KernelBuilder::Fn<void(TileRow)> body) {
+void moe::forTiles(KernelBuilder &k, Num rows,
+                   KernelBuilder::Fn<void(Tile)> body) {
   Num tiles = k.ceilDiv(rows, k.isa.maxRows);
-  k.loop(0, tiles, [&](Num tile) {
-    Num first = rows * tile / tiles;
-    Num count = rows * (tile + 1) / tiles - first;
-    k.loop(0, count, [&](Num r) { body({first + r, first, r, count}); });
+  k.loop(0, tiles, [&](Num index) {
+    Num first = rows * index / tiles;
+    body({index, first, rows * (index + 1) / tiles - first});
   });
 }
 
@@ -66,12 +65,10 @@ void moe::packTile(KernelBuilder &k, Num count, Num depth, Num tile, Num table,
 
 void moe::packTiles(KernelBuilder &k, Num rows, int64_t depth, Num tiles,
                     Num table, KernelBuilder::Fn<Num(Num)> address) {
-  Num count = k.ceilDiv(rows, k.isa.maxRows);
-  k.loop(0, count, [&](Num tile) {
-    Num first = rows * tile / count;
-    packTile(k, rows * (tile + 1) / count - first, k.integer(depth),
-             k.address(k.f32(), tiles, first * depth), table,
-             [&](Num r) { return address(first + r); });
+  forTiles(k, rows, [&](Tile tile) {
+    packTile(k, tile.rows, k.integer(depth),
+             k.address(k.f32(), tiles, tile.first * depth), table,
+             [&](Num r) { return address(tile.first + r); });
   });
 }
 
@@ -95,7 +92,7 @@ static void widen(KernelBuilder &k, Type weights, Num from, Num to,
 }
 
 void PanelProduct::write(KernelBuilder &k, ArrayRef<Num> arguments) const {
-  Num rows = arguments[0], memory = arguments[1], panel = arguments[2],
+  Num rows = arguments[0], packed = arguments[1], panel = arguments[2],
       results = arguments[3];
   int64_t width = k.isa.width();
   int64_t rowBytes = width * (weights.getIntOrFloatBitWidth() / 8);
@@ -116,13 +113,12 @@ void PanelProduct::write(KernelBuilder &k, ArrayRef<Num> arguments) const {
     // What each tile fetches per step, so that together they miss nothing.
     Num step = (tiles + (rowBytes - 1)) / tiles;
     auto product = [&](const Microkernel &kernel, Num weightsOfBlock) {
-      k.loop(0, tiles, [&](Num tile) {
-        Num from = rows * tile / tiles,
-            rowsOfTile = rows * (tile + 1) / tiles - from;
-        Num place = from * depth + first * rowsOfTile;
-        kernel.call(k, rowsOfTile, count, k.address(k.f32(), memory, place),
-                    weightsOfBlock, k.address(k.f32(), results, from * width),
-                    first, k.address(byte, behind, tile * count * step), step);
+      forTiles(k, rows, [&](Tile tile) {
+        Num place = tile.first * depth + first * tile.rows;
+        kernel.call(k, tile.rows, count, k.address(k.f32(), packed, place),
+                    weightsOfBlock,
+                    k.address(k.f32(), results, tile.first * width), first,
+                    k.address(byte, behind, tile.index * count * step), step);
       });
     };
     auto direct = [&] { product({weights, width, width}, part); };

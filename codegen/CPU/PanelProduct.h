@@ -5,17 +5,13 @@
 
 namespace moe {
 
-/// A row among others that are shared evenly by tiles: 13 rows are 7 and 6.
-struct TileRow {
-  Num row;    ///< among all
-  Num first;  ///< row of its tile
-  Num inTile; ///< row - first
-  Num rowsOfTile;
+/// One of the tiles that share rows evenly: 13 rows are 7 and 6, not 12 and 1.
+struct Tile {
+  Num index, first, rows;
 };
 
-/// Calls `body` for all of `rows` rows, tile by tile.
-void forTileRows(KernelBuilder &k, Num rows,
-                 KernelBuilder::Fn<void(TileRow)> body);
+/// Calls `body` for the tiles of `rows` rows.
+void forTiles(KernelBuilder &k, Num rows, KernelBuilder::Fn<void(Tile)> body);
 
 /// Memory for the addresses of a tile's rows, in bytes.
 int64_t rowTableBytes(const Isa &isa);

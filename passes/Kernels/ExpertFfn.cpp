@@ -246,13 +246,16 @@ void ExpertFfn::upItem(KernelBuilder &k, const Operands &o, const Groups &g,
   if (!op.getScaleInput())
     packTiles(k, rows, features, memory, table, source);
   else
-    forTileRows(k, rows, [&](TileRow t) {
-      Num weight =
-          k.load(k.f32(), o.weights, k.load(i64, g.order, first + t.row));
-      Num from = source(t.row), to = t.first * features + t.inTile;
-      k.loop(0, k.integer(features), [&](Num c) {
-        k.store(k.load(k.f32(), from, c) * weight, memory,
-                to + c * t.rowsOfTile);
+    forTiles(k, rows, [&](Tile tile) {
+      k.loop(0, tile.rows, [&](Num r) {
+        Num row = tile.first + r;
+        Num weight =
+            k.load(k.f32(), o.weights, k.load(i64, g.order, first + row));
+        Num from = source(row), to = tile.first * features + r;
+        k.loop(0, k.integer(features), [&](Num c) {
+          k.store(k.load(k.f32(), from, c) * weight, memory,
+                  to + c * tile.rows);
+        });
       });
     });
   // A gated panel holds `lanes` columns of each half.
@@ -281,13 +284,12 @@ void ExpertFfn::upItem(KernelBuilder &k, const Operands &o, const Groups &g,
       else
         k.when(columns == panelColumns, whole, part);
     });
-    Num tiles = k.ceilDiv(rows, k.isa.maxRows);
-    k.loop(0, tiles, [&](Num tile) {
-      Num from = rows * tile / tiles, count = rows * (tile + 1) / tiles - from;
-      Num to = (first + from) * inner + p * panelColumns * count;
-      packTile(
-          k, count, columns, k.address(k.f32(), g.hidden, to), table,
-          [&](Num r) { return k.address(k.f32(), out, (from + r) * width); });
+    forTiles(k, rows, [&](Tile tile) {
+      Num to = (first + tile.first) * inner + p * panelColumns * tile.rows;
+      packTile(k, tile.rows, columns, k.address(k.f32(), g.hidden, to), table,
+               [&](Num r) {
+                 return k.address(k.f32(), out, (tile.first + r) * width);
+               });
     });
   });
 }
