@@ -132,7 +132,7 @@ llvm::Error PendingFile::tryRoom(uint64_t size) {
   while (failure == EINTR);
   errno = failure;
   if (failure && failure != EOPNOTSUPP && failure != ENOSYS)
-    result = llvm::joinErrors(std::move(result), error("write"));
+    result = error("write");
   close(fd);
   unlink(temporary.c_str());
   return result;
@@ -328,7 +328,7 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
                        facts);
   }
   PendingFile file(path), header(headerPath);
-  // Complete before the library appears, so that none is there without one.
+  // Complete before the library appears; it gets its name right after it.
   if (library && mlir::failed(check(header.write(libraryHeader(text.name)))))
     return failure();
   LinkKind kind = library ? LinkKind::Library : LinkKind::Executable;

@@ -146,6 +146,12 @@ Num KernelBuilder::loadWide(Type element, bool isVector, Num base, Num index) {
                      b, loc, isVector ? Type(vector()) : f32(), value.value)};
 }
 
+std::string moe::typeName(Type type) {
+  std::string name;
+  llvm::raw_string_ostream(name) << type;
+  return name;
+}
+
 void KernelBuilder::prefetch(Num address) {
   // For reading, into the second level, as data.
   LLVM::Prefetch::create(b, loc, address.value, 0, 2, 1);
@@ -392,6 +398,10 @@ void KernelBuilder::call(func::FuncOp function, ArrayRef<Num> arguments) {
   for (Num n : arguments)
     values.push_back(n.value);
   func::CallOp::create(b, loc, function, values);
+}
+
+void KernelBuilder::neverInline(func::FuncOp function) {
+  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
 }
 
 void KernelBuilder::parallel(

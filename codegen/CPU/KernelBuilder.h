@@ -9,6 +9,9 @@
 namespace moe {
 class KernelBuilder;
 
+/// "f32" and the like, for names of kernels.
+std::string typeName(mlir::Type type);
+
 /// A value of kernel code: an integer (i64), a truth value, a float, a vector
 /// of these, or an address. Operators emit ops where the builder stands; plain
 /// numbers take the type of the other operand.
@@ -146,6 +149,8 @@ public:
   function(llvm::StringRef name, llvm::ArrayRef<mlir::Type> arguments,
            Fn<void(KernelBuilder &, llvm::ArrayRef<Num>)> body);
   void call(mlir::func::FuncOp function, llvm::ArrayRef<Num> arguments);
+  /// Makes LLVM keep one copy of `function`, whoever calls it.
+  void neverInline(mlir::func::FuncOp function);
   /// `body(captured, begin, end)` over disjoint ranges that cover [0, n), in
   /// parallel; `name` names its function. See moert_parallel_for.
   void parallel(llvm::StringRef name, Num n, Num grain,

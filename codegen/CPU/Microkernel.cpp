@@ -3,10 +3,6 @@
 using namespace mlir;
 using namespace moe;
 
-std::string moe::weightName(Type type) {
-  return type.isBF16() ? "bf16" : type.isF16() ? "f16" : "f32";
-}
-
 namespace {
 /// The arguments of a microkernel behind the number of rows.
 struct Arguments {
@@ -77,7 +73,7 @@ static void emit(KernelBuilder &k, const Microkernel &spec, int64_t rows,
 }
 
 func::FuncOp Microkernel::build(KernelBuilder &k) const {
-  std::string name = "moe_tile_" + weightName(weights) + "_" +
+  std::string name = "moe_tile_" + typeName(weights) + "_" +
                      std::to_string(panelStride) + "_" +
                      std::to_string(outStride) +
                      (order == TileOrder::ByRow ? "_by_row" : "");
@@ -91,8 +87,7 @@ func::FuncOp Microkernel::build(KernelBuilder &k) const {
                             [&](KernelBuilder &k, ArrayRef<Num> inner) {
                               emit(k, *this, rows, Arguments(inner));
                             });
-      // One copy, whoever calls it.
-      one->setAttr("passthrough", k.b.getStrArrayAttr({"noinline"}));
+      k.neverInline(one);
       k.call(one, arguments.drop_front());
     });
   });

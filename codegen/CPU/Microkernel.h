@@ -32,9 +32,6 @@ private:
   mlir::func::FuncOp build(KernelBuilder &k) const;
 };
 
-/// "f32" and the like, for names of kernels.
-std::string weightName(mlir::Type type);
-
 /// f32 numbers from one row of a tile by rows to the next: no power of two, so
 /// that rows never fall into the same cache sets.
 constexpr int64_t kTileStride = 528;

@@ -58,8 +58,7 @@ void moe::packTile(KernelBuilder &k, Num count, Num depth, Num tile, Num table,
                      writePack(k, m, a[1], a[2], a[3]);
                    });
                  });
-  // One copy, whoever calls it.
-  function->setAttr("passthrough", k.b.getStrArrayAttr({"noinline"}));
+  k.neverInline(function);
   k.call(function, {count, depth, table, tile});
 }
 
@@ -103,7 +102,7 @@ void PanelProduct::write(KernelBuilder &k, ArrayRef<Num> arguments) const {
   Num length =
       k.select(tiles < 2, k.integer(depth), k.integer(blockDepth(k.isa)));
   // Widening is work of half a tile.
-  Num widens = k.integer(3) < tiles + 1;
+  Num widens = 2 < tiles;
   Num blocks = (length + (depth - 1)) / length;
   k.loop(0, blocks, [&](Num block) {
     Num first = block * length;
@@ -137,7 +136,7 @@ void PanelProduct::write(KernelBuilder &k, ArrayRef<Num> arguments) const {
 void PanelProduct::call(KernelBuilder &k, Num rows, Num tiles, Num panel,
                         Num memory) const {
   std::string name =
-      "moe_panel_" + weightName(weights) + "_" + std::to_string(depth);
+      "moe_panel_" + typeName(weights) + "_" + std::to_string(depth);
   auto function = k.function(
       name, {k.i64(), k.pointer(), k.pointer(), k.pointer()},
       [&](KernelBuilder &k, ArrayRef<Num> inner) { write(k, inner); });

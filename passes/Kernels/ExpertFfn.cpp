@@ -86,12 +86,12 @@ std::string ExpertFfn::name() const {
   llvm::raw_string_ostream os(text);
   os << stringifyActivation(op.getActivation()) << (op.getGlu() ? "_glu_" : "_")
      << features << "x" << inner << "x" << outputs << "_e" << experts << "k"
-     << slots << "_" << kernels::text(kernels::element(op.getUp())) << "_"
-     << kernels::text(kernels::element(op.getDown()));
+     << slots << "_" << typeName(kernels::element(op.getUp())) << "_"
+     << typeName(kernels::element(op.getDown()));
   if (op.getUpBias())
-    os << "_ub_" << kernels::text(kernels::element(op.getUpBias()));
+    os << "_ub_" << typeName(kernels::element(op.getUpBias()));
   if (op.getDownBias())
-    os << "_db_" << kernels::text(kernels::element(op.getDownBias()));
+    os << "_db_" << typeName(kernels::element(op.getDownBias()));
   if (op.getResidual())
     os << "_residual";
   if (op.getScaleInput())

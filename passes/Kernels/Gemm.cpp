@@ -25,8 +25,7 @@ struct Gemm {
 
   std::string name() const {
     return "moe_gemm_" + std::to_string(depth) + "x" + std::to_string(columns) +
-           "_" + kernels::text(weights) +
-           (bias ? "_bias_" + kernels::text(bias) : "") +
+           "_" + typeName(weights) + (bias ? "_bias_" + typeName(bias) : "") +
            (residual ? "_residual" : "");
   }
   PanelProduct product() const { return {weights, depth}; }

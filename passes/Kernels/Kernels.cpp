@@ -40,12 +40,6 @@ bool kernels::isNarrow(Value value) {
   Type type = element(value);
   return type.isF32() || type.isBF16() || type.isF16();
 }
-std::string kernels::text(Type type) {
-  std::string name;
-  llvm::raw_string_ostream(name) << type;
-  return name;
-}
-
 std::string kernels::bits(const APFloat &number) {
   return llvm::utohexstr(number.bitcastToAPInt().getZExtValue());
 }

@@ -44,8 +44,6 @@ int64_t dim(mlir::Value value, int64_t d);
 bool isF32(mlir::Value value);
 /// A number that kernels widen as they load it: f32, bf16 or f16.
 bool isNarrow(mlir::Value value);
-/// "f32" and the like, for names of kernels.
-std::string text(mlir::Type element);
 /// The bits of a number, for names of kernels.
 std::string bits(const llvm::APFloat &number);
 

@@ -32,7 +32,7 @@ std::string Route::name() const {
   llvm::raw_string_ostream os(text);
   os << stringifyScore(op.getScore()) << "_e" << experts << "k" << choices;
   if (op.getChoiceBias())
-    os << "_bias_" << kernels::text(kernels::element(op.getChoiceBias()));
+    os << "_bias_" << typeName(kernels::element(op.getChoiceBias()));
   if (op.getSelectFirst())
     os << "_late";
   if (op.getNormalize())

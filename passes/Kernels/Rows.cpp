@@ -46,7 +46,7 @@ void kernels::call(KernelBuilder &k, moert::RmsNormOp op) {
   Type scaleType = element(op.getScale());
   double epsilon = op.getEpsilon().convertToDouble();
   std::string name = "moe_rms_norm_" + std::to_string(length) + "_" +
-                     text(scaleType) + "_" + bits(op.getEpsilon());
+                     typeName(scaleType) + "_" + bits(op.getEpsilon());
   forRows(k, name, length,
           {rows(k, op.getX()), pointer(k, op.getX()), pointer(k, op.getScale()),
            pointer(k, op.getOuts())},
@@ -79,9 +79,10 @@ void kernels::call(KernelBuilder &k, moert::LayerNormOp op) {
   Type scaleType = element(op.getScale());
   Type biasType = op.getBias() ? element(op.getBias()) : Type();
   double epsilon = op.getEpsilon().convertToDouble();
-  std::string name =
-      "moe_layer_norm_" + std::to_string(length) + "_" + text(scaleType) +
-      (biasType ? "_bias_" + text(biasType) : "") + "_" + bits(op.getEpsilon());
+  std::string name = "moe_layer_norm_" + std::to_string(length) + "_" +
+                     typeName(scaleType) +
+                     (biasType ? "_bias_" + typeName(biasType) : "") + "_" +
+                     bits(op.getEpsilon());
   SmallVector<Num> arguments{rows(k, op.getX()), pointer(k, op.getX()),
                              pointer(k, op.getScale()),
                              pointer(k, op.getOuts())};
@@ -129,7 +130,8 @@ void kernels::call(KernelBuilder &k, moert::RopeTableOp op) {
   int64_t pairs = dim(op.getFrequencies(), 0);
   Type positions = element(op.getPositions()), f64 = k.b.getF64Type();
   // A sine in double costs as much as a hundred products.
-  forRows(k, "moe_rope_table_" + std::to_string(pairs) + "_" + text(positions),
+  forRows(k,
+          "moe_rope_table_" + std::to_string(pairs) + "_" + typeName(positions),
           pairs * 100,
           {rows(k, op.getPositions(), 0), pointer(k, op.getPositions()),
            pointer(k, op.getFrequencies()), pointer(k, op.getOuts()[0]),
@@ -206,7 +208,7 @@ void kernels::call(KernelBuilder &k, moert::EmbedOp op) {
   Type ids = element(op.getIds()), table = element(op.getTable());
   forRows(k,
           "moe_embed_" + std::to_string(count) + "x" + std::to_string(length) +
-              "_" + text(table) + "_" + text(ids),
+              "_" + typeName(table) + "_" + typeName(ids),
           length,
           {rows(k, op.getIds(), 0), pointer(k, op.getIds()),
            pointer(k, op.getTable()), pointer(k, op.getOuts())},
@@ -248,23 +250,23 @@ void kernels::call(KernelBuilder &k, moert::KvAppendOp op) {
   if (past)
     arguments.append({size(k, past, 2), pointer(k, past)});
   // One item is all of a head.
-  forRows(k,
-          "moe_kv_append_" + std::to_string(heads) + "x" +
-              std::to_string(length) + "_" + text(type) + (past ? "_past" : ""),
-          1 << 15, arguments, [&](KernelBuilder &k, ArrayRef<Num> a, Num item) {
-            Num batch = item / heads, head = item % heads, fresh = a[1];
-            Num kept = a.size() > 4 ? a[4] : k.integer(0);
-            Num row = item * (kept + fresh) * length;
-            if (a.size() > 4)
-              k.copyBytes(k.address(type, a[3], row),
-                          k.address(type, a[5], item * kept * length),
-                          kept * bytes);
-            k.loop(0, fresh, [&](Num s) {
-              k.copyBytes(
-                  k.address(type, a[3], row + (kept + s) * length),
-                  k.address(type, a[2],
-                            ((batch * fresh + s) * heads + head) * length),
-                  k.integer(bytes));
-            });
-          });
+  forRows(
+      k,
+      "moe_kv_append_" + std::to_string(heads) + "x" + std::to_string(length) +
+          "_" + typeName(type) + (past ? "_past" : ""),
+      1 << 15, arguments, [&](KernelBuilder &k, ArrayRef<Num> a, Num item) {
+        Num batch = item / heads, head = item % heads, fresh = a[1];
+        Num kept = a.size() > 4 ? a[4] : k.integer(0);
+        Num row = item * (kept + fresh) * length;
+        if (a.size() > 4)
+          k.copyBytes(k.address(type, a[3], row),
+                      k.address(type, a[5], item * kept * length),
+                      kept * bytes);
+        k.loop(0, fresh, [&](Num s) {
+          k.copyBytes(k.address(type, a[3], row + (kept + s) * length),
+                      k.address(type, a[2],
+                                ((batch * fresh + s) * heads + head) * length),
+                      k.integer(bytes));
+        });
+      });
 }

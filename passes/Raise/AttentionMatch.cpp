@@ -87,7 +87,7 @@ bool ScoreWalk::follow(Value value, unsigned depth) {
   if (node.is("Where"))
     for (unsigned hidden : {1u, 2u})
       if (auto number = scalar(hidden); number && *number <= -1e9) {
-        match.conditions.push_back({node.getInputs()[0], hidden == 1});
+        match.conditions.push_back(node.getInputs()[0]);
         return follow(node.getInputs()[3 - hidden], depth - 1);
       }
   return false;

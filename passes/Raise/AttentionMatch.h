@@ -23,10 +23,9 @@ struct AttentionMatch {
   mlir::Value output;  ///< [B, heads, S, D]
   mlir::Value weights; ///< the softmax, as the second product reads it
   mlir::Value scores;  ///< the first product, [B, heads, S, L]
-  mlir::Value queries, keys, values;      ///< operands of the products
-  llvm::SmallVector<mlir::Value> addends; ///< added to the scores
-  /// Hide a score where they are this.
-  llvm::SmallVector<std::pair<mlir::Value, bool>> conditions;
+  mlir::Value queries, keys, values;         ///< operands of the products
+  llvm::SmallVector<mlir::Value> addends;    ///< added to the scores
+  llvm::SmallVector<mlir::Value> conditions; ///< choose scores to be hidden
   double scoreFactor = 1, softcap = 0;
 
   // Measured.

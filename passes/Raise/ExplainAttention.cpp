@@ -34,7 +34,7 @@ private:
                       StringRef what);
   bool explainMask();
   bool explainBias();
-  void collectMaskInputs();
+  bool collectMaskInputs();
   std::vector<int64_t> assign(const Sizes &sizes);
   bool isVisible(const Sizes &sizes, const HostTensor *mask, int64_t b,
                  int64_t s, int64_t l) const;
@@ -188,26 +188,27 @@ bool AttentionExplainer::explainOperand(HeadsOperand &operand, Value matrix,
     const HostTensor *product = evaluator.get(matrix);
     if (!product || product->rank() != 4)
       continue;
-    HostTensor straight = *product;
+    ArrayRef<int64_t> sizes = product->shape;
+    int64_t batch = sizes[0], count = sizes[1], rows = sizes[2],
+            features = sizes[3];
     if (transposed)
-      std::swap(straight.shape[2], straight.shape[3]);
-    int64_t rows = straight.shape[2], features = straight.shape[3];
+      std::swap(rows, features);
     auto at = [&](int64_t b, int64_t h, int64_t r, int64_t d) {
-      int64_t matrix = (b * straight.shape[1] + h) * rows * features;
+      int64_t matrix = (b * count + h) * rows * features;
       return product
           ->data[matrix + (transposed ? d * rows + r : r * features + d)];
     };
     for (HeadLayout layout : {HeadLayout::RowsFirst, HeadLayout::HeadsFirst}) {
       HeadView view(heads, layout);
-      if (view.batch != straight.shape[0] || view.rows != rows ||
+      if (view.batch != batch || view.rows != rows ||
           view.features != features || view.heads == 0 ||
-          straight.shape[1] % view.heads != 0)
+          count % view.heads != 0)
         continue;
-      int64_t group = straight.shape[1] / view.heads;
+      int64_t group = count / view.heads;
       double factor = at(0, 0, 0, 0) / view(0, 0, 0, 0);
       bool same = factor != 0;
       for (int64_t b = 0; b < view.batch && same; ++b)
-        for (int64_t h = 0; h < straight.shape[1] && same; ++h)
+        for (int64_t h = 0; h < count && same; ++h)
           for (int64_t r = 0; r < rows && same; ++r)
             for (int64_t d = 0; d < features && same; ++d)
               same = std::abs(at(b, h, r, d) -
@@ -222,13 +223,15 @@ bool AttentionExplainer::explainOperand(HeadsOperand &operand, Value matrix,
 }
 
 /// What the masks depend on, other than sizes; and constants near them.
-void AttentionExplainer::collectMaskInputs() {
+bool AttentionExplainer::collectMaskInputs() {
   llvm::SetVector<Value> seen;
   for (Value value : match.addends)
     seen.insert(value);
-  for (auto [value, hides] : match.conditions)
+  for (Value value : match.conditions)
     seen.insert(value);
-  for (size_t i = 0; i < seen.size() && i < 512; ++i) {
+  for (size_t i = 0; i < seen.size(); ++i) {
+    if (i == 512)
+      return fail("its mask depends on too many nodes");
     Value value = seen[i];
     auto node = value.getDefiningOp<NodeOp>();
     // The size of a window, whatever it is spelled as; numbers that hide are
@@ -253,6 +256,7 @@ void AttentionExplainer::collectMaskInputs() {
       if (!isa<NoneType>(input.getType()))
         seen.insert(input);
   }
+  return true;
 }
 
 bool AttentionExplainer::isVisible(const Sizes &sizes, const HostTensor *mask,
@@ -483,7 +487,8 @@ bool AttentionExplainer::prove(const Sizes &sizes, unsigned maskKind) {
 bool AttentionExplainer::explain() {
   if (!findSymbols())
     return false;
-  collectMaskInputs();
+  if (!collectMaskInputs())
+    return false;
   if (!explainOperand(match.query, match.queries, false, "queries") ||
       !explainOperand(match.key, match.keys, true, "keys") ||
       !explainOperand(match.value, match.values, false, "values"))
