@@ -152,6 +152,16 @@ llvm::Error moe::writeFile(StringRef path, StringRef text) {
   return file.keep();
 }
 
+LogicalResult moe::raiseExperts(ModuleOp module,
+                                const CompileOptions &options) {
+  report(options, "raise experts");
+  PipelineOptions pipeline;
+  pipeline.raise = options.raise;
+  PassManager pm(module.getContext());
+  buildRaiseExpertsPipeline(pm, pipeline);
+  return pm.run(module);
+}
+
 LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
                            const CompileOptions &options,
                            llvm::json::Object &facts) {
@@ -170,6 +180,8 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
   pipeline.raise = options.raise;
   pipeline.avx512 = options.target.avx512;
   pipeline.weights = &weights;
+  if (mlir::failed(raiseExperts(module, options)))
+    return failure();
   if (mlir::failed(run("raise", [&](OpPassManager &pm) {
         buildRaisePipeline(pm, pipeline);
       })))

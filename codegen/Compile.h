@@ -26,6 +26,11 @@ struct CompileOptions {
   std::function<void(uint64_t, uint64_t)> progressWithin;
 };
 
+/// Raises the MoE layers of `module` (phase `imported`) and leaves all other
+/// nodes as they are.
+mlir::LogicalResult raiseExperts(mlir::ModuleOp module,
+                                 const CompileOptions &options);
+
 /// Runs the pipelines on `module` until phase `last`, in place.
 mlir::LogicalResult lowerTo(mlir::ModuleOp module, Phase last,
                             WeightSource &weights,

@@ -9,13 +9,18 @@
 
 using namespace mlir;
 
-void moe::buildRaisePipeline(OpPassManager &pm,
-                             const PipelineOptions &options) {
+void moe::buildRaiseExpertsPipeline(OpPassManager &pm,
+                                    const PipelineOptions &options) {
   if (options.raise)
     pm.addPass(createUnrollLoopsPass());
   pm.addPass(createCSEPass());
-  if (options.raise) {
+  if (options.raise)
     pm.addPass(createRaiseExpertsPass());
+}
+
+void moe::buildRaisePipeline(OpPassManager &pm,
+                             const PipelineOptions &options) {
+  if (options.raise) {
     pm.addPass(createRaiseShapesPass());
     pm.addPass(createRaiseNormsPass());
     pm.addPass(createRaiseRotaryPass());

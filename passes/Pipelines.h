@@ -21,7 +21,11 @@ struct PipelineOptions {
   WeightSource *weights = nullptr;
 };
 
-/// Phase `imported` to `raised`.
+/// MoE layers of phase `imported` to moe ops; other nodes stay ONNX. What
+/// compresses a model, or writes it back, goes on from here.
+void buildRaiseExpertsPipeline(mlir::OpPassManager &pm,
+                               const PipelineOptions &options);
+/// From there to phase `raised`.
 void buildRaisePipeline(mlir::OpPassManager &pm,
                         const PipelineOptions &options);
 /// Phase `raised` to `optimized`.

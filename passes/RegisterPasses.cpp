@@ -1,5 +1,6 @@
 #include "passes/RegisterPasses.h"
 
+#include "passes/Compress/Passes.h"
 #include "passes/Convert/Passes.h"
 #include "passes/Kernels/Passes.h"
 #include "passes/MoE/Passes.h"
@@ -7,6 +8,7 @@
 #include "passes/Verify/Passes.h"
 
 void moe::registerAllPasses() {
+  registerCompressPasses();
   registerConvertPasses();
   registerKernelPasses();
   registerMoEPasses();

@@ -40,7 +40,10 @@ public:
          uint64_t offset, WeightProgress progress)
       : module(module), symbols(module), source(source), path(path), fd(fd),
         start(offset), progress(progress),
-        threads(llvm::hardware_concurrency(4)) {}
+        threads(llvm::hardware_concurrency(4)) {
+    source.useSymbols(&symbols);
+  }
+  ~Writer() { source.useSymbols(nullptr); }
 
   LogicalResult write();
 
@@ -131,7 +134,7 @@ LogicalResult Writer::flush() {
   // must stay until all of it is written.
   auto open = ArrayRef(used).drop_front(finished);
   for (auto [bytes, from] : used)
-    if (!isa_and_nonnull<MixAttr>(from.getRecipeAttr()) ||
+    if (!from.getRecipe() ||
         llvm::none_of(open, [&, from = from](auto &other) {
           return other.second == from;
         }))
@@ -228,12 +231,10 @@ LogicalResult Writer::panels(BankOp bank, PanelsAttr recipe, uint64_t at) {
 
 LogicalResult Writer::write(BankOp bank) {
   uint64_t at = bank->getAttrOfType<IntegerAttr>("moe.place").getInt();
-  if (!bank.getRecipe() || isa<MixAttr, DenseElementsAttr>(*bank.getRecipe()))
-    return copy(bank, at);
-  if (auto recipe = dyn_cast<PanelsAttr>(*bank.getRecipe()))
+  if (auto recipe =
+          dyn_cast_or_null<PanelsAttr>(bank.getRecipe().value_or(Attribute())))
     return panels(bank, recipe, at);
-  return bank.emitOpError("has a recipe that cannot be executed: ")
-         << *bank.getRecipe();
+  return copy(bank, at);
 }
 
 LogicalResult Writer::write() {

@@ -35,8 +35,23 @@ sizesOf(Operation *from, SliceAttr slice, size_t rank,
     return failure();
   }
   auto quant = dyn_cast_or_null<QuantAttr>(slice.getQuant());
-  if (quant && quant.getBits() < 8)
-    sizes.back() *= 8 / quant.getBits();
+  if (quant) {
+    Type element = type.getElementType();
+    bool isCode = element.isIntOrFloat() && // packed bytes, or values
+                  (element.getIntOrFloatBitWidth() == 8 ||
+                   element.isInteger(quant.getBits()));
+    bool isFloat = isa<FloatType>(element);
+    if (!isCode || (isFloat && (quant.getBits() != 8 || quant.getZeros()))) {
+      if (emitError)
+        emitError() << "cannot read elements of type " << element << " of "
+                    << slice.getBank() << " as values of " << quant.getBits()
+                    << " bits"
+                    << (isFloat && quant.getZeros() ? " with zero points" : "");
+      return failure();
+    }
+    if (element.getIntOrFloatBitWidth() == 8)
+      sizes.back() *= 8 / quant.getBits();
+  }
   if (slice.getTransposed() && rank == 2)
     std::swap(sizes[0], sizes[1]);
   if (!quant || rank != 2)
@@ -50,6 +65,14 @@ sizesOf(Operation *from, SliceAttr slice, size_t rank,
     auto own = sizesOf(from, part, wanted.size(), symbols, emitError);
     if (failed(own))
       return failure();
+    Type element = bankType(from, part, symbols).getElementType();
+    bool isScale = part == quant.getScales();
+    if (isScale != isa<FloatType>(element)) {
+      if (emitError)
+        emitError() << "has " << (isScale ? "scales" : "zero points") << " "
+                    << part.getBank() << " of type " << element;
+      return failure();
+    }
     if (*own == wanted)
       continue;
     if (emitError)

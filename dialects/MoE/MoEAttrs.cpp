@@ -188,11 +188,68 @@ ColumnsAttr SliceAttr::getColumns(RankedTensorType type) {
 // quant_c1
 LogicalResult QuantAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                 int64_t bits, int64_t block, SliceAttr scales,
-                                SliceAttr zeros) {
+                                SliceAttr zeros, StringRef code) {
   if (bits != 2 && bits != 4 && bits != 8)
     return emitError() << "needs 2, 4 or 8 bits, not " << bits;
   if (block < 0)
     return emitError() << "has a block of " << block << " values";
+  if (code == "int")
+    return success();
+  if (code != "fp4" && code != "nf4")
+    return emitError() << "needs code \"int\", \"fp4\" or \"nf4\", not \""
+                       << code << "\"";
+  if (bits != 4)
+    return emitError() << "has values of " << bits << " bits, but code \""
+                       << code << "\" has 4";
+  if (zeros)
+    return emitError() << "has zero points, which code \"" << code
+                       << "\" has not";
+  return success();
+}
+
+double QuantAttr::decode(StringRef code, unsigned q) {
+  static constexpr double fp4[8] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+  // bitsandbytes, as published with QLoRA: f32 numbers.
+  static constexpr float nf4[16] = {
+      -1.0f,
+      -0.6961928009986877f,
+      -0.5250730514526367f,
+      -0.39491748809814453f,
+      -0.28444138169288635f,
+      -0.18477343022823334f,
+      -0.09105003625154495f,
+      0.0f,
+      0.07958029955625534f,
+      0.16093020141124725f,
+      0.24611230194568634f,
+      0.33791524171829224f,
+      0.44070982933044434f,
+      0.5626170039176941f,
+      0.7229568362236023f,
+      1.0f,
+  };
+  if (code == "nf4")
+    return nf4[q & 15];
+  return q & 8 ? -fp4[q & 7] : fp4[q & 7];
+}
+
+// quant_panels_c1
+LogicalResult
+QuantPanelsAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                        int64_t bits, int64_t stored, int64_t flip,
+                        int64_t width, int64_t depth, int64_t interleave,
+                        ArrayAttr matrices) {
+  for (int64_t n : {bits, stored})
+    if (n != 4 && n != 8)
+      return emitError() << "needs values of 4 or 8 bits, not " << n;
+  if (bits > stored)
+    return emitError() << "makes values of " << bits << " bits of " << stored;
+  if (flip < 0 || flip >= (1 << bits))
+    return emitError() << "flips " << flip << " in values of " << bits
+                       << " bits";
+  if (width < 2 || width % 2 != 0 || depth < 1 || interleave < 0)
+    return emitError() << "needs an even width and a depth, not " << width
+                       << " and " << depth;
   return success();
 }
 

@@ -56,6 +56,35 @@ def MoE_PanelsAttr : MoE_Attr<"Panels", "panels"> {
   }];
 }
 
+def MoE_QuantPanelsAttr : MoE_Attr<"QuantPanels", "quant_panels"> {
+  let summary = "Recipe: quantised values repacked into panels of columns";
+  let description = [{
+    Like `#moe.panels`, for values of 8 or 4 `bits`, which come out as bytes:
+    the derived bank has shape `[matrices, panels, depth, width * bits / 8]`.
+    With 4 bits, byte c of a row holds column c of the panel in its low half
+    and column `c + width / 2` in its high half.
+
+    Sources hold `stored` bits per value, 8 or 4 (the first of a byte in its
+    low half); runs count values. Every value is XORed with `flip`, which turns
+    numbers that count from 0 into signed ones. Columns past the last are zeros
+    before that.
+
+    ```mlir
+    #moe.quant_panels<bits = 4, stored = 4, flip = 8, width = 32, depth = 192, interleave = 0,
+                      matrices = [[#moe.columns<@q, count = 64, offset = 0, stride_n = 192, stride_k = 1>]]>
+    ```
+  }];
+  let parameters = (ins "int64_t":$bits, "int64_t":$stored, "int64_t":$flip,
+                        "int64_t":$width, "int64_t":$depth,
+                        "int64_t":$interleave, "::mlir::ArrayAttr":$matrices);
+  let assemblyFormat = [{
+    `<` `bits` `=` $bits `,` `stored` `=` $stored `,` `flip` `=` $flip `,`
+    `width` `=` $width `,` `depth` `=` $depth `,`
+    `interleave` `=` $interleave `,` `matrices` `=` $matrices `>`
+  }];
+  let genVerifyDecl = 1;
+}
+
 def MoE_SliceAttr : MoE_Attr<"Slice", "slice"> {
   let summary = "Part of a bank: one matrix or vector of one expert";
   let description = [{
@@ -115,21 +144,44 @@ def MoE_QuantAttr : MoE_Attr<"Quant", "quant"> {
   let description = [{
     Value `(n, k)` of the matrix is `(q - zero[n, k / block]) * scale[n, k / block]`.
     With `bits` below 8 the bank holds bytes, several values to a byte along
-    k, low bits first. `scales` and `zeros` are `[out, in / block]`, or `[out]` with
-    `block` 0: one scale per row. Without `zeros` the zero point is 0 for
-    signed elements and `2^(bits - 1)` for `ui8`.
+    k, low bits first, or elements of that many bits. `scales` and `zeros` are
+    `[out, in / block]` (rounded up), or `[out]` with `block` 0: one scale per
+    row. Without `zeros` the zero point is 0 for signed elements and
+    `2^(bits - 1)` for unsigned ones.
+
+    `code` says what the bits of a value mean:
+
+    - `int`: a number, signed or not as the bank's elements are; where these
+      are 8-bit floats (`f8E4M3FN`), what the element says
+    - `fp4`: sign, two bits of exponent, one of mantissa (E2M1): 0, 0.5, 1,
+      1.5, 2, 3, 4, 6 and their negatives. In blocks of 32 with `f8E8M0FNU`
+      scales that is MXFP4.
+    - `nf4`: the 16 quantiles of a normal distribution of QLoRA, -1 to 1
+
+    Scales are f32, f16, bf16 or powers of two (`f8E8M0FNU`). Zero points are
+    integers (for 4-bit values also one to a byte), and go with integers alone.
 
     ```mlir
     #moe.quant<bits = 4, block = 32, scales = <@s[0]>>
+    #moe.quant<bits = 4, block = 64, scales = <@s[0]>, code = "nf4">
     ```
   }];
   let parameters = (ins "int64_t":$bits, "int64_t":$block, "SliceAttr":$scales,
-                        OptionalParameter<"SliceAttr">:$zeros);
-  let assemblyFormat = [{
-    `<` `bits` `=` $bits `,` `block` `=` $block `,` `scales` `=` $scales
-    (`,` `zeros` `=` $zeros^)? `>`
-  }];
+                        OptionalParameter<"SliceAttr">:$zeros,
+                        StringRefParameter<"", [{"int"}]>:$code);
+  let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
+  let builders = [
+    AttrBuilder<(ins "int64_t":$bits, "int64_t":$block, "SliceAttr":$scales,
+                     CArg<"SliceAttr", "{}">:$zeros), [{
+      return $_get($_ctxt, bits, block, scales, zeros, "int");
+    }]>
+  ];
+  let extraClassDeclaration = [{
+    /// What 4-bit value `q` (0 to 15) of code `fp4` or `nf4` stands for.
+    static double decode(::llvm::StringRef code, unsigned q);
+    bool isInteger() const { return getCode() == "int"; }
+  }];
 }
 
 def MoE_FactoredAttr : MoE_Attr<"Factored", "factored"> {

@@ -57,16 +57,20 @@ def MoE_LowRankAttr : MoE_Attr<"LowRank", "low_rank"> {
   let description = [{
     With the singular value decomposition A S B^T of the `[out, in]` source,
     factor `left` is A sqrt(S), `right` sqrt(S) B^T, cut to `rank`; `rest` is the
-    source minus their product.
+    source minus their product. With `moments` (a slice or recipe of `[in]`
+    mean squares of the inputs) the error is weighted by them: the source's
+    columns are multiplied by their roots, and the right factor's divided.
 
     ```mlir
     #moe.low_rank<#moe.slice<@up[0]>, rank = 16, factor = "left">
     ```
   }];
   let parameters = (ins "::mlir::Attribute":$source, "int64_t":$rank,
-                        "::mlir::StringAttr":$factor);
+                        "::mlir::StringAttr":$factor,
+                        OptionalParameter<"::mlir::Attribute">:$moments);
   let assemblyFormat = [{
-    `<` $source `,` `rank` `=` $rank `,` `factor` `=` $factor `>`
+    `<` $source `,` `rank` `=` $rank `,` `factor` `=` $factor
+    (`,` `moments` `=` $moments^)? `>`
   }];
   let genVerifyDecl = 1;
 }
@@ -74,18 +78,60 @@ def MoE_LowRankAttr : MoE_Attr<"LowRank", "low_rank"> {
 def MoE_QuantizeAttr : MoE_Attr<"Quantize", "quantize"> {
   let summary = "Recipe: quantised values, scales or zero points of a matrix";
   let description = [{
-    Symmetric, `scale = max |w| / (2^(bits - 1) - 1)` per block of `block` inputs (0:
-    per row), rounded half to even; `part` is `values`, packed as `#moe.quant` says, or
-    `scales`.
+    A block of `block` inputs (0: a row) of the source becomes codes of `bits`
+    bits with one scale, as `#moe.quant` reads them; `part` is `values` (several
+    to a byte along k), `scales` or `zeros`.
+
+    - `code` `int`: `round(w / scale)`, half to even, in -(2^(bits-1)) ... 2^(bits-1) - 1,
+      stored plus `2^(bits-1)` in `ui8`; `scale = max |w| / (2^(bits-1) - 1)`. `asymmetric`:
+      `scale = (max - min) / (2^bits - 1)` over the block's range with 0 in it, and a zero point.
+    - `fp4`: the nearest E2M1 number of `w / scale`; the scale is the power of two
+      `2^(floor(log2 max |w|) - 2)` (OCP Microscaling Formats 1.0, section 6.3)
+    - `nf4`: the nearest of QLoRA's 16 numbers (arXiv 2305.14314, appendix E), `scale = max |w|`
+    - `fp8`: E4M3 numbers, `scale = max |w| / 448`
+
+    With `moments` (`[in]` mean squares of the inputs) the scale of each block is
+    searched between 0.6 and 1 times that (`fp4`: that power of two or the next)
+    for the least sum of `moments[k] (w - w')^2`.
 
     ```mlir
     #moe.quantize<#moe.slice<@up[0]>, bits = 4, block = 32, part = "values">
     ```
   }];
   let parameters = (ins "::mlir::Attribute":$source, "int64_t":$bits,
-                        "int64_t":$block, "::mlir::StringAttr":$part);
+                        "int64_t":$block, "::mlir::StringAttr":$part,
+                        OptionalParameter<"::mlir::StringAttr">:$code,
+                        DefaultValuedParameter<"bool", "false">:$asymmetric,
+                        OptionalParameter<"::mlir::Attribute">:$moments);
   let assemblyFormat = [{
-    `<` $source `,` `bits` `=` $bits `,` `block` `=` $block `,` `part` `=` $part `>`
+    `<` $source `,` `bits` `=` $bits `,` `block` `=` $block `,` `part` `=` $part
+    (`,` `code` `=` $code^)? (`,` `asymmetric` `=` $asymmetric^)?
+    (`,` `moments` `=` $moments^)? `>`
+  }];
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The code's name, "int" where none is given.
+    ::llvm::StringRef getCodeName() {
+      return getCode() ? getCode().getValue() : "int";
+    }
+  }];
+}
+
+def MoE_SparsifyAttr : MoE_Attr<"Sparsify", "sparsify"> {
+  let summary = "Recipe: a matrix with its least important numbers zero";
+  let description = [{
+    Keeps `n` of every `m` neighbouring inputs of a row (`m` = 0: `n` of the whole
+    row): those with the greatest `|w| sqrt(moments[k])` (Wanda, arXiv
+    2306.11695), or `|w|` without moments; ties go to the lower input.
+
+    ```mlir
+    #moe.sparsify<#moe.slice<@up[0]>, n = 2, m = 4>
+    ```
+  }];
+  let parameters = (ins "::mlir::Attribute":$source, "int64_t":$n, "int64_t":$m,
+                        OptionalParameter<"::mlir::Attribute">:$moments);
+  let assemblyFormat = [{
+    `<` $source `,` `n` `=` $n `,` `m` `=` $m (`,` `moments` `=` $moments^)? `>`
   }];
   let genVerifyDecl = 1;
 }

@@ -6,8 +6,8 @@ using namespace moe;
 using EmitError = function_ref<InFlightDiagnostic()>;
 
 static LogicalResult verifySource(EmitError emitError, Attribute source) {
-  if (isa<SliceAttr, MixAttr, StackAttr, PermuteAttr, LowRankAttr,
-          QuantizeAttr>(source))
+  if (isa<SliceAttr, MixAttr, StackAttr, PermuteAttr, LowRankAttr, QuantizeAttr,
+          SparsifyAttr>(source))
     return success();
   return emitError() << "needs a slice or a recipe, not " << source;
 }
@@ -49,10 +49,16 @@ LogicalResult PermuteAttr::verify(EmitError emitError, Attribute source,
   return success();
 }
 
+static LogicalResult verifyMoments(EmitError emitError, Attribute moments) {
+  return moments ? verifySource(emitError, moments) : success();
+}
+
 // low_rank_c1
 LogicalResult LowRankAttr::verify(EmitError emitError, Attribute source,
-                                  int64_t rank, StringAttr factor) {
-  if (failed(verifySource(emitError, source)))
+                                  int64_t rank, StringAttr factor,
+                                  Attribute moments) {
+  if (failed(verifySource(emitError, source)) ||
+      failed(verifyMoments(emitError, moments)))
     return failure();
   if (rank < 1)
     return emitError() << "needs a positive rank, not " << rank;
@@ -64,15 +70,39 @@ LogicalResult LowRankAttr::verify(EmitError emitError, Attribute source,
 
 // quantize_c1
 LogicalResult QuantizeAttr::verify(EmitError emitError, Attribute source,
-                                   int64_t bits, int64_t block,
-                                   StringAttr part) {
-  if (failed(verifySource(emitError, source)))
+                                   int64_t bits, int64_t block, StringAttr part,
+                                   StringAttr code, bool asymmetric,
+                                   Attribute moments) {
+  if (failed(verifySource(emitError, source)) ||
+      failed(verifyMoments(emitError, moments)))
     return failure();
   if (bits != 2 && bits != 4 && bits != 8)
     return emitError() << "needs 2, 4 or 8 bits, not " << bits;
   if (block < 0)
     return emitError() << "has a block of " << block << " values";
-  if (part != "values" && part != "scales")
-    return emitError() << "needs part \"values\" or \"scales\", not " << part;
+  if (part != "values" && part != "scales" && part != "zeros")
+    return emitError() << "needs part \"values\", \"scales\" or \"zeros\", not "
+                       << part;
+  StringRef name = code ? code.getValue() : "int";
+  if (name != "int" && !(bits == 4 && (name == "fp4" || name == "nf4")) &&
+      !(bits == 8 && name == "fp8"))
+    return emitError()
+           << "needs code \"int\", \"fp4\" or \"nf4\" of 4 bits, or "
+              "\"fp8\" of 8, not \""
+           << name << "\" of " << bits;
+  if ((asymmetric || part == "zeros") && !(asymmetric && name == "int"))
+    return emitError() << "has zero points where it is asymmetric, and only "
+                          "integers are";
+  return success();
+}
+
+// sparsify_c1
+LogicalResult SparsifyAttr::verify(EmitError emitError, Attribute source,
+                                   int64_t n, int64_t m, Attribute moments) {
+  if (failed(verifySource(emitError, source)) ||
+      failed(verifyMoments(emitError, moments)))
+    return failure();
+  if (n < 0 || m < 0 || (m > 0 && n > m))
+    return emitError() << "cannot keep " << n << " of " << m << " numbers";
   return success();
 }

@@ -1,12 +1,25 @@
 #include "passes/Analysis/WeightSource.h"
 
 #include "dialects/MoE/MoEOps.h"
-#include "passes/Analysis/MixRecipe.h"
+#include "passes/Analysis/Recipe.h"
 #include <sys/mman.h>
 
 using namespace mlir;
 using namespace moe;
 namespace fs = llvm::sys::fs;
+
+WeightSource::WeightSource() : made(std::make_unique<RecipeMemo>()) {}
+WeightSource::~WeightSource() = default;
+
+bool WeightSource::isMade(BankOp bank) const {
+  return derived.contains(bank.getSymName());
+}
+
+BankOp WeightSource::lookup(Operation *at, FlatSymbolRefAttr name) const {
+  if (symbols)
+    return symbols->lookup<BankOp>(name.getValue());
+  return SymbolTable::lookupNearestSymbolFrom<BankOp>(at, name);
+}
 
 FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
   // The numbers themselves. A splat has one element's bytes; spell it out.
@@ -28,13 +41,12 @@ FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
         copy.append(dense.getRawData().begin(), dense.getRawData().end());
     return StringRef(copy);
   }
-  if (auto mix =
-          bank.getRecipe() ? dyn_cast<MixAttr>(*bank.getRecipe()) : MixAttr()) {
+  if (bank.getRecipe()) {
     auto found = derived.find(bank.getSymName());
     if (found != derived.end())
       return StringRef(found->second);
     std::string made;
-    if (failed(evaluateMix(bank, mix, *this, made)))
+    if (failed(makeBank(bank, *this, made)))
       return failure();
     return StringRef(derived[bank.getSymName()] = std::move(made));
   }

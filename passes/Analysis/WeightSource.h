@@ -1,25 +1,29 @@
 #ifndef MOE_PASSES_ANALYSIS_WEIGHTSOURCE_H
 #define MOE_PASSES_ANALYSIS_WEIGHTSOURCE_H
 
-#include "mlir/Support/LLVM.h"
+#include "mlir/IR/SymbolTable.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
 #include <memory>
 
 namespace moe {
 class BankOp;
+struct RecipeMemo;
 
 /// The bytes behind `moe.bank` symbols: archives by logical name, mapped read
 /// only when they are first needed. Views die with the object. Not thread-safe.
 class WeightSource {
 public:
+  WeightSource();
+  ~WeightSource();
+
   /// Binds archive `name` to the file at `path`; a later call wins.
   void bind(llvm::StringRef name, llvm::StringRef path) {
     paths[name] = path.str();
   }
 
   /// The bytes of a bank that lies in an archive at an offset, or whose recipe
-  /// is numbers or a `#moe.mix` of slices (made in memory, until `release`).
+  /// is numbers or can be executed (made in memory, until `release`).
   /// Fails with a diagnostic on the bank when the archive is not bound, cannot
   /// be mapped, or is too short.
   mlir::FailureOr<llvm::StringRef> bytes(BankOp bank);
@@ -28,7 +32,21 @@ public:
   /// are read again from the file when they are needed again.
   void release(llvm::StringRef range);
 
+  /// True where `bytes` has made the bank and keeps it.
+  bool isMade(BankOp bank) const;
+
+  /// The bank that `name` means at `at`, or null. Looking up symbols one by one
+  /// takes as long as there are symbols, so whoever reads many and changes none
+  /// lends a table.
+  BankOp lookup(mlir::Operation *at, mlir::FlatSymbolRefAttr name) const;
+  void useSymbols(const mlir::SymbolTable *table) { symbols = table; }
+
+  /// For those who execute recipes.
+  RecipeMemo &memo() { return *made; }
+
 private:
+  const mlir::SymbolTable *symbols = nullptr;
+  std::unique_ptr<RecipeMemo> made;
   llvm::StringMap<std::string> paths;
   llvm::StringMap<std::unique_ptr<llvm::sys::fs::mapped_file_region>> mapped;
   llvm::StringMap<std::string> inlined;

@@ -21,11 +21,15 @@ using namespace llvm;
 using namespace moe;
 
 bool moe::wantsProduct(int argc, char **argv) {
-  static const char *flags[] = {"emit",   "stop-after", "target",
-                                "report", "report-run", "road",
-                                "bank",   "list-ops",   "no-raise"};
+  static const char *flags[] = {"emit",     "stop-after", "target",
+                                "report",   "report-run", "road",
+                                "list-ops", "no-raise"};
   for (int i = 1; i < argc; ++i) {
     StringRef argument = argv[i];
+    if (argument == "--bank" || argument == "-bank") {
+      ++i; // its value may end like a model
+      continue;
+    }
     if (argument.ends_with(".onnx") && !argument.starts_with("-"))
       return true;
     if (argument == "-o" && i + 1 < argc) {

@@ -28,6 +28,41 @@ module attributes {a.quant_c1 = #moe.quant<bits = 4, block = -1, scales = <@s>>}
 
 // -----
 
+// expected-error @below {{needs code "int", "fp4" or "nf4", not "fp8"}}
+module attributes {a.quant_c1 = #moe.quant<bits = 8, block = 0, scales = <@s>, code = "fp8">} {}
+
+// -----
+
+// expected-error @below {{has values of 8 bits, but code "nf4" has 4}}
+module attributes {a.quant_c1 = #moe.quant<bits = 8, block = 64, scales = <@s>, code = "nf4">} {}
+
+// -----
+
+// expected-error @below {{has zero points, which code "fp4" has not}}
+module attributes {a.quant_c1 = #moe.quant<bits = 4, block = 32, scales = <@s>, zeros = <@z>, code = "fp4">} {}
+
+// -----
+
+// expected-error @below {{needs values of 4 or 8 bits, not 2}}
+module attributes {a.quant_panels_c1 = #moe.quant_panels<bits = 2, stored = 4, flip = 0, width = 16, depth = 4, interleave = 0, matrices = []>} {}
+
+// -----
+
+// expected-error @below {{makes values of 8 bits of 4}}
+module attributes {a.quant_panels_c1 = #moe.quant_panels<bits = 8, stored = 4, flip = 0, width = 16, depth = 4, interleave = 0, matrices = []>} {}
+
+// -----
+
+// expected-error @below {{flips 16 in values of 4 bits}}
+module attributes {a.quant_panels_c1 = #moe.quant_panels<bits = 4, stored = 8, flip = 16, width = 16, depth = 4, interleave = 0, matrices = []>} {}
+
+// -----
+
+// expected-error @below {{needs an even width and a depth, not 15 and 4}}
+module attributes {a.quant_panels_c1 = #moe.quant_panels<bits = 4, stored = 4, flip = 8, width = 15, depth = 4, interleave = 0, matrices = []>} {}
+
+// -----
+
 // expected-error @below {{needs a base, factors or rows}}
 module attributes {a.factored_c1 = #moe.factored<scale = 1.0>} {}
 
@@ -88,8 +123,23 @@ module attributes {a.quantize_c1 = #moe.quantize<#moe.slice<@up>, bits = 5, bloc
 
 // -----
 
-// expected-error @below {{needs part "values" or "scales", not "zeros"}}
+// expected-error @below {{needs part "values", "scales" or "zeros", not "means"}}
+module attributes {a.quantize_c1 = #moe.quantize<#moe.slice<@up>, bits = 4, block = 0, part = "means">} {}
+
+// -----
+
+// expected-error @below {{has zero points where it is asymmetric, and only integers are}}
 module attributes {a.quantize_c1 = #moe.quantize<#moe.slice<@up>, bits = 4, block = 0, part = "zeros">} {}
+
+// -----
+
+// expected-error @below {{needs code "int", "fp4" or "nf4" of 4 bits, or "fp8" of 8, not "nf4" of 8}}
+module attributes {a.quantize_c1 = #moe.quantize<#moe.slice<@up>, bits = 8, block = 0, part = "values", code = "nf4">} {}
+
+// -----
+
+// expected-error @below {{cannot keep 5 of 4 numbers}}
+module attributes {a.sparsify_c1 = #moe.sparsify<#moe.slice<@up>, n = 5, m = 4>} {}
 
 // -----
 

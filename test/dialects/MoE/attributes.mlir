@@ -17,6 +17,13 @@ module @attributes attributes {
   e.quant = #moe.quant<bits = 4, block = 32, scales = <@s[0]>>,
   // CHECK-SAME: e1.slice = #moe.slice<@w[0] quant<bits = 8, block = 0, scales = <@s[0]>, zeros = <@z[0]>>>
   e1.slice = #moe.slice<@w[0] quant<bits = 8, block = 0, scales = <@s[0]>, zeros = <@z[0]>>>,
+  // CHECK-SAME: e2.fp4 = #moe.quant<bits = 4, block = 32, scales = <@s[0]>, code = "fp4">
+  e2.fp4 = #moe.quant<bits = 4, block = 32, scales = <@s[0]>, code = "fp4">,
+  // CHECK-SAME: e3.int = #moe.quant<bits = 4, block = 0, scales = <@s[0]>, zeros = <@z[0]>>
+  e3.int = #moe.quant<bits = 4, block = 0, scales = <@s[0]>, zeros = <@z[0]>, code = "int">,
+  // CHECK-SAME: e4.panels = #moe.quant_panels<bits = 4, stored = 4, flip = 8, width = 32, depth = 192, interleave = 0
+  e4.panels = #moe.quant_panels<bits = 4, stored = 4, flip = 8, width = 32, depth = 192, interleave = 0,
+                matrices = [[#moe.columns<@q, count = 64, offset = 0, stride_n = 192, stride_k = 1>]]>,
   // CHECK-SAME: f.factored = #moe.factored<base = <@w[0]>, left = <@b[0]>, right = <@a[0]>, scale = 4.000000e+00 : f64>
   f.factored = #moe.factored<base = <@w[0]>, left = <@b[0]>, right = <@a[0]>, scale = 4.0>,
   // CHECK-SAME: f1.sparse = #moe.factored<left = <@b[0]>, right = <@a[0]>, rows = <@r[0]>, row_ids = <@i[0]>>

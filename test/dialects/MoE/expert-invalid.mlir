@@ -216,3 +216,41 @@ moe.pool @expert_c7_scales {
   // expected-error @below {{'moe.expert' op has scales or zero points @s that do not fit a matrix of [8, 64] in blocks of 32}}
   moe.expert @e linear up @q quant<bits = 4, block = 32, scales = <@s>>
 }
+
+// -----
+
+moe.bank @q in "m" key "q" : tensor<8x64xf16>
+moe.bank @s in "m" key "s" : tensor<8x2xf16>
+moe.pool @expert_c6_values {
+  // expected-error @below {{'moe.expert' op cannot read elements of type 'f16' of @q as values of 8 bits}}
+  moe.expert @e linear up @q quant<bits = 8, block = 32, scales = <@s>>
+}
+
+// -----
+
+moe.bank @q in "m" key "q" : tensor<8x64xf8E4M3FN>
+moe.bank @s in "m" key "s" : tensor<8x2xf16>
+moe.bank @z in "m" key "z" : tensor<8x2xui8>
+moe.pool @expert_c6_float_zeros {
+  // expected-error @below {{'moe.expert' op cannot read elements of type 'f8E4M3FN' of @q as values of 8 bits with zero points}}
+  moe.expert @e linear up @q quant<bits = 8, block = 32, scales = <@s>, zeros = <@z>>
+}
+
+// -----
+
+moe.bank @q in "m" key "q" : tensor<8x32xui8>
+moe.bank @s in "m" key "s" : tensor<8x2xui8>
+moe.pool @expert_c6_scales {
+  // expected-error @below {{'moe.expert' op has scales @s of type 'ui8'}}
+  moe.expert @e linear up @q quant<bits = 4, block = 32, scales = <@s>>
+}
+
+// -----
+
+moe.bank @q in "m" key "q" : tensor<8x32xui8>
+moe.bank @s in "m" key "s" : tensor<8x2xf8E8M0FNU>
+moe.bank @z in "m" key "z" : tensor<8x2xf16>
+moe.pool @expert_c6_zeros {
+  // expected-error @below {{'moe.expert' op has zero points @z of type 'f16'}}
+  moe.expert @e linear up @q quant<bits = 4, block = 32, scales = <@s>, zeros = <@z>>
+}

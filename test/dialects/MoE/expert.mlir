@@ -49,6 +49,22 @@ moe.pool @adapters {
   moe.expert @quantised linear up @up4[0] quant<bits = 4, block = 32, scales = <@up4s[0]>> input 1
 }
 
+moe.bank @mx in "m" key "mx" : tensor<8x128x32xui8>
+moe.bank @mxs in "m" key "mxs" : tensor<8x128x2xf8E8M0FNU>
+moe.bank @f8 in "m" key "f8" : tensor<8x128x64xf8E4M3FN>
+moe.bank @f8s in "m" key "f8s" : tensor<8x128xf32>
+moe.bank @i4 in "m" key "i4" : tensor<8x128x64xi4>
+
+moe.pool @codes {
+  // CHECK: moe.expert @mxfp4 linear up @mx[0] quant<bits = 4, block = 32, scales = <@mxs[0]>, code = "fp4">
+  moe.expert @mxfp4 linear up @mx[0] quant<bits = 4, block = 32, scales = <@mxs[0]>, code = "fp4">
+  // CHECK: moe.expert @fp8 linear up @f8[0] quant<bits = 8, block = 0, scales = <@f8s[0]>>
+  moe.expert @fp8 linear up @f8[0] quant<bits = 8, block = 0, scales = <@f8s[0]>>
+  // Elements of four bits are values, bytes hold two of them.
+  // CHECK: moe.expert @nibbles linear up @i4[0] quant<bits = 4, block = 32, scales = <@up4s[0]>>
+  moe.expert @nibbles linear up @i4[0] quant<bits = 4, block = 32, scales = <@up4s[0]>>
+}
+
 moe.pool @vectors {
   // CHECK: moe.expert @e0 scale up @scale[0]
   moe.expert @e0 scale up @scale[0]

@@ -1,0 +1,34 @@
+#ifndef MOE_PASSES_ANALYSIS_RECIPE_H
+#define MOE_PASSES_ANALYSIS_RECIPE_H
+
+#include "passes/Analysis/Quantization.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace moe {
+class BankOp;
+class SliceAttr;
+class WeightSource;
+
+/// What the last recipes made and others may want too: a matrix quantised for
+/// its values is asked for its scales next.
+struct RecipeMemo {
+  mlir::Attribute quantizedOf; ///< the recipe without its part
+  QuantizedMatrix quantized;
+  mlir::Attribute factoredOf;
+  Numbers left, right;
+};
+
+/// The numbers of a slice, of a matrix in factors, or that a recipe makes;
+/// vectors are columns. `at` is where symbols are looked up and errors are
+/// reported.
+mlir::FailureOr<Numbers> evaluate(mlir::Operation *at, mlir::Attribute recipe,
+                                  WeightSource &source);
+
+/// Makes the bytes of a derived bank: any recipe but panels and plain numbers.
+/// Fails with a diagnostic on the bank.
+mlir::LogicalResult makeBank(BankOp bank, WeightSource &source,
+                             std::string &bytes);
+
+} // namespace moe
+
+#endif // MOE_PASSES_ANALYSIS_RECIPE_H

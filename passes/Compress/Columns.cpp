@@ -1,0 +1,172 @@
+// Router columns: some of them, or means of them.
+#include "dialects/Onnx/OnnxOps.h"
+#include "passes/Compress/Layers.h"
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+/// What becomes of dimension `dim` of a constant of the router.
+class ColumnEditor {
+public:
+  ColumnEditor(MoELayer &layer, SymbolTable &symbols)
+      : layer(layer), symbols(symbols) {}
+
+  /// `value` with `columns` in dimension `dim`, or in dimension 0 where they
+  /// are means; null after an error.
+  Value edit(Value value, int64_t dim, ArrayRef<MixedColumn> columns,
+             StringRef what);
+
+private:
+  MoELayer &layer;
+  SymbolTable &symbols;
+};
+} // namespace
+
+static bool isChoice(ArrayRef<MixedColumn> columns) {
+  return llvm::all_of(columns, [](const MixedColumn &column) {
+    return column.size() == 1 && column[0].second == 1.0;
+  });
+}
+
+Value ColumnEditor::edit(Value value, int64_t dim,
+                         ArrayRef<MixedColumn> columns, StringRef what) {
+  auto type = cast<RankedTensorType>(value.getType());
+  OpBuilder builder(layer.gate);
+  if (layer.router)
+    builder.setInsertionPoint(layer.router);
+  BankOp bank;
+  if (auto weight = value.getDefiningOp<WeightOp>()) {
+    bank = symbols.lookup<BankOp>(weight.getBank());
+  } else if (auto constant = value.getDefiningOp<onnx::ConstantOp>()) {
+    if (auto numbers = dyn_cast<DenseElementsAttr>(constant.getValue()))
+      bank = addBank(layer, symbols, layer.name + "." + what, numbers, type);
+  }
+  if (!bank || !isa<FloatType>(type.getElementType())) {
+    emitLayerError(layer) << "its " << what
+                          << " is no constant, so columns cannot be taken";
+    return {};
+  }
+  SmallVector<int64_t> shape(type.getShape());
+  shape[dim] = static_cast<int64_t>(columns.size());
+  Attribute recipe;
+  if (isChoice(columns)) {
+    SmallVector<int64_t> order;
+    for (const MixedColumn &column : columns)
+      order.push_back(column[0].first);
+    recipe = PermuteAttr::get(builder.getContext(), wholeOf(bank), dim,
+                              builder.getDenseI64ArrayAttr(order));
+  } else {
+    SmallVector<Attribute> rows;
+    for (const MixedColumn &column : columns) {
+      SmallVector<Attribute> sources;
+      SmallVector<double> weights;
+      for (auto [place, weight] : column) {
+        auto reference = FlatSymbolRefAttr::get(bank.getSymNameAttr());
+        sources.push_back(
+            dim == 0 ? SliceAttr::at(reference, place)
+                     : SliceAttr::get(reference, {0, ShapedType::kDynamic, 1,
+                                                  place, place + 1, 0}));
+        weights.push_back(weight);
+      }
+      rows.push_back(MixAttr::get(builder.getContext(),
+                                  builder.getArrayAttr(sources),
+                                  builder.getF64ArrayAttr(weights)));
+    }
+    recipe = StackAttr::get(builder.getContext(), builder.getArrayAttr(rows));
+    // Means of columns come out as rows.
+    if (dim == 1)
+      std::swap(shape[0], shape[1]);
+  }
+  auto newType = RankedTensorType::get(shape, type.getElementType());
+  BankOp made =
+      addBank(layer, symbols, bank.getSymName() + ".kept", recipe, newType);
+  return WeightOp::create(builder, value.getLoc(), newType,
+                          FlatSymbolRefAttr::get(made.getSymNameAttr()));
+}
+
+LogicalResult moe::mixColumns(MoELayer &layer, ArrayRef<MixedColumn> columns,
+                              SymbolTable &symbols) {
+  GateOp gate = layer.gate;
+  RouterOp router = layer.router;
+  if (!router || router.getKind() != RouterKind::Linear || router.getSeed() ||
+      router.getResidual())
+    return emitLayerError(layer)
+           << "only columns of a linear router with stored weights can be "
+              "changed";
+  if (!router->hasOneUse())
+    return emitLayerError(layer) << "something else reads its logits";
+  if (gate.getValues())
+    return emitLayerError(layer)
+           << "its weights come from other values than its logits";
+  int64_t count = static_cast<int64_t>(columns.size());
+  if (gate.getGroups()) {
+    // Groups lie side by side and must stay equally large.
+    int64_t groups = *gate.getGroups(), size = gate.getNumColumns() / groups;
+    SmallVector<int64_t> sizes(groups);
+    for (auto [i, column] : llvm::enumerate(columns))
+      for (auto [place, weight] : column)
+        if (place / size != static_cast<int64_t>(i) * groups / count)
+          return emitLayerError(layer)
+                 << "its gate has " << groups
+                 << " groups of experts, which must stay equally large";
+  }
+  ColumnEditor editor(layer, symbols);
+  Value weight = editor.edit(router.getWeight(), router.getTransposed() ? 1 : 0,
+                             columns, "router weight");
+  if (!weight)
+    return failure();
+  Value bias = router.getBias(), choice = gate.getChoiceBias();
+  if (bias && !(bias = editor.edit(bias, 0, columns, "router bias")))
+    return failure();
+  if (choice && !(choice = editor.edit(choice, 0, columns, "choice bias")))
+    return failure();
+  router.getWeightMutable().assign(weight);
+  if (!isChoice(columns))
+    router.setTransposed(false);
+  if (bias)
+    router.getBiasMutable().assign(bias);
+  if (choice)
+    gate.getChoiceBiasMutable().assign(choice);
+  auto logits = cast<RankedTensorType>(router.getLogits().getType());
+  router.getLogits().setType(RankedTensorType::get(
+      {logits.getDimSize(0), count}, logits.getElementType()));
+  if (static_cast<int64_t>(*gate.getTopK()) > count)
+    setTopK(layer, count);
+  return success();
+}
+
+LogicalResult moe::keepColumns(MoELayer &layer, ArrayRef<int64_t> kept,
+                               SymbolTable &symbols) {
+  auto entries = layer.pool.getEntries();
+  for (ExpertOpInterface entry : entries)
+    if (isa<AliasOp>(entry.getOperation()))
+      return emitLayerError(layer)
+             << "has merged experts; prune before merging, for a removed "
+                "expert may serve several columns";
+  SmallVector<MixedColumn> columns;
+  for (int64_t column : kept)
+    columns.push_back({{column, 1.0}});
+  if (failed(mixColumns(layer, columns, symbols)))
+    return failure();
+  Block &body = layer.pool.getBody().front();
+  for (auto [i, entry] : llvm::enumerate(entries))
+    if (!llvm::is_contained(kept, static_cast<int64_t>(i)))
+      entry->erase();
+  for (int64_t column : kept)
+    entries[column]->moveBefore(&body, body.end());
+  return success();
+}
+
+void moe::setTopK(MoELayer &layer, int64_t topK) {
+  GateOp gate = layer.gate;
+  SmallVector<Type> types;
+  for (Value result : gate.getResults()) {
+    auto type = cast<RankedTensorType>(result.getType());
+    types.push_back(RankedTensorType::get({type.getDimSize(0), topK},
+                                          type.getElementType()));
+  }
+  gate.setTopK(topK);
+  for (auto [result, type] : llvm::zip(gate.getResults(), types))
+    result.setType(type);
+}

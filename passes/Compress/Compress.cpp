@@ -1,0 +1,150 @@
+#include "passes/Compress/Compress.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "passes/Compress/Inputs.h"
+#include "passes/Compress/OutputError.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+/// A step: its pass, and the option that a word alone sets.
+struct KnownStep {
+  StringLiteral name, option;
+};
+constexpr KnownStep kSteps[] = {
+    {"prune-experts", "score"},    {"skip-experts", "beta"},
+    {"reduce-top-k", "k"},         {"align-experts", ""},
+    {"merge-experts", "method"},   {"factorize-experts", "rank"},
+    {"sparsify-experts", "score"}, {"narrow-experts", "ratio"},
+    {"quantize", "type"},
+};
+} // namespace
+
+static llvm::Error wrong(const Twine &why) {
+  return llvm::createStringError("--compress: " + why);
+}
+
+/// The options in braces as MLIR spells them.
+static llvm::Expected<std::string> optionsOf(const KnownStep &step,
+                                             StringRef text) {
+  SmallVector<StringRef> words;
+  llvm::SplitString(text, words, ", \t");
+  std::string options;
+  for (StringRef word : words) {
+    auto [key, value] = word.split('=');
+    if (key.empty() || key.find_first_of("{}'\"") != StringRef::npos)
+      return wrong("'" + word + "' is no option of " + step.name);
+    if (word.contains('=')) {
+      if (value.empty())
+        return wrong(step.name + ": option '" + key + "' has no value");
+      // A share may be written as a percentage.
+      double percent = 0;
+      bool isShare = value.consume_back("%");
+      if (isShare && value.getAsDouble(percent))
+        return wrong(step.name + ": '" + word + "' is no percentage");
+      options += " " + key.str() + "=" +
+                 (isShare ? llvm::formatv("{0:f6}", percent / 100).str()
+                          : value.str());
+      continue;
+    }
+    // More numbers of a list, or the value of the step's own option.
+    if (!options.empty() && llvm::all_of(word, llvm::isDigit)) {
+      options += "," + word.str();
+      continue;
+    }
+    if (step.option.empty() || !options.empty())
+      return wrong("'" + word + "' is no option of " + step.name +
+                   " (name=value)");
+    options += " " + step.option.str() + "=" + word.str();
+  }
+  return options;
+}
+
+llvm::Expected<std::vector<CompressStep>> moe::parseSteps(StringRef text) {
+  std::vector<CompressStep> steps;
+  StringRef left = text.trim();
+  while (!left.empty()) {
+    size_t end = left.find_first_of(",{");
+    StringRef name = left.take_front(end).trim(), options;
+    left = left.drop_front(name.size()).ltrim();
+    StringRef whole = name;
+    if (left.consume_front("{")) {
+      size_t close = left.find('}');
+      if (close == StringRef::npos)
+        return wrong("'" + name + "{' has no '}'");
+      options = left.take_front(close);
+      left = left.drop_front(close + 1).ltrim();
+      whole = StringRef(name.data(), left.data() - name.data()).rtrim();
+    }
+    if (!left.empty() && !left.consume_front(","))
+      return wrong("expected ',' before '" + left + "'");
+    left = left.ltrim();
+    const KnownStep *known = llvm::find_if(
+        kSteps, [&](const KnownStep &step) { return step.name == name; });
+    if (known == std::end(kSteps)) {
+      std::string all;
+      for (const KnownStep &step : kSteps)
+        all += (all.empty() ? "" : ", ") + step.name.str();
+      return wrong("unknown step '" + name + "': known are " + all);
+    }
+    auto made = optionsOf(*known, options);
+    if (!made)
+      return made.takeError();
+    steps.push_back({whole.str(), "moe-" + name.str() + "{" + *made + "}"});
+  }
+  if (steps.empty())
+    return wrong("names no step");
+  return steps;
+}
+
+LogicalResult moe::compressModule(ModuleOp module, ArrayRef<CompressStep> steps,
+                                  WeightSource &weights, const Profile *profile,
+                                  Ledger &ledger,
+                                  llvm::function_ref<void(StringRef)> begin) {
+  CompressInputs &inputs = CompressInputs::of(module.getContext());
+  inputs.weights = &weights;
+  inputs.profile = profile;
+  // Parsed before anything runs, so that a slip in the last step costs
+  // nothing.
+  std::vector<std::unique_ptr<PassManager>> managers;
+  for (const CompressStep &step : steps) {
+    managers.push_back(std::make_unique<PassManager>(module.getContext()));
+    std::string message;
+    llvm::raw_string_ostream os(message);
+    if (failed(parsePassPipeline(step.pipeline, *managers.back(), os))) {
+      // The first line names the option; where it stands in our spelling of
+      // the pipeline helps nobody.
+      StringRef first = StringRef(message).split('\n').first;
+      if (size_t at = first.find("error: "); at != StringRef::npos)
+        first = first.drop_front(at + 7);
+      return emitError(module.getLoc())
+             << "--compress: " << step.text << ": " << first;
+    }
+  }
+  std::optional<OutputError> error;
+  if (profile) {
+    auto made = OutputError::of(module, *profile, weights);
+    if (failed(made))
+      return failure();
+    error = std::move(*made);
+  }
+  ledger.steps.push_back({"", measureCost(module), std::nullopt, std::nullopt});
+  for (auto [step, manager] : llvm::zip(steps, managers)) {
+    begin(step.text);
+    if (failed(manager->run(module)))
+      return failure();
+    LedgerStep entry{step.text, measureCost(module), std::nullopt,
+                     std::nullopt};
+    if (error) {
+      auto now = error->measure(module, *profile, weights);
+      if (failed(now))
+        return failure();
+      entry.outputError = *now;
+    }
+    ledger.steps.push_back(std::move(entry));
+  }
+  return success();
+}

@@ -1,0 +1,59 @@
+#ifndef MOE_PASSES_COMPRESS_LAYERS_H
+#define MOE_PASSES_COMPRESS_LAYERS_H
+
+#include "dialects/MoE/MoEOps.h"
+
+namespace moe {
+
+/// An MoE layer as compression sees it: one router, one gate, one run over a
+/// pool that no other layer uses.
+struct MoELayer {
+  int64_t index = 0; ///< in the order of execution
+  std::string name;
+  RouterOp router; ///< null where the logits come from elsewhere
+  GateOp gate;
+  ApplyOp apply;
+  PoolOp pool;
+};
+
+/// The layers of a module that have this form; the others get a remark of
+/// `category`. With `only` not empty, those with these numbers; fails with an
+/// error where there is none such.
+mlir::FailureOr<std::vector<MoELayer>>
+collectLayers(mlir::ModuleOp module, llvm::StringRef category,
+              llvm::ArrayRef<int64_t> only);
+
+/// An error about the layer, which it names.
+mlir::InFlightDiagnostic emitLayerError(const MoELayer &layer);
+
+/// A bank that `recipe` makes, before the pool of the layer.
+BankOp addBank(const MoELayer &layer, mlir::SymbolTable &symbols,
+               const llvm::Twine &name, mlir::Attribute recipe,
+               mlir::RankedTensorType type);
+
+/// The slice that is all of a bank.
+SliceAttr wholeOf(BankOp bank);
+
+/// Keeps the entries and router columns `kept`, in this order; the layer's ops
+/// change. At most as many experts as are left are chosen then. Fails where
+/// the columns mean something that would be lost.
+mlir::LogicalResult keepColumns(MoELayer &layer, llvm::ArrayRef<int64_t> kept,
+                                mlir::SymbolTable &symbols);
+
+/// Lets the router have one column per row of `rows`: each the mean, with
+/// weights that add up to 1, of columns that it had. Entries of the pool are
+/// not touched.
+using MixedColumn = llvm::SmallVector<std::pair<int64_t, double>>;
+mlir::LogicalResult mixColumns(MoELayer &layer,
+                               llvm::ArrayRef<MixedColumn> columns,
+                               mlir::SymbolTable &symbols);
+
+/// Lets the gate choose `topK` experts.
+void setTopK(MoELayer &layer, int64_t topK);
+
+/// Erases banks that nothing names.
+void eraseUnusedBanks(mlir::ModuleOp module);
+
+} // namespace moe
+
+#endif // MOE_PASSES_COMPRESS_LAYERS_H

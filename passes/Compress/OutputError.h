@@ -1,0 +1,28 @@
+#ifndef MOE_PASSES_COMPRESS_OUTPUTERROR_H
+#define MOE_PASSES_COMPRESS_OUTPUTERROR_H
+
+#include "passes/Compress/Calibration.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace moe {
+
+/// How far the outputs of MoE layers have moved, on a profile's sample.
+class OutputError {
+public:
+  /// Keeps what the layers of the module make of at most 256 rows each.
+  static mlir::FailureOr<OutputError>
+  of(mlir::ModuleOp module, const Profile &profile, WeightSource &weights);
+
+  /// `|Z' - Z| / |Z|`, root mean square over the layers that are still there
+  /// and can be evaluated; layers of which the profile has no sample count as
+  /// unchanged.
+  mlir::FailureOr<double> measure(mlir::ModuleOp module, const Profile &profile,
+                                  WeightSource &weights) const;
+
+private:
+  llvm::StringMap<Numbers> before;
+};
+
+} // namespace moe
+
+#endif // MOE_PASSES_COMPRESS_OUTPUTERROR_H

@@ -1,0 +1,112 @@
+#include "passes/Compress/Inputs.h"
+#include "passes/Compress/Matrices.h"
+#include "passes/Compress/Order.h"
+#include "passes/Compress/Passes.h"
+#include <cmath>
+
+namespace moe {
+#define GEN_PASS_DEF_SPARSIFYEXPERTSPASS
+#include "passes/Compress/Passes.h.inc"
+} // namespace moe
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+struct SparsifyExpertsPass
+    : moe::impl::SparsifyExpertsPassBase<SparsifyExpertsPass> {
+  using SparsifyExpertsPassBase::SparsifyExpertsPassBase;
+
+  void runOnOperation() override {
+    if (failed(run()))
+      signalPassFailure();
+  }
+
+  LogicalResult run() {
+    ModuleOp module = getOperation();
+    auto wrong = [&] {
+      return emitError(module.getLoc(), "sparsify-experts: ");
+    };
+    bool wanda = score == "wanda";
+    if (!wanda && score != "magnitude")
+      return wrong() << "score is wanda or magnitude, not '" << score << "'";
+    if (ratio != -1.0 && !(ratio >= 0 && ratio < 1))
+      return wrong() << "ratio is at least 0 and less than 1, not " << ratio;
+    if (n < 1 || m < 2 || n >= m)
+      return wrong() << "keeps n of every m weights, 0 < n < m, not " << n
+                     << " of " << m;
+    if (rows < 1)
+      return wrong() << "rows is 1 or more, not " << rows;
+    if (failed(enterStage(module, "sparsify-experts", Stage::Factor)))
+      return failure();
+    auto found =
+        collectLayers(module, "moe-compress",
+                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    if (failed(found))
+      return failure();
+    CompressInputs &inputs = CompressInputs::of(&getContext());
+    if (wanda && (!inputs.profile || !inputs.weights))
+      return wrong() << "score=wanda needs a profile (--profile=FILE)";
+    SymbolTable symbols(module);
+    for (MoELayer &layer : *found) {
+      std::optional<Calibration> calibration;
+      if (wanda) {
+        auto own =
+            Calibration::of(layer, *inputs.profile, *inputs.weights, rows);
+        if (failed(own))
+          return failure();
+        calibration = std::move(*own);
+      }
+      for (auto [e, entry] : llvm::enumerate(layer.pool.getEntries()))
+        if (auto expert = dyn_cast<ExpertOp>(entry.getOperation()))
+          if (failed(sparsify(layer, static_cast<int64_t>(e), expert,
+                              calibration, inputs, symbols)))
+            return failure();
+    }
+    eraseUnusedBanks(module);
+    return success();
+  }
+
+  LogicalResult sparsify(MoELayer &layer, int64_t e, ExpertOp expert,
+                         const std::optional<Calibration> &calibration,
+                         CompressInputs &inputs, SymbolTable &symbols) {
+    SliceAttr input, hidden;
+    if (calibration) {
+      auto moments =
+          momentsOf(layer, e, *calibration, *inputs.profile, *inputs.weights);
+      if (failed(moments))
+        return failure();
+      std::string prefix =
+          (layer.pool.getSymName() + "." + expert.getEntryName()).str();
+      input = wholeOf(
+          addNumbers(layer, symbols, prefix + ".inputs", moments->input));
+      hidden = wholeOf(
+          addNumbers(layer, symbols, prefix + ".hidden", moments->hidden));
+    }
+    for (StringRef name : matrixNames(expert)) {
+      auto shape = shapeOf(expert, name, symbols);
+      if (failed(shape))
+        return failure();
+      auto [rowCount, columns] = *shape;
+      int64_t kept = n, group = m;
+      if (ratio != -1.0) {
+        group = 0;
+        kept = columns - std::llround(ratio * static_cast<double>(columns));
+      } else if (columns % m != 0) {
+        return emitLayerError(layer)
+               << "expert '" << expert.getEntryName() << "': matrix '" << name
+               << "' has " << columns << " inputs, which groups of " << m
+               << " do not divide";
+      }
+      replaceMatrix(layer, expert, name,
+                    SparsifyAttr::get(&getContext(), expert->getAttr(name),
+                                      kept, group,
+                                      name == "down" ? hidden : input),
+                    {rowCount, columns}, symbols);
+    }
+    if (ratio == -1.0)
+      expert.setNOfM(ArrayRef<int64_t>{n, m});
+    return success();
+  }
+};
+} // namespace
