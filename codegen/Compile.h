@@ -9,7 +9,7 @@
 namespace moe {
 
 enum class Phase { Imported, Raised, Optimized, Bufferized, LLVM };
-enum class Emit { Executable, Library, Bundle, Object, LLVMIR, MLIR };
+enum class Emit { Executable, Library, Bundle, Object, LLVMIR, MLIR, ONNX };
 enum class Road { Fast, Oracle, OracleF64 };
 
 struct CompileOptions {

@@ -90,11 +90,23 @@ Type moe::onnx::elementTypeOf(MLIRContext *context, int64_t number) {
   return {};
 }
 
-std::string moe::onnx::nameOfElement(Type type) {
+/// The row of the table that `type` is; null where there is none.
+static const Element *find(Type type) {
   for (const Element &element : elements)
-    if (type && elementTypeOf(type.getContext(), element.number) == type)
-      return element.name;
-  return "unknown";
+    if (type &&
+        moe::onnx::elementTypeOf(type.getContext(), element.number) == type)
+      return &element;
+  return nullptr;
+}
+
+std::optional<int> moe::onnx::numberOfElement(Type type) {
+  const Element *element = find(type);
+  return element ? std::optional<int>(element->number) : std::nullopt;
+}
+
+std::string moe::onnx::nameOfElement(Type type) {
+  const Element *element = find(type);
+  return element ? element->name : "unknown";
 }
 
 std::string moe::onnx::describeElement(int64_t number) {

@@ -200,11 +200,17 @@ Result<uint64_t> OutputFile::reserve(uint64_t size) {
   return static_cast<uint64_t>(at);
 }
 
-Status OutputFile::commit() {
+Status OutputFile::sync() {
   if (!failure.ok())
     return failure;
   if (!temporary.empty() && fsync(fd) != 0)
-    return systemError("write", path, errno);
+    failure = systemError("write", path, errno);
+  return failure;
+}
+
+Status OutputFile::commit() {
+  if (Status status = sync(); !status.ok())
+    return status;
   int closed = close(fd);
   fd = -1;
   if (closed != 0)

@@ -66,6 +66,9 @@ public:
   void write(const void *data, uint64_t size);
   void write(std::string_view text) { write(text.data(), text.size()); }
   Status commit();
+  /// All of commit() that a full disk can still spoil: of a pair of files, both
+  /// are synced before one appears.
+  Status sync();
 
   /// Makes room for `size` bytes, which others may fill through descriptor()
   /// in any order; returns where. Regular files only.

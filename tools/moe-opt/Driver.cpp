@@ -2,6 +2,8 @@
 
 #include "codegen/Compile.h"
 #include "codegen/Report/Report.h"
+#include "dialects/MoE/MoEOps.h"
+#include "frontends/ONNX/Export.h"
 #include "frontends/ONNX/Importer.h"
 #include "frontends/ONNX/OpRegistry.h"
 #include "mlir/IR/MLIRContext.h"
@@ -21,9 +23,10 @@ using namespace llvm;
 using namespace moe;
 
 bool moe::wantsProduct(int argc, char **argv) {
-  static const char *flags[] = {"emit",     "stop-after", "target",
-                                "report",   "report-run", "road",
-                                "list-ops", "no-raise"};
+  static const char *flags[] = {
+      "emit",     "stop-after", "target",   "report",        "report-run",
+      "road",     "list-ops",   "no-raise", "onnx-moe",      "external-data",
+      "compress"};
   for (int i = 1; i < argc; ++i) {
     StringRef argument = argv[i];
     if (argument == "--bank" || argument == "-bank") {
@@ -50,10 +53,10 @@ bool moe::wantsProduct(int argc, char **argv) {
 
 namespace {
 struct Request {
-  std::string input, output, emit, target, stopAfter, road, report;
+  std::string input, output, emit, target, stopAfter, road, report, onnxMoE;
   std::vector<std::string> banks, runs;
   char optLevel;
-  bool verbose, listOps, noRaise;
+  bool verbose, listOps, noRaise, externalData;
 };
 
 /// Shows where a long compilation is: on a terminal only.
@@ -117,10 +120,20 @@ static bool parseArguments(int argc, char **argv, Request &request) {
       "o", cl::value_desc("file"), cl::cat(category),
       cl::desc("What to write; its name says the kind: NAME executable, "
                "NAME.so library and header, NAME.o object, NAME.ll LLVM IR, "
-               "NAME.mlir text"));
+               "NAME.onnx ONNX model, NAME.mlir text"));
   cl::opt<std::string> emit(
       "emit", cl::value_desc("kind"), cl::cat(category),
-      cl::desc("Kind of output: exe, lib, obj, llvm, mlir"));
+      cl::desc("Kind of output: exe, lib, obj, llvm, onnx, mlir"));
+  cl::opt<std::string> onnxMoE(
+      "onnx-moe", cl::value_desc("contrib|standard"), cl::init("contrib"),
+      cl::cat(category),
+      cl::desc("MoE layers in ONNX output: operators MoE and QMoE of "
+               "com.microsoft where they mean the same, or standard operators "
+               "only"));
+  cl::opt<bool> externalData(
+      "external-data", cl::cat(category),
+      cl::desc("Write the weights of ONNX output to NAME.onnx.data (default: "
+               "above 1 GiB)"));
   cl::opt<std::string> target(
       "target", cl::value_desc("target"), cl::init("cpu"), cl::cat(category),
       cl::desc("cpu[:native|x86-64-v3|x86-64-v4|znver4|...] (default: this "
@@ -164,17 +177,18 @@ static bool parseArguments(int argc, char **argv, Request &request) {
       "for all)\n",
       &errs());
   // The parser keeps pointers to options, and the linker walks them later.
-  cl::Option *ours[] = {&input,    &output,    &emit,   &target,
-                        &optLevel, &stopAfter, &road,   &noRaise,
-                        &report,   &listOps,   &verbose};
+  cl::Option *ours[] = {&input,     &output,  &emit,        &target, &optLevel,
+                        &stopAfter, &road,    &noRaise,     &report, &listOps,
+                        &verbose,   &onnxMoE, &externalData};
   banks.removeArgument();
   runs.removeArgument();
   for (cl::Option *option : ours)
     option->removeArgument();
   if (!parsed)
     return false;
-  request = {input, output, emit,     target,  stopAfter, road,   report,
-             banks, runs,   optLevel, verbose, listOps,   noRaise};
+  request = {input,    output,  emit,    target,  stopAfter,
+             road,     report,  onnxMoE, banks,   runs,
+             optLevel, verbose, listOps, noRaise, externalData};
   return true;
 }
 
@@ -187,6 +201,7 @@ static Expected<Emit> kindOf(const Request &request) {
                .Case(".moe", "bundle")
                .Case(".o", "obj")
                .Case(".ll", "llvm")
+               .Case(".onnx", "onnx")
                .Case(".mlir", "mlir")
                .Default("exe");
   if (kind == "exe")
@@ -199,10 +214,13 @@ static Expected<Emit> kindOf(const Request &request) {
     return Emit::Object;
   if (kind == "llvm")
     return Emit::LLVMIR;
+  if (kind == "onnx")
+    return Emit::ONNX;
   if (kind == "mlir")
     return Emit::MLIR;
-  return createStringError("unknown kind of output '" + kind +
-                           "': known are exe, lib, bundle, obj, llvm, mlir");
+  return createStringError(
+      "unknown kind of output '" + kind +
+      "': known are exe, lib, bundle, obj, llvm, onnx, mlir");
 }
 
 static Expected<Phase> phaseOf(StringRef name) {
@@ -255,6 +273,24 @@ static Expected<json::Array> readRuns(const Request &request) {
   return runs;
 }
 
+/// Writes the module, MoE layers raised, as an ONNX model.
+static mlir::LogicalResult exportTo(mlir::ModuleOp module,
+                                    const Request &request,
+                                    WeightSource &weights,
+                                    const CompileOptions &compile) {
+  if (failed(raiseExperts(module, compile)))
+    return mlir::failure();
+  onnx::ExportOptions options;
+  options.form = request.onnxMoE == "standard" ? onnx::MoEForm::Standard
+                                               : onnx::MoEForm::Contrib;
+  options.externalData = request.externalData;
+  options.bytes = [&](BankOp bank) { return weights.bytes(bank); };
+  options.release = [&](StringRef bytes) { weights.release(bytes); };
+  options.progress = compile.progressWithin;
+  compile.progress("write ONNX");
+  return onnx::exportModel(module, request.output, options);
+}
+
 int moe::runProductDriver(int argc, char **argv,
                           mlir::DialectRegistry &registry) {
   Request request;
@@ -283,6 +319,10 @@ int moe::runProductDriver(int argc, char **argv,
   auto road = roadOf(request.road);
   if (!road)
     return fail(toString(road.takeError()), 2);
+  if (request.onnxMoE != "contrib" && request.onnxMoE != "standard")
+    return fail("unknown form of MoE layers '" + request.onnxMoE +
+                    "': known are contrib, standard",
+                2);
   if (request.optLevel < '0' || request.optLevel > '3')
     return fail("unknown optimisation level: -O0 to -O3", 2);
   auto target = parseTarget(request.target);
@@ -362,6 +402,10 @@ int moe::runProductDriver(int argc, char **argv,
               writeFile(request.output.empty() ? "-" : request.output, text))
         return fail(toString(std::move(error)));
     }
+  } else if (*kind == Emit::ONNX) {
+    if (failed(exportTo(*module, request, weights, options)))
+      return 1;
+    progress.finish();
   } else {
     json::Object found;
     if (failed(

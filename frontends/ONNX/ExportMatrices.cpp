@@ -1,0 +1,171 @@
+// Weights of experts as initializers: what is stored is kept as it lies.
+#include "frontends/ONNX/ElementTypes.h"
+#include "frontends/ONNX/ExporterImpl.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::onnx;
+
+/// The quantised matrix behind a slice: its own, or the one that a derived bank
+/// dequantises. Null where it is not quantised.
+SliceAttr Exporter::storedQuant(SliceAttr slice) {
+  if (slice.getQuant())
+    return slice;
+  auto bank = symbols.lookup<BankOp>(slice.getBank().getValue());
+  auto mix = bank && bank.getRecipe() ? dyn_cast<MixAttr>(*bank.getRecipe())
+                                      : MixAttr();
+  if (!mix || mix.getSources().size() != 1 || !slice.getRanges().empty() ||
+      slice.getTransposed() ||
+      llvm::cast<FloatAttr>(mix.getWeights()[0]).getValueAsDouble() != 1.0)
+    return {};
+  auto source = dyn_cast<SliceAttr>(mix.getSources()[0]);
+  return source && source.getQuant() ? source : SliceAttr();
+}
+
+/// Numbers of less than a byte must lie in whole bytes.
+static LogicalResult checkBytes(Operation *op, const BankView &view) {
+  Type element = view.elementType();
+  if (element.getIntOrFloatBitWidth() >= 8 || element.isInteger(1))
+    return success();
+  bool whole = view.offset % 2 == 0 && !view.shape.empty() &&
+               view.shape.back() % 2 == 0 && view.strides.back() == 1;
+  for (int64_t stride : ArrayRef<int64_t>(view.strides).drop_back())
+    whole &= stride % 2 == 0;
+  if (element.getIntOrFloatBitWidth() == 4 && whole)
+    return success();
+  BankOp bank = view.bank;
+  return op->emitOpError("takes numbers from the middle of bytes of @")
+         << bank.getSymName() << ", which cannot be exported";
+}
+
+FailureOr<std::string> Exporter::exportVector(Operation *op, SliceAttr slice,
+                                              StringRef name, Type type) {
+  auto view = BankView::of(slice, symbols, op);
+  if (failed(view) || failed(checkBytes(op, *view)))
+    return failure();
+  PlannedWeight weight;
+  weight.name = prefix + name.str();
+  weight.type = RankedTensorType::get(view->shape, view->elementType());
+  weight.pieces.push_back({*view, {}});
+  return cast(plan(std::move(weight)), view->elementType(), type);
+}
+
+FailureOr<MatrixNames> Exporter::exportMatrix(Operation *op, SliceAttr slice,
+                                              StringRef name, Type type) {
+  MatrixNames names;
+  SliceAttr stored = storedQuant(slice);
+  names.transposed = (stored ? stored : slice).getTransposed();
+  auto made = stored ? exportQuantised(op, stored,
+                                       llvm::cast<QuantAttr>(stored.getQuant()),
+                                       name, type)
+                     : exportVector(op, slice, name, type);
+  if (failed(made))
+    return failure();
+  names.weight = *made;
+  return names;
+}
+
+/// DequantizeLinear of the stored values.
+FailureOr<std::string> Exporter::exportQuantised(Operation *op, SliceAttr slice,
+                                                 QuantAttr quant,
+                                                 StringRef name, Type type) {
+  auto view = BankView::of(slice, symbols, op);
+  auto scales = BankView::of(quant.getScales(), symbols, op);
+  if (failed(view) || failed(scales) || failed(checkBytes(op, *view)))
+    return failure();
+  Type element = view->elementType();
+  int64_t bits = quant.getBits();
+  bool packed = bits < 8 && element.isInteger(8);
+  auto refuse = [&](const Twine &what) -> FailureOr<std::string> {
+    return op->emitError("matrix '")
+           << name << "': " << what << " cannot be written as ONNX";
+  };
+  if (bits != 4 && bits != 8)
+    return refuse(Twine(bits) + "-bit values");
+  if (view->shape.size() != 2)
+    return refuse("quantised values that are no matrix");
+  if (packed && slice.getTransposed())
+    return refuse("packed values stored [in, out]");
+  bool isSigned = element.isSignlessInteger();
+  // Without zero points, unsigned values lie around their middle.
+  bool recode = !isSigned && !quant.getZeros();
+  auto stored = [&](bool asSigned) {
+    return IntegerType::get(module.getContext(), bits,
+                            asSigned ? IntegerType::Signless
+                                     : IntegerType::Unsigned);
+  };
+  PlannedWeight values;
+  values.name = prefix + name.str();
+  SmallVector<int64_t> shape(view->shape.begin(), view->shape.end());
+  if (packed)
+    shape.back() *= 2;
+  values.type = RankedTensorType::get(shape, stored(isSigned || recode));
+  values.recode = recode ? Recode::ToSigned : Recode::None;
+  values.pieces.push_back({*view, {}});
+
+  // Scales and zero points in the order of the values.
+  auto side = [&](SliceAttr part, BankView &of) {
+    bool turn = part.getTransposed() != slice.getTransposed();
+    if (turn && of.shape.size() == 2) {
+      std::swap(of.shape[0], of.shape[1]);
+      std::swap(of.strides[0], of.strides[1]);
+    }
+  };
+  side(quant.getScales(), *scales);
+  PlannedWeight scale;
+  scale.name = values.name + ".scales";
+  scale.type = RankedTensorType::get(scales->shape, scales->elementType());
+  scale.pieces.push_back({*scales, {}});
+  SmallVector<std::string> inputs = {plan(std::move(values)),
+                                     plan(std::move(scale))};
+  if (quant.getZeros()) {
+    auto zeros = BankView::of(quant.getZeros(), symbols, op);
+    if (failed(zeros))
+      return failure();
+    side(quant.getZeros(), *zeros);
+    PlannedWeight zero;
+    zero.name = prefix + name.str() + ".zeros";
+    zero.type = RankedTensorType::get(zeros->shape, stored(isSigned));
+    if (bits == 4 && zeros->elementType().getIntOrFloatBitWidth() == 8)
+      zero.recode = Recode::Pack4;
+    else if (failed(checkBytes(op, *zeros)))
+      return failure();
+    zero.pieces.push_back({*zeros, {}});
+    inputs.push_back(plan(std::move(zero)));
+  }
+  int64_t rowAxis = slice.getTransposed() ? 1 : 0;
+  SmallVector<NamedAttribute> attributes = {
+      attribute("axis", quant.getBlock() ? 1 - rowAxis : rowAxis)};
+  if (quant.getBlock())
+    attributes.push_back(attribute("block_size", quant.getBlock()));
+  return cast(emit("DequantizeLinear", inputs, attributes),
+              scales->elementType(), type);
+}
+
+/// The initializer of a whole bank; quantised ones are dequantised by a node.
+FailureOr<std::string> Exporter::exportBank(BankOp bank) {
+  std::string &known = banks[bank];
+  if (!known.empty())
+    return known;
+  auto type = bank.getTensorType();
+  auto reference = FlatSymbolRefAttr::get(bank.getSymNameAttr());
+  if (SliceAttr stored = storedQuant(SliceAttr::get(reference))) {
+    auto name =
+        exportQuantised(bank, stored, llvm::cast<QuantAttr>(stored.getQuant()),
+                        bank.getSymName(), type.getElementType());
+    if (failed(name) || !stored.getTransposed())
+      return failed(name) ? name : FailureOr<std::string>(banks[bank] = *name);
+    return banks[bank] =
+               emit("Transpose", {*name},
+                    builder.getNamedAttr("perm",
+                                         builder.getDenseI64ArrayAttr({1, 0})));
+  }
+  if (!numberOfElement(type.getElementType()))
+    return bank.emitOpError("has ")
+           << type.getElementType() << " elements, which ONNX does not have";
+  PlannedWeight weight;
+  weight.name = bank.getSymName().str();
+  weight.type = type;
+  weight.pieces.push_back({BankView::whole(bank), {}});
+  return banks[bank] = plan(std::move(weight));
+}
