@@ -240,9 +240,11 @@ LogicalResult Exporter::exportExperts(ApplyOp apply) {
   }
   std::string count =
       emit("Shape", {tokens[0]}, {attribute("start", 0), attribute("end", 1)});
+  // Sums are made in f32: of f16, ONNX Runtime scatters none.
+  Type sumType = type.isF16() ? Type(builder.getF32Type()) : type;
   auto zero =
-      DenseElementsAttr::get(RankedTensorType::get({1}, type),
-                             Attribute(builder.getFloatAttr(type, 0.0)));
+      DenseElementsAttr::get(RankedTensorType::get({1}, sumType),
+                             Attribute(builder.getFloatAttr(sumType, 0.0)));
   for (int64_t g = 0; g < apply.getNumGates(); ++g) {
     Value result = apply.getGateResults()[g];
     auto resultType = llvm::cast<RankedTensorType>(result.getType());
@@ -252,16 +254,17 @@ LogicalResult Exporter::exportExperts(ApplyOp apply) {
     std::string ids, weights;
     if (!apply.getIds().empty())
       ids = nameOf(apply.getIds()[g]);
+    Type weightType = apply.getScaleInput() ? type : sumType;
     if (!apply.getWeights().empty())
       weights = cast(nameOf(apply.getWeights()[g]),
-                     elementOf(apply.getWeights()[g]), type);
+                     elementOf(apply.getWeights()[g]), weightType);
     bool anyZero = llvm::any_of(pool.getEntries(), [](ExpertOpInterface entry) {
       auto null = dyn_cast<NullExpertOp>(entry.getOperation());
       return null && null.getKind() == NullKind::Zero;
     });
     if (anyZero && !ids.empty() && !weights.empty())
       weights = emit("Where", {whereNull(pool, ids, /*zeroOnly=*/true),
-                               scalar(0.0, type), weights});
+                               scalar(0.0, weightType), weights});
     std::string sum =
         emit("ConstantOfShape",
              {emit("Concat", {count, ints({width})}, attribute("axis", 0))},
@@ -307,7 +310,7 @@ LogicalResult Exporter::exportExperts(ApplyOp apply) {
                            : exportNull(null, rows, type);
       if (failed(output))
         return failure();
-      std::string term = *output;
+      std::string term = cast(*output, type, sumType);
       if (!weight.empty() && !apply.getScaleInput())
         term = emit("Mul", {term, weight});
       sum = ids.empty()
@@ -318,7 +321,7 @@ LogicalResult Exporter::exportExperts(ApplyOp apply) {
                                             builder.getStringAttr("add")));
     }
     prefix = layer;
-    values[result] = cast(sum, type, resultType.getElementType());
+    values[result] = cast(sum, sumType, resultType.getElementType());
   }
   prefix.clear();
   return success();

@@ -100,7 +100,7 @@ FailureOr<std::string> Exporter::exportQuantised(Operation *op, SliceAttr slice,
   if (packed)
     shape.back() *= 2;
   values.type = RankedTensorType::get(shape, stored(isSigned || recode));
-  values.recode = recode ? Recode::ToSigned : Recode::None;
+  values.flip = recode ? (bits == 4 ? 0x88 : 0x80) : 0;
   values.pieces.push_back({*view, {}});
 
   // Scales and zero points in the order of the values.
@@ -127,7 +127,7 @@ FailureOr<std::string> Exporter::exportQuantised(Operation *op, SliceAttr slice,
     zero.name = prefix + name.str() + ".zeros";
     zero.type = RankedTensorType::get(zeros->shape, stored(isSigned));
     if (bits == 4 && zeros->elementType().getIntOrFloatBitWidth() == 8)
-      zero.recode = Recode::Pack4;
+      zero.pack = true;
     else if (failed(checkBytes(op, *zeros)))
       return failure();
     zero.pieces.push_back({*zeros, {}});

@@ -101,6 +101,53 @@ static bool isNormalised(GateOp gate) {
   return gate.getSelectFirst() || gate.getNorm() == Norm::Selected;
 }
 
+/// Whether two rows of a router's weights (and biases) are the same bytes: each
+/// token is a tie then.
+bool Exporter::scoresTwins(Value logits) {
+  auto router = logits.getDefiningOp<RouterOp>();
+  if (!router || router.getKind() != RouterKind::Linear || !router.getWeight())
+    return false;
+  // The bytes of a stored weight or constant; empty where it is neither.
+  auto bytesOf = [&](Value value) -> std::string {
+    if (!value)
+      return {};
+    if (auto constantOp = value.getDefiningOp<ConstantOp>()) {
+      auto dense = dyn_cast<DenseElementsAttr>(constantOp.getValue());
+      return dense ? rawBytes(dense) : std::string();
+    }
+    auto weight = value.getDefiningOp<WeightOp>();
+    auto bank = weight ? symbols.lookup<BankOp>(weight.getBank()) : BankOp();
+    auto bytes = bank ? options.bytes(bank) : FailureOr<StringRef>();
+    if (failed(bytes))
+      return {};
+    std::string copy = bytes->str();
+    options.release(*bytes);
+    return copy;
+  };
+  auto type = llvm::cast<RankedTensorType>(router.getWeight().getType());
+  std::string bytes = bytesOf(router.getWeight());
+  std::string bias = bytesOf(router.getBias());
+  int64_t experts = type.getDimSize(router.getTransposed() ? 1 : 0);
+  int64_t features = type.getDimSize(router.getTransposed() ? 0 : 1);
+  size_t size = type.getElementTypeBitWidth() / 8;
+  if (bytes.size() != size * experts * features ||
+      (router.getBias() && bias.empty()))
+    return false;
+  llvm::StringSet<> rows;
+  for (int64_t e = 0; e < experts; ++e) {
+    std::string row;
+    for (int64_t k = 0; k < features; ++k)
+      row += bytes.substr(
+          size * (router.getTransposed() ? k * experts + e : e * features + k),
+          size);
+    size_t each = bias.size() / experts;
+    row += bias.substr(e * each, each);
+    if (!rows.insert(row).second)
+      return true;
+  }
+  return false;
+}
+
 bool Exporter::fitsContrib(ApplyOp apply, std::string &why) {
   auto no = [&](const char *reason) {
     why = reason;
@@ -118,6 +165,9 @@ bool Exporter::fitsContrib(ApplyOp apply, std::string &why) {
     return no("ids and weights are not those of one gate");
   if (const char *reason = refuseGate(gate))
     return no(reason);
+  if (scoresTwins(gate.getLogits()))
+    return no("the router scores two experts alike, and the CPU kernel prefers "
+              "the higher of equals");
   auto pool = PoolOp::lookup(apply, apply.getPoolAttr(), tables);
   if (!pool)
     return no("the pool is missing");
@@ -189,7 +239,8 @@ bool Exporter::fitsContrib(ApplyOp apply, std::string &why) {
         continue;
       auto scales =
           symbols.lookup<BankOp>(found.getScales().getBank().getValue());
-      if (stored.getTransposed() || !element.isUnsignedInteger(8) || !scales ||
+      if (stored.getTransposed() || !element.isInteger(8) ||
+          (found.getZeros() && !element.isUnsignedInteger()) || !scales ||
           scales.getTensorType().getElementType() != type)
         return no("the operator's quantised matrices are bytes of [out, in], "
                   "and scales have the tokens' type");
@@ -201,8 +252,15 @@ bool Exporter::fitsContrib(ApplyOp apply, std::string &why) {
     if (!isNormalised(gate))
       return no("the CPU kernel always normalises weights of quantised "
                 "experts");
-    if (quant->getBits() < 4 || quant->getBlock())
-      return no("the CPU kernel is not exact for blocks and 2 bits");
+    int64_t block = quant->getBlock();
+    if (quant->getBits() < 4 || (quant->getBits() == 8 && block))
+      return no("the CPU kernel is not exact for blocks of 8-bit values");
+    // One block to a row is taken for one scale to a row.
+    if (block &&
+        (block < 16 || !llvm::isPowerOf2_64(block) || shape->in % block ||
+         shape->hidden % block || shape->in == block || shape->hidden == block))
+      return no("the operator's blocks are powers of two from 16 on, several "
+                "to a row");
   }
   if (first.isGlu()) {
     if (first.getActivation() != Activation::Silu ||
@@ -261,8 +319,18 @@ FailureOr<std::string> Exporter::stacked(ArrayRef<ExpertOp> experts,
     weight.pieces.push_back(std::move(piece));
   }
   shape.insert(shape.begin(), static_cast<int64_t>(experts.size()));
-  weight.type =
-      RankedTensorType::get(shape, weight.pieces[0].view.elementType());
+  Type element = weight.pieces[0].view.elementType();
+  SliceAttr stored =
+      part == "values"
+          ? storedQuant(experts[0]->getAttrOfType<SliceAttr>(matrix))
+          : SliceAttr();
+  if (stored && !element.isUnsignedInteger()) {
+    // The operator's values are unsigned, around their middle.
+    element = builder.getIntegerType(8, /*isSigned=*/false);
+    auto quant = llvm::cast<QuantAttr>(stored.getQuant());
+    weight.flip = quant.getBits() == 4 ? 0x88 : 0x80;
+  }
+  weight.type = RankedTensorType::get(shape, element);
   return plan(std::move(weight));
 }
 
@@ -299,11 +367,11 @@ LogicalResult Exporter::exportContrib(ApplyOp apply) {
   bool downBias = static_cast<bool>(first.getDownBias());
   auto layer = [&](StringRef fc, bool biased, StringRef a, StringRef b,
                    StringRef aBias, StringRef bBias) -> LogicalResult {
-    if (failed(add(true, (fc + ".weight").str(), "weight", a, b)))
+    if (failed(add(true, (fc + ".weight").str(), "values", a, b)))
       return failure();
     if (quant && failed(add(true, (fc + ".scales").str(), "scales", a, b)))
       return failure();
-    return add(biased, (fc + ".bias").str(), "weight", aBias, bBias);
+    return add(biased, (fc + ".bias").str(), "values", aBias, bBias);
   };
   if (failed(layer("fc1", bias, one, two, oneBias, twoBias)) ||
       failed(layer("fc2", downBias, "down", "", "down_bias", "")))
@@ -339,8 +407,11 @@ LogicalResult Exporter::exportContrib(ApplyOp apply) {
     if (!first.getLimit().isZero())
       number("swiglu_limit", first.getLimit());
   }
-  if (quant)
+  if (quant) {
     attributes.push_back(attribute("expert_weight_bits", quant.getBits()));
+    if (quant.getBlock())
+      attributes.push_back(attribute("block_size", quant.getBlock()));
+  }
   domains.try_emplace("com.microsoft", 1);
   values[apply.getResult(0)] =
       emit(quant ? "QMoE" : "MoE", inputs, 1, attributes, "com.microsoft")[0];

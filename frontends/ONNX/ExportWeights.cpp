@@ -55,7 +55,7 @@ uint64_t PlannedWeight::bytes() const {
 std::string PlannedWeight::key() const {
   std::string text;
   llvm::raw_string_ostream os(text);
-  os << type << int(recode);
+  os << type << int(flip) << int(pack);
   auto put = [&](const BankView &view) {
     BankOp bank = view.bank;
     // Two banks may be one place in a file.
@@ -80,11 +80,11 @@ namespace {
 /// Collects bytes until there are enough to pass on.
 class Runs {
 public:
-  Runs(Recode recode, unsigned bits, ByteSink sink)
-      : recode(recode), flip(bits == 4 ? 0x88 : 0x80), sink(sink) {}
+  Runs(uint8_t flip, bool pack, ByteSink sink)
+      : flip(flip), pack(pack), sink(sink) {}
 
   void add(const char *data, uint64_t size) {
-    if (buffer.empty() && recode == Recode::None && size >= kRun) {
+    if (buffer.empty() && !flip && !pack && size >= kRun) {
       // Long runs go as they lie, in parts so that pages can be given back.
       for (uint64_t at = 0; at < size; at += 16 * kRun)
         sink(StringRef(data + at, std::min(size - at, 16 * kRun)));
@@ -99,10 +99,10 @@ public:
     }
   }
   void flush(bool all = true) {
-    if (recode == Recode::ToSigned) {
+    if (flip)
       for (char &c : buffer)
         c = static_cast<char>(c ^ flip);
-    } else if (recode == Recode::Pack4) {
+    if (pack) {
       std::string packed;
       size_t pairs = all ? (buffer.size() + 1) / 2 : buffer.size() / 2;
       for (size_t i = 0; i < pairs; ++i) {
@@ -120,8 +120,8 @@ public:
 
 private:
   static constexpr uint64_t kRun = 1 << 18;
-  Recode recode;
-  int flip;
+  uint8_t flip;
+  bool pack;
   ByteSink sink;
   std::string buffer;
 };
@@ -190,7 +190,7 @@ void WeightReader::letGo(const BankView &view, StringRef bytes) {
 LogicalResult WeightReader::read(const PlannedWeight &weight, ByteSink sink) {
   if (weight.type.getNumElements() == 0)
     return success();
-  Runs runs(weight.recode, bitsOf(weight.type.getElementType()), sink);
+  Runs runs(weight.flip, weight.pack, sink);
   for (const WeightPiece &piece : weight.pieces) {
     BankOp bank = piece.view.bank;
     BankOp other = piece.second ? piece.second->bank : BankOp();

@@ -24,15 +24,6 @@ struct BankView {
   int64_t size() const;
 };
 
-/// What happens to bytes on their way out.
-enum class Recode {
-  None,
-  /// Unsigned values around their middle become signed ones around zero.
-  ToSigned,
-  /// Two values of four bits, one to a byte, become one byte.
-  Pack4
-};
-
 /// A run of an initializer: the elements of one view, or the rows of two by
 /// turns.
 struct WeightPiece {
@@ -45,7 +36,11 @@ struct PlannedWeight {
   std::string name;
   mlir::RankedTensorType type; // as ONNX sees it
   llvm::SmallVector<WeightPiece, 1> pieces;
-  Recode recode = Recode::None;
+  /// Bits to turn in every byte: between numbers around zero and unsigned ones
+  /// around their middle it is the highest bit of each.
+  uint8_t flip = 0;
+  /// Numbers of four bits, one to a byte in the bank, are put two to a byte.
+  bool pack = false;
 
   uint64_t bytes() const;
   /// Equal keys are equal bytes under equal types.

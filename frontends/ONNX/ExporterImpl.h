@@ -86,6 +86,7 @@ private:
   bool fitsContrib(ApplyOp apply, std::string &why);
   LogicalResult exportContrib(ApplyOp apply);
   bool isContrib(ApplyOp apply);
+  bool scoresTwins(Value logits);
   FailureOr<std::string> stacked(ArrayRef<ExpertOp> experts, StringRef name,
                                  StringRef part, StringRef matrix,
                                  StringRef second = "");
