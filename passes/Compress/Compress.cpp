@@ -33,6 +33,7 @@ static llvm::Expected<std::string> optionsOf(const KnownStep &step,
   SmallVector<StringRef> words;
   llvm::SplitString(text, words, ", \t");
   std::string options;
+  bool hasOwn = false;
   for (StringRef word : words) {
     auto [key, value] = word.split('=');
     if (key.empty() || key.find_first_of("{}'\"") != StringRef::npos)
@@ -51,14 +52,15 @@ static llvm::Expected<std::string> optionsOf(const KnownStep &step,
       continue;
     }
     // More numbers of a list, or the value of the step's own option.
-    if (!options.empty() && llvm::all_of(word, llvm::isDigit)) {
+    if (StringRef(options).contains('=') && llvm::all_of(word, llvm::isDigit)) {
       options += "," + word.str();
       continue;
     }
-    if (step.option.empty() || !options.empty())
+    if (step.option.empty() || hasOwn)
       return wrong("'" + word + "' is no option of " + step.name +
                    " (name=value)");
     options += " " + step.option.str() + "=" + word.str();
+    hasOwn = true;
   }
   return options;
 }

@@ -8,6 +8,9 @@
 #include "frontends/ONNX/OpRegistry.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
+#include "passes/Compress/Compress.h"
+#include "passes/Compress/Passes.h"
+#include "passes/Compress/Profile.h"
 #include "runtime/Core/File.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
@@ -23,10 +26,10 @@ using namespace llvm;
 using namespace moe;
 
 bool moe::wantsProduct(int argc, char **argv) {
-  static const char *flags[] = {
-      "emit",     "stop-after", "target",   "report",        "report-run",
-      "road",     "list-ops",   "no-raise", "onnx-moe",      "external-data",
-      "compress"};
+  static const char *flags[] = {"emit",          "stop-after", "target",
+                                "report",        "report-run", "road",
+                                "list-ops",      "no-raise",   "onnx-moe",
+                                "external-data", "compress"};
   for (int i = 1; i < argc; ++i) {
     StringRef argument = argv[i];
     if (argument == "--bank" || argument == "-bank") {
@@ -53,7 +56,8 @@ bool moe::wantsProduct(int argc, char **argv) {
 
 namespace {
 struct Request {
-  std::string input, output, emit, target, stopAfter, road, report, onnxMoE;
+  std::string input, output, emit, target, stopAfter, road, report, onnxMoE,
+      compress, profile;
   std::vector<std::string> banks, runs;
   char optLevel;
   bool verbose, listOps, noRaise, externalData;
@@ -69,6 +73,8 @@ public:
 
   void step(StringRef name) {
     finish();
+    if (name.empty())
+      return;
     current = name.str();
     last = Clock::now();
     if (terminal && !verbose)
@@ -156,6 +162,16 @@ static bool parseArguments(int argc, char **argv, Request &request) {
   cl::opt<bool> noRaise(
       "no-raise", cl::cat(category),
       cl::desc("Leave the ONNX graph as it is (slow; for comparison)"));
+  cl::opt<std::string> compress(
+      "compress", cl::value_desc("step{option=value,...},..."),
+      cl::cat(category),
+      cl::desc("Make the model smaller, step by step: prune-experts, "
+               "merge-experts, narrow-experts, quantize, ... Prints what each "
+               "step costs and saves"));
+  cl::opt<std::string> profile(
+      "profile", cl::value_desc("file.moeprof"), cl::cat(category),
+      cl::desc("What runs of the model with --profile have measured, for "
+               "--compress"));
   cl::opt<std::string> report("report", cl::value_desc("file.html"),
                               cl::cat(category),
                               cl::desc("Write a page about the model"));
@@ -177,18 +193,19 @@ static bool parseArguments(int argc, char **argv, Request &request) {
       "for all)\n",
       &errs());
   // The parser keeps pointers to options, and the linker walks them later.
-  cl::Option *ours[] = {&input,     &output,  &emit,        &target, &optLevel,
-                        &stopAfter, &road,    &noRaise,     &report, &listOps,
-                        &verbose,   &onnxMoE, &externalData};
+  cl::Option *ours[] = {&input,        &output,    &emit,    &target,
+                        &optLevel,     &stopAfter, &road,    &noRaise,
+                        &report,       &listOps,   &verbose, &onnxMoE,
+                        &externalData, &compress,  &profile};
   banks.removeArgument();
   runs.removeArgument();
   for (cl::Option *option : ours)
     option->removeArgument();
   if (!parsed)
     return false;
-  request = {input,    output,  emit,    target,  stopAfter,
-             road,     report,  onnxMoE, banks,   runs,
-             optLevel, verbose, listOps, noRaise, externalData};
+  request = {input,    output,  emit,     target,  stopAfter,   road,
+             report,   onnxMoE, compress, profile, banks,       runs,
+             optLevel, verbose, listOps,  noRaise, externalData};
   return true;
 }
 
@@ -291,6 +308,24 @@ static mlir::LogicalResult exportTo(mlir::ModuleOp module,
   return onnx::exportModel(module, request.output, options);
 }
 
+/// Runs the steps of `--compress` and prints the ledger. Fails after a
+/// message.
+static bool compressIt(mlir::ModuleOp module, const Request &request,
+                       ArrayRef<CompressStep> steps, const Profile *profile,
+                       WeightSource &weights, const CompileOptions &compile,
+                       json::Object &facts) {
+  if (failed(raiseExperts(module, compile)))
+    return false;
+  Ledger ledger;
+  if (failed(compressModule(module, steps, weights, profile, ledger,
+                            compile.progress)))
+    return false;
+  facts["compression"] = ledger.toJSON();
+  compile.progress("");
+  ledger.print(errs());
+  return true;
+}
+
 int moe::runProductDriver(int argc, char **argv,
                           mlir::DialectRegistry &registry) {
   Request request;
@@ -332,6 +367,21 @@ int moe::runProductDriver(int argc, char **argv,
       *kind != Emit::MLIR)
     return fail("no output: give -o FILE, --stop-after=PHASE or --report=FILE",
                 2);
+  std::vector<CompressStep> steps;
+  if (!request.compress.empty()) {
+    auto parsed = parseSteps(request.compress);
+    if (!parsed)
+      return fail(toString(parsed.takeError()), 2);
+    steps = std::move(*parsed);
+    registerCompressPasses();
+  }
+  std::unique_ptr<Profile> profile;
+  if (!request.profile.empty()) {
+    auto loaded = Profile::load(request.profile);
+    if (!loaded)
+      return fail(toString(loaded.takeError()));
+    profile = std::move(*loaded);
+  }
   auto runs = readRuns(request);
   if (!runs)
     return fail(toString(runs.takeError()));
@@ -384,6 +434,9 @@ int moe::runProductDriver(int argc, char **argv,
 
   json::Object facts;
   facts["model"] = sys::path::filename(request.input);
+  if (!steps.empty() && !compressIt(*module, request, steps, profile.get(),
+                                    weights, options, facts))
+    return 1;
   if (stop || *kind == Emit::MLIR || request.output.empty()) {
     Phase last = stop                  ? *stop
                  : *kind == Emit::MLIR ? Phase::Imported

@@ -38,6 +38,8 @@ module @attributes attributes {
   j.permute = #moe.permute<#moe.slice<@up[1]>, dim = 0, order = [2, 0, 1]>,
   // CHECK-SAME: k.low_rank = #moe.low_rank<#moe.slice<@up[0]>, rank = 16, factor = "left">
   k.low_rank = #moe.low_rank<#moe.slice<@up[0]>, rank = 16, factor = "left">,
+  // CHECK-SAME: k1.sparsify = #moe.sparsify<#moe.slice<@up[0]>, n = 2, m = 4>
+  k1.sparsify = #moe.sparsify<#moe.slice<@up[0]>, n = 2, m = 4>,
   // CHECK-SAME: l.quantize = #moe.quantize<#moe.slice<@up[0]>, bits = 4, block = 32, part = "values">
   l.quantize = #moe.quantize<#moe.slice<@up[0]>, bits = 4, block = 32, part = "values">
 } {}
