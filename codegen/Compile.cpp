@@ -10,6 +10,7 @@
 #include "dialects/MoE/MoEOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
+#include "passes/Analysis/ModelFingerprint.h"
 #include "passes/Pipelines.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/FileSystem.h"
@@ -180,21 +181,36 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
   pipeline.raise = options.raise;
   pipeline.avx512 = options.target.avx512;
   pipeline.weights = &weights;
+  pipeline.instrument = options.instrument;
+  pipeline.gram = options.gram;
   if (mlir::failed(raiseExperts(module, options)))
     return failure();
+  // Of the model as it came: what follows depends on the target.
+  std::string fingerprint;
+  if (options.fingerprint) {
+    auto made = modelFingerprint(module, weights);
+    if (mlir::failed(made))
+      return failure();
+    fingerprint = std::move(*made);
+  }
+  auto collect = [&] {
+    facts = collectModelFacts(module);
+    if (options.fingerprint)
+      facts["fingerprint"] = fingerprint;
+  };
   if (mlir::failed(run("raise", [&](OpPassManager &pm) {
         buildRaisePipeline(pm, pipeline);
       })))
     return failure();
   if (last == Phase::Raised) {
-    facts = collectModelFacts(module);
+    collect();
     return success();
   }
   if (mlir::failed(run("optimize", [&](OpPassManager &pm) {
         buildOptimizePipeline(pm, pipeline);
       })))
     return failure();
-  facts = collectModelFacts(module);
+  collect();
   if (last == Phase::Optimized)
     return success();
   if (mlir::failed(run("bufferize", [&](OpPassManager &pm) {
@@ -276,7 +292,12 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   if (mlir::failed(signature))
     return failure();
   main->setAttr("llvm.emit_c_interface", UnitAttr::get(module.getContext()));
-  if (mlir::failed(lowerTo(module, Phase::LLVM, weights, options, facts)))
+  // The runner needs it for --profile. Objects and text may be made without
+  // the weights.
+  CompileOptions lowering = options;
+  lowering.fingerprint |=
+      emit == Emit::Executable || emit == Emit::Library || emit == Emit::Bundle;
+  if (mlir::failed(lowerTo(module, Phase::LLVM, weights, lowering, facts)))
     return failure();
 
   report(options, "generate code");

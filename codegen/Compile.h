@@ -18,6 +18,10 @@ struct CompileOptions {
   Road road = Road::Fast;
   /// Whether raising may replace ONNX ops by moe and moert ops.
   bool raise = true;
+  /// Observe layers for the profile; with `gram` also all pairs of features.
+  bool instrument = false, gram = false;
+  /// Put the model's fingerprint into the facts; that reads weights.
+  bool fingerprint = false;
   /// The model's name in messages and in moe_<name>_api.
   std::string name;
   /// Called with the name of each step as it begins.

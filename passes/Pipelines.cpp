@@ -20,6 +20,11 @@ void moe::buildRaiseExpertsPipeline(OpPassManager &pm,
 
 void moe::buildRaisePipeline(OpPassManager &pm,
                              const PipelineOptions &options) {
+  if (options.instrument) {
+    InstrumentPassOptions measures;
+    measures.gram = options.gram;
+    pm.addPass(createInstrumentPass(measures));
+  }
   if (options.raise) {
     pm.addPass(createRaiseShapesPass());
     pm.addPass(createRaiseNormsPass());

@@ -15,6 +15,8 @@ struct PipelineOptions {
   bool widen = false;
   /// Replace ONNX ops by moe and moert ops where a match is proved.
   bool raise = true;
+  /// Observe layers for the profile; with `gram` also all pairs of features.
+  bool instrument = false, gram = false;
   /// The target has 512-bit vectors: panels are 32 columns wide, else 16.
   bool avx512 = true;
   /// Bytes of weights, for folding and proofs; may be null.

@@ -141,8 +141,11 @@ const moe_api api = {
       *count = all.size();
       return all.data();
     },
-    [](moe_session *session) {
-      return session->session->peakMemory();
+    [](moe_session *session) { return session->session->peakMemory(); },
+    [](moe_session *session, uint64_t *count) {
+      const auto &all = session->session->context().recorder.measures();
+      *count = all.size();
+      return all.data();
     },
 };
 

@@ -13,7 +13,7 @@ extern "C" {
 
 #define MOERT_MAGIC 0x54524f4du /* "MORT" */
 #define MOERT_ABI_MAJOR 1u
-#define MOERT_ABI_MINOR 1u
+#define MOERT_ABI_MINOR 2u
 #define MOERT_MAX_RANK 8
 
 /* Element types carry ONNX's numbers (TensorProto.DataType). */
@@ -123,8 +123,29 @@ void *moert_scratch(int64_t bytes);
 void moert_fail(int32_t code, const char *message, const char *where,
                 int64_t value);
 
-/* Expert counts for --profile: `ids` holds n chosen experts (others than
- * [0, experts) are ignored). Costs one predictable branch when off. */
+/* What moert_measure adds up (since 1.2), and the values that it takes. Ids are
+ * I32, all others floats. */
+enum {
+  MOERT_CHOICE = 0,          /* ids [T, k], perhaps weights [T, k] */
+  MOERT_LOGITS = 1,          /* logits [T, experts] */
+  MOERT_INPUTS = 2,          /* inputs [T, H], ids [T, k] */
+  MOERT_INPUT_GRAM = 3,      /* inputs [T, H] */
+  MOERT_SUBLAYER_COSINE = 4, /* before and after [..., H] */
+  MOERT_BLOCK_COSINE = 5,    /* before and after [..., H] */
+  MOERT_OUTPUTS = 6          /* outputs [..., H] */
+};
+
+/* What logits become over all experts, for MOERT_LOGITS. */
+enum { MOERT_SCORE_NONE = 0, MOERT_SCORE_SOFTMAX = 1, MOERT_SCORE_SIGMOID = 2 };
+
+/* Adds `count` values to the record of a layer, for --profile (since 1.2); ids
+ * outside [0, experts) are ignored. Reads only; main thread only. Costs one
+ * predictable branch when off. */
+void moert_measure(const char *layer, int32_t measure, int32_t score,
+                   int64_t experts, const moert_tensor *values, int32_t count);
+
+/* The expert counts alone, of code that was compiled before 1.2: `ids` holds n
+ * chosen experts. */
 void moert_observe(const char *layer, const int32_t *ids, int64_t n,
                    int64_t experts);
 

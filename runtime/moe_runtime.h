@@ -35,7 +35,7 @@ extern "C" {
 #endif
 
 #define MOE_API_MAJOR 1u
-#define MOE_API_MINOR 0u
+#define MOE_API_MINOR 1u
 #define MOE_MAX_RANK 8
 
 /* What came of a call. moe_api.error() says it in words. */
@@ -93,9 +93,10 @@ typedef struct moe_session moe_session;
 typedef struct moe_session_options {
   uint32_t size;
   int32_t threads;        /* 0: every processor of the affinity mask */
-  int32_t record_experts; /* not 0: count how often experts are chosen */
+  int32_t record_experts; /* not 0: count choices, measure what is observed */
   int32_t record_phases;  /* not 0: keep begin and end of every phase */
   uint64_t memory_limit;  /* bytes of scratch; 0: the machine's memory */
+  uint64_t sample_seed;   /* of the samples of layer inputs (since 1.1) */
 } moe_session_options;
 
 /* How often each expert of a layer was chosen since the session began. */
@@ -104,6 +105,15 @@ typedef struct moe_expert_counts {
   int64_t experts;
   const uint64_t *counts; /* [experts] */
 } moe_expert_counts;
+
+/* Something measured of a layer since the session began: a tensor of the
+ * expert profile ("counts", "score_sum"; runtime/Bank/README.md lists them). A
+ * model that is not compiled with --instrument has counts and tokens alone. */
+typedef struct moe_layer_measure {
+  const char *layer;
+  const char *name;
+  moe_tensor value;
+} moe_layer_measure;
 
 /* One finished phase of a run; times since the session began. */
 typedef struct moe_phase {
@@ -170,6 +180,8 @@ typedef struct moe_api {
   const moe_phase *(*phases)(moe_session *session, uint64_t *count);
   /* Most bytes of scratch in use at once, over all runs. */
   uint64_t (*peak_memory)(moe_session *session);
+  /* The measures of all layers, layer by layer (since 1.1). */
+  const moe_layer_measure *(*measures)(moe_session *session, uint64_t *count);
 } moe_api;
 
 /* What a model library exports. NULL when it has no table of version `major`.

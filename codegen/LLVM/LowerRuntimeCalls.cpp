@@ -7,6 +7,9 @@
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "runtime/IRInterface.h"
+#include <cstddef>
 
 namespace moe {
 #define GEN_PASS_DEF_LOWERRUNTIMECALLSPASS
@@ -114,33 +117,82 @@ struct LowerRuntimeCallsPass
                                     LLVM::Linkage::Internal);
   }
 
+  /// A call of moert_measure with a moert_tensor of each value.
   LogicalResult lowerObserve(moert::ObserveOp observe, ModuleOp module) {
-    auto type = cast<MemRefType>(observe.getIds().getType());
-    if (!type.getLayout().isIdentity() || !type.getElementType().isInteger(32))
-      return observe.emitOpError("needs dense i32 ids, not ") << type;
     OpBuilder builder(observe);
     Location loc = observe.getLoc();
-    Type i64 = builder.getI64Type();
+    Type i32 = builder.getI32Type(), i64 = builder.getI64Type();
     auto ptr = LLVM::LLVMPointerType::get(&getContext());
-    Value address = memref::ExtractAlignedPointerAsIndexOp::create(
-        builder, loc, observe.getIds());
-    Value integer = arith::IndexCastOp::create(builder, loc, i64, address);
-    Value data = LLVM::IntToPtrOp::create(builder, loc, ptr, integer);
-    Value count = arith::ConstantIndexOp::create(builder, loc, 1);
-    for (int64_t d = 0; d < type.getRank(); ++d)
-      count = arith::MulIOp::create(
-          builder, loc, count,
-          memref::DimOp::create(builder, loc, observe.getIds(), d));
-    Value total = arith::IndexCastOp::create(builder, loc, i64, count);
+    auto constant = [&](Type type, int64_t value) -> Value {
+      return LLVM::ConstantOp::create(builder, loc, type,
+                                      builder.getIntegerAttr(type, value));
+    };
+    auto integer = [&](Value index) -> Value {
+      return arith::IndexCastOp::create(builder, loc, i64, index);
+    };
+    // Once for each call of the function, wherever the observer stands.
+    Value tensors;
+    {
+      OpBuilder::InsertionGuard guard(builder);
+      Region *body = observe->getParentRegion();
+      while (!isa<FunctionOpInterface>(body->getParentOp()))
+        body = body->getParentRegion();
+      builder.setInsertionPointToStart(&body->front());
+      tensors = LLVM::AllocaOp::create(
+          builder, loc, ptr, i64,
+          constant(i64, sizeof(moert_tensor) / sizeof(int64_t) *
+                            observe.getValues().size()));
+    }
+    for (auto [i, value] : llvm::enumerate(observe.getValues())) {
+      auto type = cast<MemRefType>(value.getType());
+      FailureOr<int32_t> element = elementType(type.getElementType());
+      if (!type.getLayout().isIdentity() || failed(element) ||
+          type.getRank() > MOERT_MAX_RANK)
+        return observe.emitOpError("needs dense i32 or floats, not ") << type;
+      auto store = [&](Value what, size_t at) {
+        Value place =
+            LLVM::GEPOp::create(builder, loc, ptr, builder.getI8Type(), tensors,
+                                ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(
+                                    i * sizeof(moert_tensor) + at)});
+        LLVM::StoreOp::create(builder, loc, what, place);
+      };
+      Value address = integer(
+          memref::ExtractAlignedPointerAsIndexOp::create(builder, loc, value));
+      store(LLVM::IntToPtrOp::create(builder, loc, ptr, address),
+            offsetof(moert_tensor, data));
+      store(constant(i32, *element), offsetof(moert_tensor, dtype));
+      store(constant(i32, type.getRank()), offsetof(moert_tensor, rank));
+      for (int64_t d = 0; d < type.getRank(); ++d)
+        store(integer(memref::DimOp::create(builder, loc, value, d)),
+              offsetof(moert_tensor, shape) + d * sizeof(int64_t));
+    }
     Value layer = string(builder, loc, "moert_layer_" + Twine(strings++),
                          observe.getLayer());
-    Value experts =
-        LLVM::ConstantOp::create(builder, loc, i64, observe.getExpertsAttr());
-    LLVM::CallOp::create(builder, loc,
-                         declare(module, "moert_observe", {ptr, ptr, i64, i64}),
-                         ValueRange{layer, data, total, experts});
+    LLVM::CallOp::create(
+        builder, loc,
+        declare(module, "moert_measure", {ptr, i32, i32, i64, ptr, i32}),
+        ValueRange{layer,
+                   constant(i32, static_cast<int32_t>(observe.getMeasure())),
+                   constant(i32, static_cast<int32_t>(observe.getScore())),
+                   constant(i64, observe.getExperts()), tensors,
+                   constant(i32, observe.getValues().size())});
     observe.erase();
     return success();
+  }
+
+  /// The number of an element type in a moert_tensor.
+  static FailureOr<int32_t> elementType(Type type) {
+    if (type.isInteger(32))
+      return MOERT_I32;
+    if (type.isF32())
+      return MOERT_F32;
+    if (type.isF64())
+      return MOERT_F64;
+    if (type.isF16())
+      return MOERT_F16;
+    if (type.isBF16())
+      return MOERT_BF16;
+    return failure();
   }
 
   void lowerPhase(moert::PhaseOp phase, ModuleOp module) {

@@ -177,31 +177,42 @@ LogicalResult HyperAdapterOp::verifySymbolUses(SymbolTableCollection &symbols) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult ObserveOp::verify() {
+  Measure measure = getMeasure();
+  bool chooses = measure == Measure::Choice;
+  bool pairs =
+      measure == Measure::SublayerCosine || measure == Measure::BlockCosine;
   // observe_c1
-  size_t wanted = getMeasure() == Measure::Cosine ? 2 : 1;
-  if (getValues().size() != wanted)
-    return emitOpError("takes ")
-           << wanted << " values, not " << getValues().size();
-  for (Value value : getValues())
+  size_t most = chooses || pairs || measure == Measure::Inputs ? 2 : 1;
+  size_t least = chooses ? 1 : most;
+  if (getValues().size() < least || getValues().size() > most)
+    return emitOpError("takes ") << (chooses ? "1 or " : "") << most
+                                 << " values, not " << getValues().size();
+  for (auto [i, value] : llvm::enumerate(getValues())) {
     if (tensorType(value).getRank() < 2)
       return emitOpError("needs values of rank 2 or more, not ")
              << value.getType();
-  if (wanted == 2 &&
-      differ(tensorType(getValues()[0]), tensorType(getValues()[1])))
-    return emitOpError("compares ")
-           << getValues()[0].getType() << " with " << getValues()[1].getType();
-  // observe_c2
-  bool counts = getMeasure() == Measure::Counts;
-  for (Value value : getValues()) {
+    // observe_c2
+    bool ids = (chooses && i == 0) || (measure == Measure::Inputs && i == 1);
     Type type = tensorType(value).getElementType();
-    if (counts ? !type.isInteger(32) : !isa<FloatType>(type))
-      return emitOpError(counts ? "counts i32 ids, not "
-                                : "measures floats, not ")
+    if (ids ? !type.isInteger(32) : !isa<FloatType>(type))
+      return emitOpError(ids ? "takes i32 ids, not " : "measures floats, not ")
              << value.getType();
   }
   // observe_c3
-  if (getMeasure() == Measure::ExpertOutputs && !getPool())
-    return emitOpError("runs all experts, so it needs a pool");
+  if ((chooses || measure == Measure::Inputs) && !getPool())
+    return emitOpError("counts by expert, so it needs a pool");
+  // observe_c4
+  if ((measure == Measure::Logits) != getScore().has_value())
+    return emitOpError(getScore() ? "has nothing to score"
+                                  : "needs the score of the logits");
+  // observe_c5
+  if (getValues().size() < 2)
+    return success();
+  auto first = tensorType(getValues()[0]), second = tensorType(getValues()[1]);
+  if (pairs ? differ(first, second)
+            : differ(first.getDimSize(0), second.getDimSize(0)))
+    return emitOpError(pairs ? "compares " : "pairs ")
+           << first << " with " << second;
   return success();
 }
 

@@ -127,13 +127,13 @@ def MoE_HyperAdapterOp : MoE_Op<"hyper_adapter", [
 }
 
 def MoE_Measure : MoE_Enum<"Measure", "what an observer records", [
-    I32EnumAttrCase<"Counts", 0, "counts">,
-    I32EnumAttrCase<"MeanScore", 1, "mean_score">,
-    I32EnumAttrCase<"Ratio", 2, "ratio">,
-    I32EnumAttrCase<"LogitGram", 3, "logit_gram">,
-    I32EnumAttrCase<"Cosine", 4, "cosine">,
-    I32EnumAttrCase<"SecondMoment", 5, "second_moment">,
-    I32EnumAttrCase<"ExpertOutputs", 6, "expert_outputs">]>;
+    I32EnumAttrCase<"Choice", 0, "choice">,
+    I32EnumAttrCase<"Logits", 1, "logits">,
+    I32EnumAttrCase<"Inputs", 2, "inputs">,
+    I32EnumAttrCase<"InputGram", 3, "input_gram">,
+    I32EnumAttrCase<"SublayerCosine", 4, "sublayer_cosine">,
+    I32EnumAttrCase<"BlockCosine", 5, "block_cosine">,
+    I32EnumAttrCase<"Outputs", 6, "outputs">]>;
 
 def MoE_ObserveOp : MoE_Op<"observe", [
     DeclareOpInterfaceMethods<SymbolUserOpInterface>,
@@ -141,32 +141,42 @@ def MoE_ObserveOp : MoE_Op<"observe", [
   let summary = "Record a measure of values in the profile";
   let description = [{
     Writes to the profile, so that it survives, and changes no result. `name`
-    is the layer in the profile file.
+    is the layer in the profile file. Rows are those of the last dimension;
+    all sums are in f64 (`runtime/Bank/README.md` has the tensors).
 
-    - `counts`: ids; selections per expert
-    - `mean_score`: scores or weights `[T, E]`; their mean per expert
-    - `ratio`: weights; distribution of second over first
-    - `logit_gram`: logits; sums for the cosines between experts' columns
-    - `cosine`: two tensors; mean cosine of their rows
-    - `second_moment`: x; mean square per feature
-    - `expert_outputs`: x, over a pool; every expert on every row: output
-      norms and cosines (the probe mode)
+    - `choice`: ids, and their weights where they are given. Selections per
+      expert; with weights also their sums, the ratio of the second to the first
+      of each token, and which experts were chosen together
+    - `logits`: logits `[T, E]`; sums of them, of their scores over all
+      experts (`score`), and of products of two columns
+    - `inputs`: x and ids, over a pool; the sum of x^2 of the rows that each
+      expert gets, and a sample of rows
+    - `input_gram`: x; sums of products of two features
+    - `sublayer_cosine`: rows before and after the layer; sum of their cosines
+    - `block_cosine`: rows before and after the block that the layer is in
+    - `outputs`: y; sums of norms and of squares
+
+    Every expert on every row (a probe) needs no observer: a reader of the
+    profile evaluates them on the sample.
 
     Constraints:
-    - (C1) `cosine` takes two values of one shape, all others one, of rank 2 or more.
-    - (C2) `counts` takes i32 ids, the others floats.
-    - (C3) `expert_outputs` has a pool, and a pool is a `moe.pool`.
+    - (C1) `choice` takes one or two values, `inputs` and cosines two, others one, of rank 2 or more.
+    - (C2) ids are i32, everything else floats.
+    - (C3) `choice` and `inputs` have a pool, and a pool is a `moe.pool`.
+    - (C4) `logits` have a score, and nothing else has.
+    - (C5) two values have as many rows, those of a cosine the same shape.
 
     Example:
 
     ```mlir
-    moe.observe counts "layers.0.moe" over @ffn0 %ids : tensor<?x2xi32>
+    moe.observe choice "layers.0.moe" over @ffn0 %ids, %weights : tensor<?x2xi32>, tensor<?x2xf32>
     ```
   }];
   let arguments = (ins MoE_Measure:$measure, StrAttr:$name,
-      OptionalAttr<FlatSymbolRefAttr>:$pool, Variadic<AnyRankedTensor>:$values);
+      OptionalAttr<FlatSymbolRefAttr>:$pool, OptionalAttr<MoE_Score>:$score,
+      Variadic<AnyRankedTensor>:$values);
   let assemblyFormat = [{
-    $measure $name (`over` $pool^)? $values attr-dict `:` type($values)
+    $measure $name (`over` $pool^)? (`score` $score^)? $values attr-dict `:` type($values)
   }];
   let hasVerifier = 1;
 }

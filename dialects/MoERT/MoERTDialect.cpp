@@ -52,8 +52,9 @@ static LogicalResult verifyLastIs(Operation *op, Value x, Value row,
 void ObserveOp::getEffects(
     SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
   effects.emplace_back(MemoryEffects::Write::get());
-  if (isa<BaseMemRefType>(getIds().getType()))
-    effects.emplace_back(MemoryEffects::Read::get(), &getIdsMutable());
+  for (OpOperand &value : getValuesMutable())
+    if (isa<BaseMemRefType>(value.get().getType()))
+      effects.emplace_back(MemoryEffects::Read::get(), &value);
 }
 
 void PhaseOp::getEffects(

@@ -51,6 +51,18 @@ def MoERT_Score : I32EnumAttr<"Score", "score function of a router", [
   let cppNamespace = "::moe::moert";
 }
 
+/// Numbered as in runtime/IRInterface.h.
+def MoERT_Measure : I32EnumAttr<"Measure", "what is recorded", [
+    I32EnumAttrCase<"Choice", 0, "choice">,
+    I32EnumAttrCase<"Logits", 1, "logits">,
+    I32EnumAttrCase<"Inputs", 2, "inputs">,
+    I32EnumAttrCase<"InputGram", 3, "input_gram">,
+    I32EnumAttrCase<"SublayerCosine", 4, "sublayer_cosine">,
+    I32EnumAttrCase<"BlockCosine", 5, "block_cosine">,
+    I32EnumAttrCase<"Outputs", 6, "outputs">]> {
+  let cppNamespace = "::moe::moert";
+}
+
 def MoERT_MaskedRow : I32EnumAttr<"MaskedRow", "what a fully masked row attends to", [
     I32EnumAttrCase<"Zero", 0, "zero">,
     I32EnumAttrCase<"Uniform", 1, "uniform">]> {
@@ -110,20 +122,25 @@ def MoERT_CacheOp : MoERT_RuntimeOp<"cache"> {
 }
 
 def MoERT_ObserveOp : MoERT_RuntimeOp<"observe"> {
-  let summary = "Count the experts that were chosen";
+  let summary = "Add values to the record of a layer";
   let description = [{
-    Adds the ids `[T, k]` (i32) of layer `layer` to the counts of the run, which
-    `--profile` writes; ids outside [0, `experts`) are ignored. Changes no
-    result; costs a branch where nobody counts.
+    What `--profile` writes: `moe.observe` with the layer's name and the number
+    of its experts (`moert_measure`). Ids outside [0, `experts`) are ignored. Changes no
+    result; costs a branch where nobody records.
 
     Example:
 
     ```mlir
-    moert.observe %ids of "layers.0" experts 16 : tensor<?x2xi32>
+    moert.observe choice %ids of "layers.0" experts 16 : tensor<?x2xi32>
     ```
   }];
-  let arguments = (ins MoERT_Shaped:$ids, StrAttr:$layer, I64Attr:$experts);
-  let assemblyFormat = "$ids `of` $layer `experts` $experts attr-dict `:` type($ids)";
+  let arguments = (ins MoERT_Measure:$measure, Variadic<MoERT_Shaped>:$values,
+                       StrAttr:$layer, I64Attr:$experts,
+                       DefaultValuedAttr<MoERT_Score, "::moe::moert::Score::None">:$score);
+  let assemblyFormat = [{
+    $measure $values `of` $layer `experts` $experts (`score` $score^)? attr-dict
+    `:` type($values)
+  }];
 }
 
 def MoERT_PhaseOp : MoERT_RuntimeOp<"phase"> {

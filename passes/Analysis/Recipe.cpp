@@ -20,7 +20,7 @@ static LogicalResult applyScales(Operation *at, SliceAttr slice,
   if (!quant.isInteger())
     for (double &number : numbers.values)
       number = QuantAttr::decode(quant.getCode(),
-                                 static_cast<unsigned>(number) & 15);
+                                 static_cast<int64_t>(number) & 15);
   auto scales = sliceNumbers(at, quant.getScales(), source);
   if (failed(scales))
     return failure();
@@ -105,6 +105,12 @@ static FailureOr<Numbers> sliceNumbers(Operation *at, SliceAttr slice,
     for (double &byte : numbers.values)
       byte = static_cast<double>(static_cast<uint8_t>(static_cast<int>(byte)));
     numbers = unpack(numbers, quant.getBits());
+    // The sign of a byte is that of what is packed in it.
+    double range = static_cast<double>(1 << quant.getBits());
+    if (quant.isInteger() && !element.isUnsignedInteger())
+      for (double &number : numbers.values)
+        if (number >= range / 2)
+          number -= range;
   }
   if (failed(
           applyScales(at, slice, element.isUnsignedInteger(), source, numbers)))

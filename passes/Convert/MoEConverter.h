@@ -20,6 +20,7 @@ public:
   LogicalResult convert(RouterOp router);
   LogicalResult convert(GateOp gate);
   LogicalResult convert(ApplyOp apply);
+  LogicalResult convert(ObserveOp observe);
   /// Packs the weight of a gemm, where it is a plain bank.
   LogicalResult pack(moert::GemmOp gemm);
 

@@ -66,7 +66,7 @@ struct Weight : BufferizableOpInterface::ExternalModel<Weight, WeightOp> {
   }
 };
 
-/// moert.observe reads its ids.
+/// moert.observe reads its values.
 struct Observe
     : BufferizableOpInterface::ExternalModel<Observe, moert::ObserveOp> {
   bool bufferizesToMemoryRead(Operation *, OpOperand &,
@@ -85,11 +85,15 @@ struct Observe
                           const BufferizationOptions &options,
                           BufferizationState &state) const {
     auto observe = cast<moert::ObserveOp>(op);
-    FailureOr<Value> ids =
-        getBuffer(rewriter, observe.getIds(), options, state);
-    if (failed(ids))
-      return failure();
-    rewriter.modifyOpInPlace(op, [&] { observe.getIdsMutable().assign(*ids); });
+    SmallVector<Value> values;
+    for (Value value : observe.getValues()) {
+      FailureOr<Value> buffer = getBuffer(rewriter, value, options, state);
+      if (failed(buffer))
+        return failure();
+      values.push_back(*buffer);
+    }
+    rewriter.modifyOpInPlace(
+        op, [&] { observe.getValuesMutable().assign(values); });
     return success();
   }
 };

@@ -1,4 +1,4 @@
-// moe.router and moe.gate.
+// moe.router, moe.gate and moe.observe.
 #include "passes/Convert/MoEConverter.h"
 #include "passes/Convert/ScalarCode.h"
 
@@ -133,15 +133,44 @@ LogicalResult MoEConverter::convert(GateOp gate) {
   Value chosen = route.getResult(1);
   if (gate.getValues())
     chosen = gatherValues(builder, gate, route.getResult(0));
+  // Choices are always counted, unless an observer does.
+  bool observed = llvm::any_of(gate.getIds().getUsers(), [](Operation *user) {
+    auto observe = dyn_cast<ObserveOp>(user);
+    return observe && observe.getMeasure() == Measure::Choice;
+  });
   int64_t experts = gate.getNumColumns();
-  moert::ObserveOp::create(
-      builder, loc, route.getResult(0), gate.getLayer().value_or("moe"),
-      ShapedType::isDynamic(experts) ? INT64_MAX : experts);
+  if (!observed)
+    moert::ObserveOp::create(
+        builder, loc, moert::Measure::Choice, route.getResult(0),
+        gate.getLayer().value_or("moe"),
+        ShapedType::isDynamic(experts) ? INT64_MAX : experts,
+        moert::Score::None);
   for (auto [from, to] :
        llvm::zip(gate.getResults(), ValueRange{route.getResult(0), chosen})) {
     from.replaceAllUsesWith(
         convertTo(builder, loc, to, cast<RankedTensorType>(from.getType())));
   }
   gate.erase();
+  return success();
+}
+
+LogicalResult MoEConverter::convert(ObserveOp observe) {
+  static_assert(int(Measure::Choice) == int(moert::Measure::Choice) &&
+                int(Measure::Outputs) == int(moert::Measure::Outputs));
+  builder.setInsertionPoint(observe);
+  int64_t experts = cast<RankedTensorType>(observe.getValues()[0].getType())
+                        .getShape()
+                        .back();
+  if (PoolOp pool =
+          observe.getPool()
+              ? PoolOp::lookup(observe, observe.getPoolAttr(), collection)
+              : PoolOp())
+    experts = pool.getNumEntries();
+  moert::ObserveOp::create(
+      builder, observe.getLoc(),
+      static_cast<moert::Measure>(observe.getMeasure()), observe.getValues(),
+      observe.getName(), experts,
+      static_cast<moert::Score>(observe.getScore().value_or(Score::None)));
+  observe.erase();
   return success();
 }

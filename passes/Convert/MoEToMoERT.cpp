@@ -76,6 +76,8 @@ struct ConvertMoEToMoERTPass
         result = converter.convert(gate);
       else if (auto apply = dyn_cast<ApplyOp>(op))
         result = converter.convert(apply);
+      else if (auto observe = dyn_cast<ObserveOp>(op))
+        result = converter.convert(observe);
       else if (!isa<WeightOp>(op))
         result = op->emitOpError("has no kernel yet");
       if (failed(result))

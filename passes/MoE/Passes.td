@@ -25,4 +25,26 @@ def DequantizeExpertsPass : Pass<"moe-dequantize-experts", "::mlir::ModuleOp"> {
   ];
 }
 
+def InstrumentPass : Pass<"moe-instrument", "::mlir::ModuleOp"> {
+  let summary = "Observe layers for the profile";
+  let description = [{
+    Puts `moe.observe` on logits, ids, weights, inputs and outputs of each
+    layer, and on the residual stream before and after it and its block, right
+    behind `--moe-raise-experts`. No result depends on them, and no pattern looks
+    for the values' only use. What is not found gets a remark and is not measured.
+
+    ```mlir
+    %logits = moe.router linear %x weight(...) : ...
+    moe.observe logits "layers.0" score softmax %logits : tensor<?x8xf32>
+    %ids, %weights = moe.gate softmax %logits over @moe0 top_k 2 layer "layers.0" : tensor<?x8xf32>
+    moe.observe choice "layers.0" over @moe0 %ids, %weights : tensor<?x2xi32>, tensor<?x2xf32>
+    ```
+  }];
+  let dependentDialects = ["::moe::MoEDialect"];
+  let options = [
+    Option<"gram", "gram", "bool", /*default=*/"false",
+           "Also sum the products of input features, H x H numbers per layer">
+  ];
+}
+
 #endif // MOE_PASSES_MOE_PASSES_TD

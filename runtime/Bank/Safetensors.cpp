@@ -1,17 +1,14 @@
 #include "runtime/Bank/Safetensors.h"
 
+#include "runtime/Core/Json.h"
 #include "runtime/Core/Text.h"
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <tuple>
 
 namespace moe::rt {
 namespace {
-
-using Json = nlohmann::json;
 
 /// The reference implementation's limit.
 constexpr uint64_t largestHeader = 100000000;
@@ -42,53 +39,36 @@ Result<ArchiveTensor> parseEntry(const std::string &name, const Json &json) {
   auto bad = [&](const std::string &why) {
     return Status(Code::InvalidFile, "tensor " + quote(name) + " " + why);
   };
-  if (!json.is_object() || !json.contains("dtype") ||
-      !json["dtype"].is_string() || !json.contains("shape") ||
-      !json["shape"].is_array() || !json.contains("data_offsets") ||
-      !json["data_offsets"].is_array() || json["data_offsets"].size() != 2)
+  const Json *dtype = json.find("dtype"), *shape = json.find("shape"),
+             *offsets = json.find("data_offsets");
+  if (!dtype || !dtype->isString() || !shape || !shape->isArray() || !offsets ||
+      !offsets->isArray() || offsets->items.size() != 2)
     return bad("lacks dtype, shape or data_offsets");
   ArchiveTensor tensor;
   tensor.name = name;
-  tensor.dtype = json["dtype"].get_ref<const std::string &>();
+  tensor.dtype = dtype->text;
   const TypeInfo *type = findType(tensor.dtype);
   if (!type)
     return bad("has the unknown type " + quote(tensor.dtype));
   uint64_t expected = type->size;
   bool fits = true;
-  for (const Json &size : json["shape"]) {
-    if (!size.is_number_unsigned() || size.get<uint64_t>() > INT64_MAX)
+  for (const Json &item : shape->items) {
+    std::optional<uint64_t> size = item.asUnsigned();
+    if (!size || *size > INT64_MAX)
       return bad("has a size that is no whole number >= 0");
-    tensor.shape.push_back(size.get<int64_t>());
-    fits &= !__builtin_mul_overflow(expected, size.get<uint64_t>(), &expected);
+    tensor.shape.push_back(static_cast<int64_t>(*size));
+    fits &= !__builtin_mul_overflow(expected, *size, &expected);
   }
-  const Json &begin = json["data_offsets"][0], &end = json["data_offsets"][1];
-  if (!begin.is_number_unsigned() || !end.is_number_unsigned() ||
-      end.get<uint64_t>() < begin.get<uint64_t>())
+  std::optional<uint64_t> begin = offsets->items[0].asUnsigned(),
+                          end = offsets->items[1].asUnsigned();
+  if (!begin || !end || *end < *begin)
     return bad("has bad data_offsets");
-  tensor.offset = begin.get<uint64_t>();
-  tensor.size = end.get<uint64_t>() - tensor.offset;
+  tensor.offset = *begin;
+  tensor.size = *end - *begin;
   if (!fits || expected != tensor.size)
     return bad(text("has ", tensor.size, " bytes, its shape and type need ",
                     fits ? std::to_string(expected) : "more than 2^64"));
   return tensor;
-}
-
-/// Parses without exceptions, and notes names that come twice: which one a
-/// reader takes would differ.
-Json parseHeader(std::string_view text, bool &duplicate) {
-  std::vector<std::set<std::string>> names;
-  auto note = [&](int, Json::parse_event_t event, Json &value) {
-    if (event == Json::parse_event_t::object_start)
-      names.emplace_back();
-    else if (event == Json::parse_event_t::object_end)
-      names.pop_back();
-    else if (event == Json::parse_event_t::key)
-      duplicate |=
-          !names.back().insert(value.get_ref<const std::string &>()).second;
-    return true;
-  };
-  return Json::parse(text.begin(), text.end(), note,
-                     /*allow_exceptions=*/false);
 }
 
 } // namespace
@@ -111,24 +91,24 @@ Result<Safetensors> parseSafetensors(std::string_view bytes,
     return bad(text("not a safetensors file: its header would have ", length,
                     " bytes"));
   std::string_view header = bytes.substr(sizeof(length), length);
-  bool duplicate = false;
   if (header.empty() || header[0] != '{')
     return bad("not a safetensors file: its header is no JSON object");
-  Json json = parseHeader(header, duplicate);
-  if (!json.is_object())
+  std::optional<Json> json = parseJson(header);
+  if (!json)
     return bad("its header is malformed JSON");
-  if (duplicate)
+  // Which of two a reader takes would differ.
+  if (json->hasDuplicates())
     return bad("its header holds a name twice");
   Safetensors file;
   uint64_t start = sizeof(length) + length;
-  for (const auto &[name, value] : json.items()) {
+  for (const auto &[name, value] : json->members) {
     if (name == "__metadata__") {
-      if (!value.is_object())
+      if (!value.isObject())
         return bad("its metadata are no object");
-      for (const auto &[key, entry] : value.items()) {
-        if (!entry.is_string())
+      for (const auto &[key, entry] : value.members) {
+        if (!entry.isString())
           return bad("metadata " + quote(key) + " are no string");
-        file.metadata[key] = entry.get_ref<const std::string &>();
+        file.metadata[key] = entry.text;
       }
       continue;
     }
@@ -158,6 +138,31 @@ Result<Safetensors> parseSafetensors(std::string_view bytes,
   if (covered != data)
     return bad(text("has ", data - covered, " bytes behind its last tensor"));
   return file;
+}
+
+std::string
+safetensorsHeader(const std::map<std::string, std::string> &metadata,
+                  const std::vector<ArchiveTensor> &tensors) {
+  std::string json = "{\"__metadata__\":{";
+  for (const auto &[key, value] : metadata)
+    json += (json.back() == '{' ? "" : ",") + jsonString(key) + ":" +
+            jsonString(value);
+  json += "}";
+  uint64_t offset = 0;
+  for (const ArchiveTensor &tensor : tensors) {
+    json += "," + jsonString(tensor.name) +
+            ":{\"dtype\":" + jsonString(tensor.dtype) + ",\"shape\":[";
+    for (size_t d = 0; d < tensor.shape.size(); ++d)
+      json += text(d ? "," : "", tensor.shape[d]);
+    json +=
+        text("],\"data_offsets\":[", offset, ",", offset + tensor.size, "]}");
+    offset += tensor.size;
+  }
+  json += "}";
+  json.resize((json.size() + 7) / 8 * 8, ' '); // so that data are aligned
+  uint64_t length = json.size();
+  return std::string(reinterpret_cast<const char *>(&length), sizeof(length)) +
+         json;
 }
 
 } // namespace moe::rt

@@ -32,6 +32,12 @@ struct Safetensors {
 Result<Safetensors> parseSafetensors(std::string_view bytes,
                                      const std::string &what);
 
+/// The start of a file: length and header, after which the data of `tensors`
+/// follow in their order, without gaps. Offsets in `tensors` are not looked at.
+std::string
+safetensorsHeader(const std::map<std::string, std::string> &metadata,
+                  const std::vector<ArchiveTensor> &tensors);
+
 /// The moe_dtype of a safetensors type, or 0 for those without one.
 int32_t safetensorsType(std::string_view dtype);
 

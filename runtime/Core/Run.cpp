@@ -230,6 +230,21 @@ void moert_observe(const char *layer, const int32_t *ids, int64_t n,
   EntryPoints::context().recorder.observe(layer, ids, n, experts);
 }
 
+void moert_measure(const char *layer, int32_t measure, int32_t score,
+                   int64_t experts, const moert_tensor *values, int32_t count) {
+  moe::rt::Code code = EntryPoints::context().recorder.measure(
+      layer, measure, score, experts, values, count);
+  if (code == moe::rt::Code::OutOfMemory)
+    EntryPoints::fail(
+        MOE_OUT_OF_MEMORY,
+        "layer '%s' is too large for what is to be measured of it", layer, 0);
+  else if (code != moe::rt::Code::Ok)
+    EntryPoints::fail(MOE_MODEL_FAILED,
+                      "there are two layers '%s' of different sizes, which one "
+                      "profile cannot hold",
+                      layer, 0);
+}
+
 void moert_phase_begin(const char *name) {
   if (EntryPoints::onMainThread())
     EntryPoints::context().recorder.phaseBegin(name);

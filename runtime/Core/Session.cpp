@@ -22,6 +22,7 @@ Session::Session(const moert_model &model, const moe_session_options &options)
       dense(model.num_outputs) {
   runContext.caches = &caches;
   runContext.recorder.recordExperts = options.record_experts;
+  runContext.recorder.sampleSeed = options.sample_seed;
   runContext.recorder.recordPhases = options.record_phases;
 }
 

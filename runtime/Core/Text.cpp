@@ -4,10 +4,7 @@
 
 namespace moe::rt {
 
-/// Length of the well-formed UTF-8 sequence at the start of `text`, or 0.
-/// Also 0 for C1 control characters and for the bidirectional overrides, which
-/// can make a terminal lie.
-static size_t utf8Length(std::string_view text) {
+size_t utf8Length(std::string_view text) {
   auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   unsigned lead = byte(0);
   size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;

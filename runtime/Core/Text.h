@@ -8,6 +8,11 @@
 
 namespace moe::rt {
 
+/// Length of the well-formed UTF-8 sequence at the start of `text`, which is
+/// not empty and no ASCII, or 0. Also 0 for C1 control characters and for the
+/// bidirectional overrides, which can make a terminal lie.
+size_t utf8Length(std::string_view text);
+
 /// Escapes control characters, quotes and bytes that are not printable ASCII
 /// or well-formed UTF-8, so that names from files can be shown on a terminal.
 /// Long names are cut in the middle.

@@ -51,10 +51,14 @@ int exitCode(const Status &status) {
 }
 
 Result<int> runProgram(Program &program) {
+  Status fits = checkRecords(program);
+  if (!fits.ok())
+    return fits;
   moe_session_options options = {};
   options.size = sizeof(options);
   options.threads = static_cast<int32_t>(program.options.threads);
   options.record_experts = !program.options.profile.empty();
+  options.sample_seed = program.options.profileSeed;
   options.record_phases = !program.options.trace.empty();
   Status status =
       program.check(program.api->session_create(&options, &program.session));

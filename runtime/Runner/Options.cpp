@@ -126,8 +126,14 @@ return status.ok() ? parseCount(o.dims.back().second, 0, most, size) : status;
 }
 }
 , {"profile", Value::Required, "FILE",
-   "write how often each expert was chosen (JSON)", FLAG{o.profile = v;
+   "add how experts were used to an expert profile (.moeprof)",
+   FLAG{o.profile = v;
 return {};
+}
+}
+, {"profile-seed", Value::Required, "N",
+   "which layer inputs a profile keeps as its sample (0)",
+   FLAG{return parseUnsigned(v, o.profileSeed);
 }
 }
 , {"trace", Value::Required, "FILE",

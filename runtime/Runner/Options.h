@@ -30,6 +30,7 @@ struct Options {
   int64_t benchRuns = 0;        // 0: as many as fill two seconds
   std::vector<Assignment> dims; // symbol=size
   std::string profile, trace;
+  uint64_t profileSeed = 0;
   std::vector<Assignment> roles; // input=role
 
   std::vector<std::string> evalFiles;

@@ -67,6 +67,8 @@ Result<int> runEval(Program &program);
 /// --generate
 Result<int> runGenerate(Program &program);
 
+/// Can --profile be written? Said before the work is done.
+Status checkRecords(const Program &program);
 /// Writes --profile and --trace files.
 Status writeRecords(Program &program);
 

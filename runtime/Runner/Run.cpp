@@ -1,8 +1,7 @@
-// One run of a model on files, and what the session recorded.
+// One run of a model on files.
 #include "runtime/Core/Tensor.h"
 #include "runtime/Core/Text.h"
 #include "runtime/Runner/Compare.h"
-#include "runtime/Runner/Json.h"
 #include "runtime/Runner/Program.h"
 
 #include <algorithm>
@@ -186,65 +185,6 @@ Result<int> runOnce(Program &program) {
   if (program.options.outputs.empty() && program.options.outputArchive.empty())
     printSummary(program);
   return ExitDone;
-}
-
-static Status writeProfile(Program &program) {
-  uint64_t count = 0;
-  const moe_expert_counts *layers =
-      program.api->expert_counts(program.session, &count);
-  std::string json = "{\"format\": \"moe-profile\", \"version\": [1, 0],\n"
-                     " \"model\": " +
-                     jsonString(program.api->name()) + ",\n \"layers\": [";
-  for (uint64_t i = 0; i < count; ++i) {
-    json += i ? ",\n" : "\n";
-    json += "  {\"name\": " + jsonString(layers[i].layer) + ", \"counts\": [";
-    for (int64_t e = 0; e < layers[i].experts; ++e)
-      json += text(e ? ", " : "", layers[i].counts[e]);
-    json += "]}";
-  }
-  json += "]}\n";
-  auto file = OutputFile::create(program.options.profile);
-  if (!file)
-    return file.error();
-  (*file)->write(json);
-  return (*file)->commit();
-}
-
-/// Chrome's trace event format: complete events, times in microseconds.
-static Status writeTrace(Program &program) {
-  uint64_t count = 0;
-  const moe_phase *phases = program.api->phases(program.session, &count);
-  auto file = OutputFile::create(program.options.trace);
-  if (!file)
-    return file.error();
-  (*file)->write("{\"displayTimeUnit\": \"ms\", \"traceEvents\": [");
-  std::string chunk;
-  for (uint64_t i = 0; i < count; ++i) {
-    const moe_phase &phase = phases[i];
-    char times[96];
-    std::snprintf(times, sizeof(times), "\"ts\": %.3f, \"dur\": %.3f",
-                  static_cast<double>(phase.begin_ns) / 1e3,
-                  static_cast<double>(phase.end_ns - phase.begin_ns) / 1e3);
-    chunk += (i ? ",\n" : "\n") + ("{\"name\": " + jsonString(phase.name)) +
-             ", \"ph\": \"X\", \"pid\": 1, \"tid\": 1, " + times +
-             text(", \"args\": {\"run\": ", phase.run, "}}");
-    if (chunk.size() > 1 << 16) {
-      (*file)->write(chunk);
-      chunk.clear();
-    }
-  }
-  (*file)->write(chunk);
-  (*file)->write("\n]}\n");
-  return (*file)->commit();
-}
-
-Status writeRecords(Program &program) {
-  if (!program.options.profile.empty()) {
-    Status status = writeProfile(program);
-    if (!status.ok())
-      return status;
-  }
-  return program.options.trace.empty() ? Status() : writeTrace(program);
 }
 
 } // namespace moe::rt

@@ -5,6 +5,7 @@
 #include "runtime/Core/Text.h"
 #include "runtime/Runner/Npz.h"
 #include "runtime/Runner/Program.h"
+#include "tools/moe-bank/Profiles.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -18,8 +19,10 @@ constexpr const char *usage =
     "usage: moe-bank ls FILE                  list what is in it\n"
     "       moe-bank cat FILE NAME [-o F.npy] print a tensor, or write it\n"
     "       moe-bank verify FILE              check everything, hashes too\n"
+    "       moe-bank merge -o OUT FILE FILE.. add expert profiles up\n"
     "\n"
-    "FILE: .safetensors, .npz, .npy, or a bundle (.moe) made by moe-opt\n";
+    "FILE: .safetensors, .npz, .npy, a bundle (.moe) made by moe-opt, or an\n"
+    "expert profile (.moeprof) made by --profile\n";
 
 /// One thing inside a file.
 struct Entry {
@@ -36,6 +39,7 @@ struct Archive {
   std::string_view mapped;
   std::vector<Array> arrays;
   std::vector<BundleSection> sections;
+  Profile profile;
   std::vector<Entry> entries;
 };
 
@@ -56,6 +60,13 @@ Status addSafetensors(Archive &archive, const std::string &path) {
   auto file = parseSafetensors(archive.mapped, path);
   if (!file)
     return file.error();
+  if (endsWith(path, ".moeprof") || file->metadata["format"] == "moe-profile") {
+    auto profile = parseProfile(archive.mapped, path);
+    if (!profile)
+      return profile.error();
+    archive.kind = "expert profile";
+    archive.profile = std::move(*profile);
+  }
   for (const ArchiveTensor &tensor : file->tensors) {
     Entry entry = {tensor.name,
                    tensor.dtype,
@@ -183,6 +194,10 @@ Result<int> runCommand(const std::string &command, const std::string &path,
   auto archive = openArchive(path);
   if (!archive)
     return archive.error();
+  if (command == "ls" && archive->kind == "expert profile") {
+    moe::listProfile(archive->profile);
+    return ExitDone;
+  }
   if (command == "ls")
     return list(*archive);
   if (command == "cat")
@@ -201,6 +216,14 @@ int main(int argc, char **argv) {
     return ExitDone;
   }
   size_t count = arguments.size();
+  if (count >= 4 && arguments[0] == "merge" && arguments[1] == "-o") {
+    Status status = moe::mergeProfiles(
+        arguments[2], {arguments.begin() + 3, arguments.end()});
+    if (status.ok())
+      return ExitDone;
+    std::fprintf(stderr, "moe-bank: error: %s\n", status.message.c_str());
+    return ExitFailed;
+  }
   bool isCat = count >= 1 && arguments[0] == "cat";
   bool valid =
       isCat ? count == 3 || (count == 5 && arguments[3] == "-o")

@@ -1,7 +1,7 @@
 #include "tools/moe-bench/WholeRun.h"
 
+#include "runtime/Core/Json.h"
 #include "runtime/Core/Tensor.h"
-#include "runtime/Runner/Json.h"
 #include "runtime/Runner/Load.h"
 #include "runtime/Runner/Random.h"
 #include "runtime/Runner/Roles.h"

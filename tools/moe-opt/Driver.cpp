@@ -29,7 +29,7 @@ bool moe::wantsProduct(int argc, char **argv) {
   static const char *flags[] = {"emit",          "stop-after", "target",
                                 "report",        "report-run", "road",
                                 "list-ops",      "no-raise",   "onnx-moe",
-                                "external-data", "compress"};
+                                "external-data", "compress",   "instrument"};
   for (int i = 1; i < argc; ++i) {
     StringRef argument = argv[i];
     if (argument == "--bank" || argument == "-bank") {
@@ -57,7 +57,7 @@ bool moe::wantsProduct(int argc, char **argv) {
 namespace {
 struct Request {
   std::string input, output, emit, target, stopAfter, road, report, onnxMoE,
-      compress, profile;
+      compress, profile, instrument;
   std::vector<std::string> banks, runs;
   char optLevel;
   bool verbose, listOps, noRaise, externalData;
@@ -172,6 +172,12 @@ static bool parseArguments(int argc, char **argv, Request &request) {
       "profile", cl::value_desc("file.moeprof"), cl::cat(category),
       cl::desc("What runs of the model with --profile have measured, for "
                "--compress"));
+  cl::opt<std::string> instrument(
+      "instrument", cl::ValueOptional, cl::value_desc("gram"),
+      cl::cat(category),
+      cl::desc("Let runs with --profile measure layers: probabilities, ratios, "
+               "inputs, outputs, similarities; gram: also H x H sums of the "
+               "inputs. Results stay the same to the bit"));
   cl::opt<std::string> report("report", cl::value_desc("file.html"),
                               cl::cat(category),
                               cl::desc("Write a page about the model"));
@@ -196,16 +202,20 @@ static bool parseArguments(int argc, char **argv, Request &request) {
   cl::Option *ours[] = {&input,        &output,    &emit,    &target,
                         &optLevel,     &stopAfter, &road,    &noRaise,
                         &report,       &listOps,   &verbose, &onnxMoE,
-                        &externalData, &compress,  &profile};
+                        &externalData, &compress,  &profile, &instrument};
   banks.removeArgument();
   runs.removeArgument();
   for (cl::Option *option : ours)
     option->removeArgument();
   if (!parsed)
     return false;
-  request = {input,    output,  emit,     target,  stopAfter,   road,
-             report,   onnxMoE, compress, profile, banks,       runs,
-             optLevel, verbose, listOps,  noRaise, externalData};
+  request = {input,    output,  emit,     target,  stopAfter,
+             road,     report,  onnxMoE,  compress, profile,
+             instrument.getNumOccurrences() && instrument.empty()
+                 ? std::string("on")
+                 : instrument.getValue(),
+             banks,    runs,    optLevel, verbose, listOps,
+             noRaise,  externalData};
   return true;
 }
 
@@ -382,6 +392,11 @@ int moe::runProductDriver(int argc, char **argv,
       return fail(toString(loaded.takeError()));
     profile = std::move(*loaded);
   }
+  if (!request.instrument.empty() && request.instrument != "on" &&
+      request.instrument != "gram")
+    return fail("--instrument takes nothing or gram, not '" +
+                    request.instrument + "'",
+                2);
   auto runs = readRuns(request);
   if (!runs)
     return fail(toString(runs.takeError()));
@@ -391,6 +406,8 @@ int moe::runProductDriver(int argc, char **argv,
   options.optLevel = request.optLevel - '0';
   options.road = *road;
   options.raise = !request.noRaise;
+  options.instrument = !request.instrument.empty();
+  options.gram = request.instrument == "gram";
   options.name = request.output.empty() || request.output == "-"
                      ? sys::path::stem(request.input).str()
                      : request.output;

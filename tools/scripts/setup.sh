@@ -6,7 +6,7 @@ packages=(
   liblld-22-dev clang-format-22 libclang-rt-22-dev
   cmake ninja-build ccache g++ python3 python3-venv git
   libprotobuf-dev protobuf-compiler libonnx-dev libgtest-dev
-  nlohmann-json3-dev libcli11-dev libeigen3-dev zlib1g-dev
+  libcli11-dev libeigen3-dev zlib1g-dev
   libflatbuffers-dev flatbuffers-compiler strace)
 
 say() { printf '\033[1m%s\033[0m\n' "$*"; }

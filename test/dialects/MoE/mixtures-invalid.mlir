@@ -187,9 +187,25 @@ func.func @hyper_adapter_c4(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %e: tensor
 
 // -----
 
-func.func @observe_c1_count(%x: tensor<?x4xf32>) {
+func.func @observe_c1_cosine(%x: tensor<?x4xf32>) {
   // expected-error @below {{'moe.observe' op takes 2 values, not 1}}
-  moe.observe cosine "l" %x : tensor<?x4xf32>
+  moe.observe block_cosine "l" %x : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @observe_c1_choice(%i: tensor<?x2xi32>) {
+  // expected-error @below {{'moe.observe' op takes 1 or 2 values, not 3}}
+  moe.observe choice "l" over @p %i, %i, %i : tensor<?x2xi32>, tensor<?x2xi32>, tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @observe_c1_outputs(%x: tensor<?x4xf32>) {
+  // expected-error @below {{'moe.observe' op takes 1 values, not 2}}
+  moe.observe outputs "l" %x, %x : tensor<?x4xf32>, tensor<?x4xf32>
   return
 }
 
@@ -197,23 +213,15 @@ func.func @observe_c1_count(%x: tensor<?x4xf32>) {
 
 func.func @observe_c1_rank(%x: tensor<4xf32>) {
   // expected-error @below {{'moe.observe' op needs values of rank 2 or more, not 'tensor<4xf32>'}}
-  moe.observe mean_score "l" %x : tensor<4xf32>
+  moe.observe outputs "l" %x : tensor<4xf32>
   return
 }
 
 // -----
 
-func.func @observe_c1_shapes(%x: tensor<?x4xf32>, %y: tensor<?x5xf32>) {
-  // expected-error @below {{'moe.observe' op compares 'tensor<?x4xf32>' with 'tensor<?x5xf32>'}}
-  moe.observe cosine "l" %x, %y : tensor<?x4xf32>, tensor<?x5xf32>
-  return
-}
-
-// -----
-
-func.func @observe_c2_counts(%x: tensor<?x4xf32>) {
-  // expected-error @below {{'moe.observe' op counts i32 ids, not 'tensor<?x4xf32>'}}
-  moe.observe counts "l" %x : tensor<?x4xf32>
+func.func @observe_c2_ids(%x: tensor<?x4xf32>) {
+  // expected-error @below {{'moe.observe' op takes i32 ids, not 'tensor<?x4xf32>'}}
+  moe.observe choice "l" over @p %x : tensor<?x4xf32>
   return
 }
 
@@ -221,23 +229,55 @@ func.func @observe_c2_counts(%x: tensor<?x4xf32>) {
 
 func.func @observe_c2_floats(%x: tensor<?x4xi32>) {
   // expected-error @below {{'moe.observe' op measures floats, not 'tensor<?x4xi32>'}}
-  moe.observe ratio "l" %x : tensor<?x4xi32>
+  moe.observe outputs "l" %x : tensor<?x4xi32>
   return
 }
 
 // -----
 
-func.func @observe_c3_none(%x: tensor<?x4xf32>) {
-  // expected-error @below {{'moe.observe' op runs all experts, so it needs a pool}}
-  moe.observe expert_outputs "l" %x : tensor<?x4xf32>
+func.func @observe_c3_none(%i: tensor<?x2xi32>) {
+  // expected-error @below {{'moe.observe' op counts by expert, so it needs a pool}}
+  moe.observe choice "l" %i : tensor<?x2xi32>
   return
 }
 
 // -----
 
-func.func @observe_c3_unknown(%x: tensor<?x4xf32>) {
+func.func @observe_c3_unknown(%i: tensor<?x2xi32>) {
   // expected-error @below {{'moe.observe' op observes @p, which is not a moe.pool}}
-  moe.observe expert_outputs "l" over @p %x : tensor<?x4xf32>
+  moe.observe choice "l" over @p %i : tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @observe_c4_none(%x: tensor<?x4xf32>) {
+  // expected-error @below {{'moe.observe' op needs the score of the logits}}
+  moe.observe logits "l" %x : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @observe_c4_some(%x: tensor<?x4xf32>) {
+  // expected-error @below {{'moe.observe' op has nothing to score}}
+  moe.observe outputs "l" score softmax %x : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @observe_c5_shapes(%x: tensor<?x4xf32>, %y: tensor<?x5xf32>) {
+  // expected-error @below {{'moe.observe' op compares 'tensor<?x4xf32>' with 'tensor<?x5xf32>'}}
+  moe.observe sublayer_cosine "l" %x, %y : tensor<?x4xf32>, tensor<?x5xf32>
+  return
+}
+
+// -----
+
+func.func @observe_c5_rows(%i: tensor<7x2xi32>, %y: tensor<8x2xf32>) {
+  // expected-error @below {{'moe.observe' op pairs 'tensor<7x2xi32>' with 'tensor<8x2xf32>'}}
+  moe.observe choice "l" over @p %i, %y : tensor<7x2xi32>, tensor<8x2xf32>
   return
 }
 

@@ -59,19 +59,21 @@ moe.pool @ffn0 {
 
 // CHECK-LABEL: func.func @observe
 func.func @observe(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>) {
-  // CHECK: moe.observe counts "layers.0.moe" over @ffn0 %{{.*}} : tensor<?x2xi32>
-  moe.observe counts "layers.0.moe" over @ffn0 %ids : tensor<?x2xi32>
-  // CHECK: moe.observe mean_score "layers.0.moe" %{{.*}} : tensor<?x2xf32>
-  moe.observe mean_score "layers.0.moe" %w : tensor<?x2xf32>
-  // CHECK: moe.observe ratio
-  moe.observe ratio "layers.0.moe" %w : tensor<?x2xf32>
-  // CHECK: moe.observe logit_gram
-  moe.observe logit_gram "layers.0.moe" %w : tensor<?x2xf32>
-  // CHECK: moe.observe cosine "layers.0" %{{.*}}, %{{.*}} : tensor<?x64xf32>, tensor<?x64xf32>
-  moe.observe cosine "layers.0" %x, %x : tensor<?x64xf32>, tensor<?x64xf32>
-  // CHECK: moe.observe second_moment
-  moe.observe second_moment "layers.0.moe" %x : tensor<?x64xf32>
-  // CHECK: moe.observe expert_outputs "layers.0.moe" over @ffn0
-  moe.observe expert_outputs "layers.0.moe" over @ffn0 %x : tensor<?x64xf32>
+  // CHECK: moe.observe choice "layers.0.moe" over @ffn0 %{{.*}}, %{{.*}} : tensor<?x2xi32>, tensor<?x2xf32>
+  moe.observe choice "layers.0.moe" over @ffn0 %ids, %w : tensor<?x2xi32>, tensor<?x2xf32>
+  // CHECK: moe.observe choice "layers.0.moe" over @ffn0 %{{.*}} : tensor<?x2xi32>
+  moe.observe choice "layers.0.moe" over @ffn0 %ids : tensor<?x2xi32>
+  // CHECK: moe.observe logits "layers.0.moe" score softmax %{{.*}} : tensor<?x2xf32>
+  moe.observe logits "layers.0.moe" score softmax %w : tensor<?x2xf32>
+  // CHECK: moe.observe inputs "layers.0.moe" over @ffn0 %{{.*}}, %{{.*}} : tensor<?x64xf32>, tensor<?x2xi32>
+  moe.observe inputs "layers.0.moe" over @ffn0 %x, %ids : tensor<?x64xf32>, tensor<?x2xi32>
+  // CHECK: moe.observe input_gram "layers.0.moe" %{{.*}} : tensor<?x64xf32>
+  moe.observe input_gram "layers.0.moe" %x : tensor<?x64xf32>
+  // CHECK: moe.observe sublayer_cosine "layers.0" %{{.*}}, %{{.*}} : tensor<?x64xf32>, tensor<?x64xf32>
+  moe.observe sublayer_cosine "layers.0" %x, %x : tensor<?x64xf32>, tensor<?x64xf32>
+  // CHECK: moe.observe block_cosine "layers.0"
+  moe.observe block_cosine "layers.0" %x, %x : tensor<?x64xf32>, tensor<?x64xf32>
+  // CHECK: moe.observe outputs "layers.0.moe" %{{.*}} : tensor<?x64xf32>
+  moe.observe outputs "layers.0.moe" %x : tensor<?x64xf32>
   return
 }

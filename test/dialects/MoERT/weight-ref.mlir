@@ -13,8 +13,8 @@ func.func @weight() -> memref<2x192x384xbf16> {
 func.func @marks(%ids: tensor<?x2xi32>, %real: i1, %t: index) {
   // CHECK: moert.phase "experts"
   moert.phase "experts"
-  // CHECK: moert.observe %{{.*}} of "layers.0" experts 16 : tensor<?x2xi32>
-  moert.observe %ids of "layers.0" experts 16 : tensor<?x2xi32>
+  // CHECK: moert.observe choice %{{.*}} of "layers.0" experts 16 : tensor<?x2xi32>
+  moert.observe choice %ids of "layers.0" experts 16 : tensor<?x2xi32>
   // CHECK: moert.phase{{$}}
   moert.phase
   // CHECK: moert.check %{{.*}}, "a logit of layer '%s' is not a number (token %lld)" where "layers.0" value %{{.*}}

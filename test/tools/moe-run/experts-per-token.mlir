@@ -10,12 +10,14 @@
 
 // RUN: moe-opt %s -O1 -o %t/fast
 // RUN: %t/fast --inputs %t/in.npz --expect %t/1.npz --experts-per-token 1
-// RUN: %t/fast --inputs %t/in.npz --expect %t/2.npz --experts-per-token 2 --profile %t/profile.json
+// RUN: %t/fast --inputs %t/in.npz --expect %t/2.npz --experts-per-token 2 --profile %t/p.moeprof
 // RUN: %t/fast --inputs %t/in.npz --expect %t/3.npz --experts-per-token 3
 // RUN: %t/fast --inputs %t/in.npz --expect %t/4.npz --experts-per-token=4
-// RUN: FileCheck %s --check-prefix=PROFILE < %t/profile.json
-// PROFILE: {"name": "late", "counts": [0, 0, 3, 3]}
-// PROFILE: {"name": "norm", "counts": [0, 0, 3, 3]}
+// RUN: moe-bank ls %t/p.moeprof | FileCheck %s --check-prefix=PROFILE
+// PROFILE: late 3 4 0 .. 3
+// PROFILE: norm 3 4 0 .. 3
+// RUN: moe-bank cat %t/p.moeprof layers.1.counts | FileCheck %s --check-prefix=COUNTS
+// COUNTS: 0 0 3 3
 
 // RUN: moe-opt %s -O1 --road=oracle -o %t/plain.so
 // RUN: moe-run %t/plain.so --inputs %t/in.npz --expect %t/1.npz --experts-per-token 1

@@ -43,7 +43,8 @@ void runAdd(const moert_tensor *inputs, moert_tensor *outputs) {
       &arguments);
   moert_phase_end();
   const int32_t chosen[] = {0, 2, 2, -1, 9};
-  moert_observe("layers.0", chosen, 5, 3);
+  moert_tensor ids = {const_cast<int32_t *>(chosen), MOERT_I32, 2, {1, 5}};
+  moert_measure("layers.0", MOERT_CHOICE, MOERT_SCORE_NONE, 3, &ids, 1);
 }
 
 // --- fail ---

@@ -1,6 +1,6 @@
 // Options, roles, sampling, scoring, comparison.
+#include "runtime/Core/Json.h"
 #include "runtime/Runner/Compare.h"
-#include "runtime/Runner/Json.h"
 #include "runtime/Runner/Options.h"
 #include "runtime/Runner/Roles.h"
 #include "runtime/Runner/Sampling.h"

@@ -2,8 +2,8 @@
 // RUN: moe-opt %s --canonicalize --cse | FileCheck %s
 
 // A closer look into MoE (arXiv 2406.18219; kamanphoebe/Look-into-MoEs): observers beside an ordinary layer. They
-// survive clean-up, and no result depends on them. Output similarities need all
-// experts on one input (the probe mode).
+// survive clean-up, and no result depends on them. Output similarities need all experts on one input: whoever reads the
+// profile evaluates them on its sample of inputs.
 
 moe.bank @router in "m" key "router" : tensor<2x64xf32>
 moe.bank @gate in "m" key "w1" : tensor<2x128x64xf32>
@@ -20,26 +20,22 @@ func.func @layer(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
   %w = moe.weight @router : tensor<2x64xf32>
   // CHECK: %[[Z:.*]] = moe.router
   %logits = moe.router linear %x weight(%w : tensor<2x64xf32>) : tensor<?x64xf32> -> tensor<?x2xf32>
-  // CHECK: moe.observe logit_gram "layers.0.moe" %[[Z]]
-  moe.observe logit_gram "layers.0.moe" %logits : tensor<?x2xf32>
-  // CHECK: %[[P:.*]] = moe.gate softmax %[[Z]] dense
-  %p = moe.gate softmax %logits dense : tensor<?x2xf32>
-  // CHECK: moe.observe mean_score "layers.0.moe" %[[P]]
-  moe.observe mean_score "layers.0.moe" %p : tensor<?x2xf32>
+  // CHECK: moe.observe logits "layers.0.moe" score softmax %[[Z]]
+  moe.observe logits "layers.0.moe" score softmax %logits : tensor<?x2xf32>
   // CHECK: %[[G:.*]]:2 = moe.gate softmax
   %ids, %weights = moe.gate softmax %logits over @ffn0 top_k 2 norm selected : tensor<?x2xf32>
-  // CHECK: moe.observe counts "layers.0.moe" over @ffn0 %[[G]]#0
-  moe.observe counts "layers.0.moe" over @ffn0 %ids : tensor<?x2xi32>
-  // CHECK: moe.observe ratio "layers.0.moe" %[[G]]#1
-  moe.observe ratio "layers.0.moe" %weights : tensor<?x2xf32>
-  // CHECK: moe.observe second_moment "layers.0.moe" %[[X:.*]] :
-  moe.observe second_moment "layers.0.moe" %x : tensor<?x64xf32>
-  // CHECK: moe.observe expert_outputs "layers.0.moe" over @ffn0 %[[X]] :
-  moe.observe expert_outputs "layers.0.moe" over @ffn0 %x : tensor<?x64xf32>
+  // CHECK: moe.observe choice "layers.0.moe" over @ffn0 %[[G]]#0, %[[G]]#1
+  moe.observe choice "layers.0.moe" over @ffn0 %ids, %weights : tensor<?x2xi32>, tensor<?x2xf32>
+  // CHECK: moe.observe inputs "layers.0.moe" over @ffn0 %[[X:.*]], %[[G]]#0
+  moe.observe inputs "layers.0.moe" over @ffn0 %x, %ids : tensor<?x64xf32>, tensor<?x2xi32>
+  // CHECK: moe.observe input_gram "layers.0.moe" %[[X]]
+  moe.observe input_gram "layers.0.moe" %x : tensor<?x64xf32>
   // CHECK: %[[Y:.*]] = moe.apply @ffn0 %[[X]]
   %y = moe.apply @ffn0 %x ids %ids weights %weights
       : (tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32>) -> tensor<?x64xf32>
-  // CHECK: moe.observe cosine "layers.0.moe" %[[X]], %[[Y]]
-  moe.observe cosine "layers.0.moe" %x, %y : tensor<?x64xf32>, tensor<?x64xf32>
+  // CHECK: moe.observe outputs "layers.0.moe" %[[Y]]
+  moe.observe outputs "layers.0.moe" %y : tensor<?x64xf32>
+  // CHECK: moe.observe sublayer_cosine "layers.0.moe" %[[X]], %[[Y]]
+  moe.observe sublayer_cosine "layers.0.moe" %x, %y : tensor<?x64xf32>, tensor<?x64xf32>
   return %y : tensor<?x64xf32>
 }

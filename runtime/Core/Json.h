@@ -1,0 +1,44 @@
+// Just enough JSON for traces and for the headers of archives.
+#ifndef MOE_RUNTIME_CORE_JSON_H
+#define MOE_RUNTIME_CORE_JSON_H
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace moe::rt {
+
+/// A JSON string literal. Bytes that are no UTF-8, or that could make a
+/// terminal lie, are written as \u00XX.
+std::string jsonString(std::string_view text);
+
+/// A value, as it stands in the text.
+struct Json {
+  enum class Kind { Null, Bool, Number, String, Array, Object };
+
+  Kind kind = Kind::Null;
+  std::string text; // of a string, decoded; of a number, as written
+  std::vector<Json> items;
+  std::vector<std::pair<std::string, Json>> members; // names may come twice
+
+  bool isArray() const { return kind == Kind::Array; }
+  bool isObject() const { return kind == Kind::Object; }
+  bool isString() const { return kind == Kind::String; }
+  /// The first member of that name, or null.
+  const Json *find(std::string_view name) const;
+  /// A whole number >= 0 below 2^64, without fraction or exponent.
+  std::optional<uint64_t> asUnsigned() const;
+  /// Does a name come twice, here or in any object inside?
+  bool hasDuplicates() const;
+};
+
+/// Nothing where `text` is not one JSON value (RFC 8259), or nests deeper than
+/// 64 levels.
+std::optional<Json> parseJson(std::string_view text);
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_CORE_JSON_H
