@@ -6,6 +6,7 @@
 #include "codegen/Link/LibraryHeader.h"
 #include "codegen/Link/Linker.h"
 #include "codegen/Link/WeightWriter.h"
+#include "codegen/Report/ExpertSimilarity.h"
 #include "codegen/Report/ModelFacts.h"
 #include "dialects/MoE/MoEOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -163,6 +164,31 @@ LogicalResult moe::raiseExperts(ModuleOp module,
   return pm.run(module);
 }
 
+/// The sum of `profiles`, which must be of the model: those that measured the
+/// same as the first one with a sample of inputs, or as the first.
+static FailureOr<rt::Profile>
+profileOf(ModuleOp module,
+          ArrayRef<std::pair<std::string, rt::Profile>> profiles,
+          StringRef model, StringRef fingerprint) {
+  const rt::Profile *first = nullptr;
+  auto isSampled = [](const rt::Profile &profile) {
+    return !profile.layers.empty() && profile.layers[0].find("sample");
+  };
+  for (const auto &[path, profile] : profiles) {
+    rt::Status status = rt::checkModel(
+        profile, path, llvm::sys::path::stem(model).str(), fingerprint.str());
+    if (!status.ok())
+      return emitError(module.getLoc()) << status.message;
+    if (!first || (isSampled(profile) && !isSampled(*first)))
+      first = &profile;
+  }
+  rt::Profile sum = first ? *first : rt::Profile();
+  for (const auto &[path, profile] : profiles)
+    if (&profile != first)
+      (void)rt::addProfile(sum, profile, path);
+  return sum;
+}
+
 LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
                            const CompileOptions &options,
                            llvm::json::Object &facts) {
@@ -187,16 +213,24 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
     return failure();
   // Of the model as it came: what follows depends on the target.
   std::string fingerprint;
-  if (options.fingerprint) {
+  if (options.fingerprint || !options.profiles.empty()) {
     auto made = modelFingerprint(module, weights);
     if (mlir::failed(made))
       return failure();
     fingerprint = std::move(*made);
   }
+  FailureOr<rt::Profile> profile =
+      profileOf(module, options.profiles, options.name, fingerprint);
+  if (mlir::failed(profile))
+    return failure();
   auto collect = [&] {
     facts = collectModelFacts(module);
     if (options.fingerprint)
       facts["fingerprint"] = fingerprint;
+    if (!options.profiles.empty()) {
+      report(options, "compare experts");
+      facts["expert_similarity"] = expertSimilarity(module, weights, *profile);
+    }
   };
   if (mlir::failed(run("raise", [&](OpPassManager &pm) {
         buildRaisePipeline(pm, pipeline);
@@ -312,8 +346,11 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   text.cpuFeatures = requiredFeatures(*machine);
   text.weightsSize = weightsSize;
   facts["target"] = "cpu:" + options.target.cpu;
+  // What binaries say about themselves; matrices are for the report.
+  llvm::json::Object manifest(facts);
+  manifest.erase("expert_similarity");
   llvm::raw_string_ostream(text.manifest)
-      << llvm::json::Value(llvm::json::Object(facts));
+      << llvm::json::Value(std::move(manifest));
   llvm::LLVMContext context;
   OwningOpRef<ModuleOp> bare = withoutOurs(module);
   auto code = translateToLLVM(*bare, *signature, text, *machine,

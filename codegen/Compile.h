@@ -4,6 +4,7 @@
 #include "codegen/LLVM/Target.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "passes/Analysis/WeightSource.h"
+#include "runtime/Bank/Profile.h"
 #include "llvm/Support/JSON.h"
 
 namespace moe {
@@ -22,6 +23,9 @@ struct CompileOptions {
   bool instrument = false, gram = false;
   /// Put the model's fingerprint into the facts; that reads weights.
   bool fingerprint = false;
+  /// Profiles of runs of the model, by the names of their files: checked to be
+  /// of it. Facts compare its experts then.
+  std::vector<std::pair<std::string, rt::Profile>> profiles;
   /// The model's name in messages and in moe_<name>_api.
   std::string name;
   /// Called with the name of each step as it begins.

@@ -1,7 +1,7 @@
 #include "codegen/Report/ExpertSimilarity.h"
 
 #include "dialects/MoE/MoEOps.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/Matchers.h"
 #include "passes/Analysis/WeightSource.h"
 #include "runtime/Bank/Profile.h"
 #include <Eigen/Dense>
@@ -87,7 +87,7 @@ public:
     auto geometry = slice.resolve(type, [&] { return bank.emitOpError(); });
     if (failed(geometry))
       return failure();
-    SmallVector<int64_t> shape(geometry->shape);
+    SmallVector<int64_t, 2> shape = geometry->shape;
     if (slice.getTransposed())
       std::swap(shape.front(), shape.back());
     auto quant = dyn_cast_or_null<QuantAttr>(slice.getQuant());
@@ -105,9 +105,9 @@ public:
     FailureOr<StringRef> bytes = source.bytes(made);
     FailureOr<Matrix> out = failure();
     if (succeeded(bytes)) {
-      out = Eigen::Map<const Matrix>(
+      out = Matrix(Eigen::Map<const Matrix>(
           reinterpret_cast<const float *>(bytes->data()), shape[0],
-          shape.size() > 1 ? shape[1] : 1);
+          shape.size() > 1 ? shape[1] : 1));
       source.release(*bytes);
     }
     made.erase();
@@ -280,7 +280,6 @@ public:
       fits.push_back(std::move(entry));
       return similar;
     };
-    ExpertOp first = experts.front();
     for (auto [name, which] :
          {std::pair("gate", &Weights::gate), std::pair("up", &Weights::up),
           std::pair("down", &Weights::down)}) {

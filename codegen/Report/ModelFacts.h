@@ -19,7 +19,8 @@ namespace moe {
 ///                                       with weights
 ///   layers   [{layer, experts, null_experts, top_k, router, expert, hidden,
 ///              inner, parameters, bytes, flops_per_token, encoding}]
-///   ops      [{op, count, what}]        operations of ours, most frequent first
+///   ops      [{op, count, what}]        operations of ours, most frequent
+///   first
 llvm::json::Object collectModelFacts(mlir::ModuleOp module);
 } // namespace moe
 

@@ -1,5 +1,6 @@
 #include "codegen/Report/Report.h"
 
+#include "codegen/Report/ExpertPlots.h"
 #include "codegen/Report/ReportStyle.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SmallVector.h"
@@ -272,7 +273,10 @@ std::string moe::renderReport(const json::Object &facts,
   summary(os, facts);
   layers(os, facts);
   evaluation(os, runs);
+  moe::plotCounts(os, runs);
   heatMaps(os, runs);
+  moe::tabulateMeasures(os, runs);
+  moe::plotSimilarity(os, facts);
   phases(os, runs);
   operations(os, facts);
   os << "<footer>Written by moe-opt.</footer>\n</main></body></html>\n";

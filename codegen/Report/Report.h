@@ -12,8 +12,8 @@ namespace moe {
 ///   name             text the reader knows the run by ("prose")
 ///   bits_per_byte    number, optional
 ///   tokens_per_second number, optional
-///   layers           [{"name": text, "counts": [n, ...]}, ...], optional
-///                    (what --profile writes)
+///   layers           [{"name": text, "counts": [n, ...]}, ...], optional, with
+///                    more of what was measured (ProfileFacts.h)
 ///   phases           [{"name": text, "seconds": s}, ...], optional
 std::string renderReport(const llvm::json::Object &facts,
                          const llvm::json::Array &runs);

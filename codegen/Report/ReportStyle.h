@@ -24,6 +24,12 @@ code{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .map caption{text-align:left;font-size:13px;font-weight:600;padding:4px 2px}
 .map th{color:var(--soft);font-weight:400;padding:1px 5px;text-align:right}
 .map td{color:#1d2433;text-align:center;border-radius:3px;padding:3px 0;min-width:27px}
+figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:10px 12px}
+figcaption{font-size:13px;font-weight:600;margin-bottom:6px}
+figure img{display:block;width:220px;height:220px;image-rendering:pixelated;border-radius:4px}
+figure .note{margin:6px 0 0;max-width:220px}figure svg{display:block}
+.mark{fill:var(--accent)}.even{stroke:var(--soft);stroke-dasharray:4 3}
+.plot h3{font-size:14px;font-weight:600;margin:18px 0 8px}.plot .note{margin-top:8px}.fit{margin-right:18px}
 .bars{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px}
 .bar{display:grid;grid-template-columns:170px 1fr 150px;gap:12px;align-items:center;padding:3px 0}
 .label{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}

@@ -40,10 +40,11 @@ struct InstrumentPass : moe::impl::InstrumentPassBase<InstrumentPass> {
   }
 
   void observe(ApplyOp apply, SymbolTableCollection &symbols) {
-    auto missed = [&](StringRef what) {
+    auto missed = [&](const Twine &what) {
       remark::missed(apply.getLoc(), instrument)
-          << what << " of " << apply.getLayer().value_or("a layer")
-          << " cannot be observed";
+          << (what + " of " + apply.getLayer().value_or("a layer") +
+              " cannot be observed")
+                 .str();
     };
     auto gate = apply.getWeights().empty()
                     ? GateOp()

@@ -1,6 +1,7 @@
 #include "tools/moe-opt/Driver.h"
 
 #include "codegen/Compile.h"
+#include "codegen/Report/ProfileFacts.h"
 #include "codegen/Report/Report.h"
 #include "dialects/MoE/MoEOps.h"
 #include "frontends/ONNX/Export.h"
@@ -182,8 +183,9 @@ static bool parseArguments(int argc, char **argv, Request &request) {
                               cl::cat(category),
                               cl::desc("Write a page about the model"));
   cl::list<std::string> runs(
-      "report-run", cl::value_desc("name=profile.json"), cl::cat(category),
-      cl::desc("Show this run's expert profile in the report"));
+      "report-run", cl::value_desc("name=file"), cl::cat(category),
+      cl::desc("Show this run in the report: its expert profile (.moeprof) or "
+               "JSON about it; both with one name are one run"));
   cl::opt<bool> listOps(
       "list-ops", cl::cat(category),
       cl::desc("List the ONNX operators that can be imported"));
@@ -277,27 +279,54 @@ static Expected<Road> roadOf(StringRef name) {
                            "': known are fast, oracle, oracle-f64");
 }
 
-/// The runs of `--report-run name=profile.json` for the report.
-static Expected<json::Array> readRuns(const Request &request) {
-  json::Array runs;
+/// The runs of `--report-run`, one for each name: of profiles (`.moeprof`, also
+/// put into `profiles`) and of JSON objects.
+static Expected<json::Array>
+readRuns(const Request &request,
+         std::vector<std::pair<std::string, rt::Profile>> &profiles) {
+  std::vector<std::pair<std::string, json::Object>> runs;
   for (StringRef entry : request.runs) {
     auto [name, path] = entry.split('=');
-    auto buffer = MemoryBuffer::getFile(path);
-    if (!buffer)
-      return createStringError(buffer.getError(),
-                               "cannot read '" + path +
-                                   "': " + buffer.getError().message());
-    Expected<json::Value> value = json::parse((*buffer)->getBuffer());
-    if (!value)
-      return value.takeError();
-    json::Object *run = value->getAsObject();
-    if (!run)
-      return createStringError("'" + path +
-                               "' is not a profile: no JSON object");
-    (*run)["name"] = name;
-    runs.push_back(std::move(*run));
+    if (path.empty())
+      return createStringError("--report-run takes name=file, not '" + entry +
+                               "'");
+    json::Object run;
+    if (path.ends_with(".moeprof")) {
+      rt::Result<rt::Profile> profile = rt::readProfile(path.str());
+      if (!profile)
+        return createStringError(profile.error().message);
+      run = profileFacts(*profile);
+      profiles.emplace_back(path.str(), std::move(*profile));
+    } else {
+      auto buffer = MemoryBuffer::getFile(path);
+      if (!buffer)
+        return createStringError(buffer.getError(),
+                                 "cannot read '" + path +
+                                     "': " + buffer.getError().message());
+      Expected<json::Value> value = json::parse((*buffer)->getBuffer());
+      if (!value) {
+        consumeError(value.takeError());
+        return createStringError("'" + path +
+                                 "' is neither an expert profile (.moeprof) "
+                                 "nor JSON about a run");
+      }
+      if (!value->getAsObject())
+        return createStringError("'" + path +
+                                 "' is not about a run: no JSON object");
+      run = std::move(*value->getAsObject());
+    }
+    auto known = llvm::find_if(
+        runs, [&](const auto &other) { return other.first == name; });
+    if (known == runs.end())
+      known = runs.insert(known, {name.str(), json::Object{{"name", name}}});
+    for (auto &fact : run)
+      if (fact.first != "name")
+        known->second[fact.first] = std::move(fact.second);
   }
-  return runs;
+  json::Array out;
+  for (auto &run : runs)
+    out.push_back(std::move(run.second));
+  return out;
 }
 
 /// Writes the module, MoE layers raised, as an ONNX model.
@@ -397,11 +426,11 @@ int moe::runProductDriver(int argc, char **argv,
     return fail("--instrument takes nothing or gram, not '" +
                     request.instrument + "'",
                 2);
-  auto runs = readRuns(request);
+  CompileOptions options;
+  auto runs = readRuns(request, options.profiles);
   if (!runs)
     return fail(toString(runs.takeError()));
 
-  CompileOptions options;
   options.target = *target;
   options.optLevel = request.optLevel - '0';
   options.road = *road;

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """usage: report_run.py STEM
 
-Joins what one evaluation wrote (STEM.json: profile, STEM.trace.json: phases, STEM.eval: its line of
-results) into STEM.run.json, the form that moe-opt --report-run reads.
+Joins what one evaluation wrote (STEM.trace.json: phases, STEM.eval: its line of results) into
+STEM.run.json, which moe-opt --report-run reads beside the profile.
 """
 import collections
 import json
@@ -13,7 +13,7 @@ import sys
 
 def main():
     stem = sys.argv[1]
-    run = json.loads(pathlib.Path(stem + ".json").read_text())
+    run = {}
     line = pathlib.Path(stem + ".eval").read_text()
     if match := re.search(r"([0-9.]+) bits per byte\s+\d+ windows\s+([0-9.]+) tokens/s", line):
         run["bits_per_byte"], run["tokens_per_second"] = map(float, match.groups())
