@@ -1,0 +1,30 @@
+#ifndef MOE_TOOLS_MOEOPT_OPTIONS_H
+#define MOE_TOOLS_MOEOPT_OPTIONS_H
+
+#include "codegen/Compile.h"
+#include "llvm/Support/Error.h"
+#include <string>
+#include <vector>
+
+namespace moe {
+
+/// The command line of the product driver, as it stands.
+struct Request {
+  std::string input, output, emit, target, stopAfter, road, report, onnxMoE,
+      compress, profile, instrument;
+  std::vector<std::string> banks, runs;
+  char optLevel;
+  bool verbose, listOps, noRaise, externalData;
+};
+
+/// Fills `request`; false after a message about wrong usage.
+bool parseArguments(int argc, char **argv, Request &request);
+
+/// The kind of output that `--emit` or the output's name asks for.
+llvm::Expected<Emit> kindOf(const Request &request);
+llvm::Expected<Phase> phaseOf(llvm::StringRef name);
+llvm::Expected<Road> roadOf(llvm::StringRef name);
+
+} // namespace moe
+
+#endif // MOE_TOOLS_MOEOPT_OPTIONS_H
