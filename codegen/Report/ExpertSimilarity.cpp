@@ -231,8 +231,9 @@ Matrix run(ExpertOp expert, const Weights &w, const Matrix &x) {
 std::vector<Eigen::Index> ranks(const Eigen::VectorXf &values) {
   std::vector<Eigen::Index> order(values.size()), place(values.size());
   std::iota(order.begin(), order.end(), 0);
-  llvm::stable_sort(order,
-                    [&](auto a, auto b) { return values(a) > values(b); });
+  llvm::sort(order, [&](auto a, auto b) {
+    return values(a) != values(b) ? values(a) > values(b) : a < b;
+  });
   for (size_t i = 0; i < order.size(); ++i)
     place[order[i]] = static_cast<Eigen::Index>(i);
   return place;
@@ -347,7 +348,12 @@ std::optional<Matrix> sampleOf(const rt::ProfileLayer *layer) {
 json::Object describe(ApplyOp apply, const rt::Profile &profile, Reader &reader,
                       SymbolTableCollection &symbols) {
   json::Object out;
-  StringRef name = apply.getLayer().value_or("moe");
+  auto gate = apply.getWeights().empty()
+                  ? GateOp()
+                  : apply.getWeights()[0].getDefiningOp<GateOp>();
+  // The name that choices are counted under.
+  StringRef name =
+      gate ? gate.getLayer().value_or("moe") : apply.getLayer().value_or("moe");
   out["layer"] = name;
   PoolOp pool = PoolOp::lookup(apply, apply.getPoolAttr(), symbols);
   SmallVector<ExpertOp> experts =
@@ -371,9 +377,6 @@ json::Object describe(ApplyOp apply, const rt::Profile &profile, Reader &reader,
   Layer layer(experts, reader);
   if (!layer.load())
     return refuse("its experts cannot be read");
-  auto gate = apply.getWeights().empty()
-                  ? GateOp()
-                  : apply.getWeights()[0].getDefiningOp<GateOp>();
   auto router = gate ? gate.getLogits().getDefiningOp<RouterOp>() : RouterOp();
   std::optional<Matrix> rows = router ? reader.router(router) : std::nullopt;
   layer.compareWeights(rows, out);

@@ -60,10 +60,10 @@ Status checkLayer(ProfileLayer &layer, const std::string &what) {
                   text(quote(what), ": '", printable(tensor.name),
                        "' of layer ", quote(layer.name), " ", why));
   };
-  std::stable_sort(layer.tensors.begin(), layer.tensors.end(),
-                   [](const ProfileTensor &a, const ProfileTensor &b) {
-                     return findMeasure(a.name) < findMeasure(b.name);
-                   });
+  std::sort(layer.tensors.begin(), layer.tensors.end(),
+            [](const ProfileTensor &a, const ProfileTensor &b) {
+              return findMeasure(a.name) < findMeasure(b.name);
+            });
   std::map<char, int64_t> sizes = {{'1', 1}, {'2', 2}, {'R', 1025}};
   for (const ProfileTensor &tensor : layer.tensors) {
     const Measure *measure = findMeasure(tensor.name);
