@@ -25,11 +25,18 @@ FailureOr<std::string> moe::modelFingerprint(ModuleOp module,
     add(text);
   };
   for (BankOp bank : module.getOps<BankOp>()) {
+    add(bank.getSymName());
+    addText(bank.getTensorType());
+    // Recipes are made of other banks; what cannot be read is refused where
+    // something needs it.
+    bool isMade = bank.getRecipe() && !isa<ElementsAttr>(*bank.getRecipe());
+    if (isMade || (!bank.getRecipe() && !bank.getOffset())) {
+      addText(bank->getAttrDictionary());
+      continue;
+    }
     auto bytes = weights.bytes(bank);
     if (failed(bytes))
       return failure();
-    add(bank.getSymName());
-    addText(bank.getTensorType());
     add(std::to_string(bytes->size()));
     add(bytes->take_front(prefix));
     weights.release(*bytes);

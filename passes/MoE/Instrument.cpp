@@ -22,6 +22,8 @@ struct InstrumentPass : moe::impl::InstrumentPassBase<InstrumentPass> {
   void runOnOperation() override {
     SmallVector<ApplyOp> layers;
     getOperation().walk([&](ApplyOp apply) { layers.push_back(apply); });
+    if (layers.empty())
+      getOperation().emitWarning("has no MoE layer to observe");
     SymbolTableCollection symbols;
     for (ApplyOp apply : layers)
       observe(apply, symbols);

@@ -147,12 +147,22 @@ int list(const Archive &archive) {
   return ExitDone;
 }
 
+/// Whole numbers to the last digit; floats so that reading gives them back.
+std::string elementText(const moe_tensor &tensor, int64_t i) {
+  if (tensor.dtype == MOE_I64)
+    return std::to_string(static_cast<const int64_t *>(tensor.data)[i]);
+  if (tensor.dtype == MOE_U64)
+    return std::to_string(static_cast<const uint64_t *>(tensor.data)[i]);
+  return number(elementAsDouble(tensor.data, tensor.dtype, i),
+                tensor.dtype == MOE_F64 ? 17 : 9);
+}
+
 /// One line per innermost row.
 void print(const moe_tensor &tensor) {
   int64_t count = *elementCount(tensor.shape, tensor.rank);
   int64_t row = tensor.rank ? tensor.shape[tensor.rank - 1] : 1;
   for (int64_t i = 0; i < count; ++i)
-    std::printf("%.9g%c", elementAsDouble(tensor.data, tensor.dtype, i),
+    std::printf("%s%c", elementText(tensor, i).c_str(),
                 (i + 1) % row ? ' ' : '\n');
 }
 

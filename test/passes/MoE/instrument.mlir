@@ -1,6 +1,8 @@
 // RUN: moe-opt %s --moe-instrument | FileCheck %s
 // RUN: moe-opt %s --moe-instrument --remarks-filter='moe-.*' --remark-format=emitRemark 2>&1 >/dev/null | FileCheck %s --check-prefix=REMARK
 // RUN: moe-opt %s --moe-instrument=gram=true | FileCheck %s --check-prefix=GRAM
+// RUN: echo 'module {}' | moe-opt --moe-instrument 2>&1 | FileCheck %s --check-prefix=NONE
+// NONE: warning: has no MoE layer to observe
 
 moe.bank @up in "m" key "up" : tensor<2x8x4xf32>
 moe.bank @down in "m" key "down" : tensor<2x4x8xf32>
