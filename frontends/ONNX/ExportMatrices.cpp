@@ -142,7 +142,8 @@ FailureOr<std::string> Exporter::exportQuantised(Operation *op, SliceAttr slice,
               scales->elementType(), type);
 }
 
-/// The initializer of a whole bank; quantised ones are dequantised by a node.
+/// The initializer of a whole bank; quantised ones are dequantised by a node,
+/// some of them (`turned`) the other way round.
 FailureOr<std::string> Exporter::exportBank(BankOp bank) {
   std::string &known = banks[bank];
   if (!known.empty())
@@ -153,12 +154,11 @@ FailureOr<std::string> Exporter::exportBank(BankOp bank) {
     auto name =
         exportQuantised(bank, stored, llvm::cast<QuantAttr>(stored.getQuant()),
                         bank.getSymName(), type.getElementType());
-    if (failed(name) || !stored.getTransposed())
-      return failed(name) ? name : FailureOr<std::string>(banks[bank] = *name);
-    return banks[bank] =
-               emit("Transpose", {*name},
-                    builder.getNamedAttr("perm",
-                                         builder.getDenseI64ArrayAttr({1, 0})));
+    if (failed(name))
+      return failure();
+    if (stored.getTransposed())
+      turned.insert(bank);
+    return banks[bank] = *name;
   }
   if (!numberOfElement(type.getElementType()))
     return bank.emitOpError("has ")

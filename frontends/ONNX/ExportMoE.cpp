@@ -180,6 +180,16 @@ bool Exporter::fitsContrib(ApplyOp apply, std::string &why) {
   if (elementOf(apply.getResult(0)) != type)
     return no("the result has another type than the tokens");
 
+  // Narrower floats, those of one kind of matrix alike, are cast.
+  llvm::StringMap<Type> elements;
+  auto widens = [&](BankOp bank, StringRef name) {
+    Type element = bank.getTensorType().getElementType();
+    Type &known = elements[name];
+    known = known ? known : element;
+    return element == known &&
+           (element == type || (type.isF32() && isa<FloatType>(element) &&
+                                element.getIntOrFloatBitWidth() == 16));
+  };
   ExpertOp first;
   std::optional<ExpertShape> shape;
   std::optional<QuantAttr> quant;
@@ -210,7 +220,7 @@ bool Exporter::fitsContrib(ApplyOp apply, std::string &why) {
       auto slice = expert->getAttrOfType<SliceAttr>(name);
       auto bank =
           slice ? symbols.lookup<BankOp>(slice.getBank().getValue()) : BankOp();
-      if (bank && bank.getTensorType().getElementType() != type)
+      if (bank && !widens(bank, name))
         return no("the operator's biases have the tokens' type");
     }
     for (StringRef name : {"gate", "up", "down"}) {
@@ -233,7 +243,7 @@ bool Exporter::fitsContrib(ApplyOp apply, std::string &why) {
       auto bank =
           symbols.lookup<BankOp>((found ? stored : slice).getBank().getValue());
       Type element = bank ? bank.getTensorType().getElementType() : Type();
-      if (!found && element != type)
+      if (!found && !(bank && widens(bank, name)))
         return no("the operator's weights have the tokens' type");
       if (!found)
         continue;
@@ -263,6 +273,9 @@ bool Exporter::fitsContrib(ApplyOp apply, std::string &why) {
                 "to a row");
   }
   if (first.isGlu()) {
+    if (elements.lookup("gate") != elements.lookup("up") ||
+        elements.lookup("gate_bias") != elements.lookup("up_bias"))
+      return no("gate and up weights become one tensor of one type");
     if (first.getActivation() != Activation::Silu ||
         !first.getGateBias() != !first.getUpBias())
       return no("the operator's gated experts are SwiGLU with both biases or "
@@ -356,9 +369,14 @@ LogicalResult Exporter::exportContrib(ApplyOp apply) {
     if (!there)
       return success();
     auto made = stacked(experts, name, part, matrix, second);
-    if (succeeded(made))
-      inputs.back() = *made;
-    return made;
+    if (failed(made))
+      return failure();
+    auto slice = first->getAttrOfType<SliceAttr>(matrix);
+    Type element = symbols.lookup<BankOp>(slice.getBank().getValue())
+                       .getTensorType()
+                       .getElementType();
+    inputs.back() = storedQuant(slice) ? *made : cast(*made, element, type);
+    return success();
   };
   StringRef one = gated ? "gate" : "up", two = gated ? "up" : "";
   StringRef oneBias = gated ? "gate_bias" : "up_bias",

@@ -298,9 +298,36 @@ std::string Exporter::plan(PlannedWeight weight) {
   return known;
 }
 
+LogicalResult Exporter::exportWeight(WeightOp weight) {
+  auto bank = symbols.lookup<BankOp>(weight.getBank());
+  if (!bank)
+    return weight.emitOpError("reads ")
+           << weight.getBankAttr() << ", which is not a moe.bank";
+  auto name = exportBank(bank);
+  if (failed(name))
+    return failure();
+  if (!turned.contains(bank)) {
+    values[weight.getResult()] = *name;
+    return success();
+  }
+  // A transpose of what is stored the other way round is what is stored.
+  auto perm = builder.getDenseI64ArrayAttr({1, 0});
+  for (Operation *user : weight->getUsers()) {
+    auto node = dyn_cast<NodeOp>(user);
+    if (node && node.is("Transpose") && node.attribute("perm") == perm)
+      values[node.getResult(0)] = *name;
+    else if (!values.count(weight.getResult()))
+      values[weight.getResult()] =
+          emit("Transpose", {*name}, builder.getNamedAttr("perm", perm));
+  }
+  return success();
+}
+
 LogicalResult Exporter::exportOp(Operation &op) {
   if (auto node = dyn_cast<NodeOp>(op))
-    return exportNode(node);
+    return node->getNumResults() && values.count(node.getResult(0))
+               ? success()
+               : exportNode(node);
   if (auto constantOp = dyn_cast<ConstantOp>(op)) {
     auto value = dyn_cast<DenseElementsAttr>(constantOp.getValue());
     if (!value)
@@ -314,17 +341,8 @@ LogicalResult Exporter::exportOp(Operation &op) {
     values[none.getResult()] = "";
     return success();
   }
-  if (auto weight = dyn_cast<WeightOp>(op)) {
-    auto bank = symbols.lookup<BankOp>(weight.getBank());
-    if (!bank)
-      return weight.emitOpError("reads ")
-             << weight.getBankAttr() << ", which is not a moe.bank";
-    auto name = exportBank(bank);
-    if (failed(name))
-      return failure();
-    values[weight.getResult()] = *name;
-    return success();
-  }
+  if (auto weight = dyn_cast<WeightOp>(op))
+    return exportWeight(weight);
   // What is known of a type, and nothing of the values.
   if (op.getName().getStringRef() == "tensor.cast") {
     values[op.getResult(0)] = nameOf(op.getOperand(0));

@@ -44,6 +44,7 @@ private:
   LogicalResult exportBlock(Block &block);
   LogicalResult exportOp(Operation &op);
   LogicalResult exportNode(NodeOp node);
+  LogicalResult exportWeight(WeightOp weight);
   LogicalResult exportBody(Region &body, StringRef attribute, pb::Node &to);
   LogicalResult exportAttribute(StringRef name, Attribute value, pb::Node &to,
                                 Operation *op);
@@ -148,6 +149,7 @@ private:
   llvm::DenseMap<Value, std::string> values;
   llvm::DenseMap<Attribute, std::string> constants;
   llvm::DenseMap<Operation *, std::string> banks;
+  llvm::DenseSet<Operation *> turned; // banks stored the other way round
   llvm::DenseMap<Operation *, bool> contrib;
   llvm::StringMap<std::string> plannedNames;
   std::vector<PlannedWeight> planned;
