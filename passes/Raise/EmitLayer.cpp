@@ -141,9 +141,20 @@ static void emitPool(const MoELayerMatch &match, OpBuilder &builder,
   builder.setInsertionPointToEnd(&pool.getBody().front());
   const ActivationMatch &act = match.activation;
   for (auto [i, expert] : llvm::enumerate(match.experts)) {
-    auto op =
-        ExpertOp::create(builder, loc, ("e" + Twine(i)).str(), act.kind,
-                         act.activation, expert.gate, expert.up, expert.down);
+    std::string name = ("e" + Twine(i)).str();
+    if (!expert.up) {
+      NullExpertOp::create(builder, loc, name, NullKind::Zero);
+      continue;
+    }
+    // Two columns served from the same weights are one expert.
+    auto first = llvm::find(match.experts, expert);
+    if (first != match.experts.begin() + i) {
+      AliasOp::create(builder, loc, name,
+                      ("e" + Twine(first - match.experts.begin())).str());
+      continue;
+    }
+    auto op = ExpertOp::create(builder, loc, name, act.kind, act.activation,
+                               expert.gate, expert.up, expert.down);
     if (expert.gateBias)
       op.setGateBiasAttr(expert.gateBias);
     if (expert.upBias)
@@ -206,6 +217,8 @@ LogicalResult moe::emitLayer(const MoELayerMatch &match, BankNames &banks,
     gate.setSparseMixer(APFloat(spec.sparseMixer));
   if (spec.norm != Norm::None)
     gate.setNormEpsilon(APFloat(spec.normEpsilon));
+  if (spec.skipRatio != 0)
+    gate.setSkipRatio(APFloat(spec.skipRatio));
   gate.setScale(APFloat(spec.scale));
   gate.setLayer(match.name);
 

@@ -128,11 +128,14 @@ GateHints Explainer::hints(Value output) {
       auto type = dyn_cast<RankedTensorType>(value.getType());
       HostTensor numbers;
       std::string error;
-      if (type && type.getRank() == 1 &&
-          type.getDimSize(0) == candidate.experts &&
-          isa<FloatType>(type.getElementType()) &&
+      bool perExpert = type && type.getRank() == 1 &&
+                       type.getDimSize(0) == candidate.experts;
+      if (perExpert && isa<FloatType>(type.getElementType()) &&
           readConstant(value, numbers, error))
         hints.biases.push_back({value, numbers.data});
+      if (perExpert && type.getElementType().isInteger(1) &&
+          readConstant(value, numbers, error))
+        hints.nullTables.emplace_back(numbers.data.begin(), numbers.data.end());
       continue;
     }
     if (node.is("TopK"))
@@ -221,12 +224,17 @@ bool Explainer::assign(const HostTensor &forced, const HostTensor &weights,
   for (int64_t e = 0; e < experts; ++e)
     if (found.columnOf[e] < 0)
       found.lost.push_back(e);
-  if (static_cast<int64_t>(found.lost.size()) > experts / 2 + 1 ||
-      static_cast<int64_t>(found.lost.size()) >= experts - 1) {
-    error = "most logits choose no expert";
-    return false;
-  }
   return true;
+}
+
+/// Whether the graph has a table that says that exactly these experts are null:
+/// then they are not lost.
+static bool areNull(const GateHints &hints, ArrayRef<int64_t> lost,
+                    int64_t experts) {
+  SmallVector<bool> table(experts, false);
+  for (int64_t e : lost)
+    table[e] = true;
+  return llvm::is_contained(hints.nullTables, table);
 }
 
 bool Explainer::explain(Value output, Explanation &found, std::string &error) {
@@ -243,6 +251,17 @@ bool Explainer::explain(Value output, Explanation &found, std::string &error) {
       !probe.measure(output, logits, many, error) ||
       !assign(one, many, found, error))
     return false;
+  GateHints all = hints(output);
+  int64_t lost = static_cast<int64_t>(found.lost.size());
+  if (lost && areNull(all, found.lost, experts)) {
+    found.gate.nulls.assign(experts, false);
+    for (int64_t e : found.lost)
+      found.gate.nulls[e] = true;
+    found.lost.clear();
+  } else if (lost > experts / 2 + 1 || (lost && lost >= experts - 1)) {
+    error = "most logits choose no expert";
+    return false;
+  }
   HostTensor weights(Shape2{logits.shape[0], experts});
   SmallVector<bool> known(experts, true);
   for (int64_t e = 0; e < experts; ++e) {
@@ -250,8 +269,7 @@ bool Explainer::explain(Value output, Explanation &found, std::string &error) {
     for (int64_t t = 0; known[e] && t < logits.shape[0]; ++t)
       weights.data[t * experts + e] = many.data[t * total + found.columnOf[e]];
   }
-  if (!fitGate(logits, weights, hints(output), known, found.gate,
-               found.choiceBias)) {
+  if (!fitGate(logits, weights, all, known, found.gate, found.choiceBias)) {
     error = "no gate explains the weights of the experts";
     return false;
   }
@@ -430,6 +448,10 @@ bool moe::explainLayer(const LayerCandidate &candidate,
   };
   llvm::DenseMap<const ExpertBody *, BodyFit> fits;
   for (int64_t e = 0; e < candidate.experts; ++e) {
+    if (found.columnOf[e] < 0) {
+      match.experts.push_back({});
+      continue;
+    }
     int64_t index;
     const ExpertBody *body = bodyOf(found.columnOf[e], index);
     auto [at, isNew] = fits.try_emplace(body);
@@ -440,7 +462,7 @@ bool moe::explainLayer(const LayerCandidate &candidate,
     }
     const BodyFit &fit = at->second;
     ActivationMatch &act = match.activation;
-    if (e == 0)
+    if (fits.size() == 1 && isNew)
       act = fit.activation;
     if (act.kind != fit.activation.kind ||
         act.activation != fit.activation.activation ||

@@ -68,15 +68,29 @@ HostTensor moe::denseWeights(const GateMatch &gate, ArrayRef<double> bias,
       chosen.push_back(scores[id]);
     if (gate.selectFirst)
       score(gate.score, chosen);
-    double sum = gate.normEpsilon;
-    for (double value : chosen)
-      sum += value;
-    for (size_t j = 0; j < ids.size(); ++j) {
-      double w = chosen[j];
-      if (gate.norm == Norm::Selected)
-        w = sum == 0 ? 0 : w / sum;
-      weights.data[t * experts + ids[j]] = w * gate.scale;
+    auto divide = [&](double epsilon) {
+      double sum = epsilon;
+      for (double value : chosen)
+        sum += value;
+      for (double &value : chosen)
+        value = sum == 0 ? 0 : value / sum;
+    };
+    if (gate.norm == Norm::Real)
+      for (size_t j = 0; j < ids.size(); ++j)
+        if (gate.nulls[ids[j]])
+          chosen[j] = 0;
+    if (gate.norm != Norm::None)
+      divide(gate.normEpsilon);
+    if (gate.skipRatio != 0) {
+      for (size_t j = 1; j < chosen.size(); ++j)
+        if (chosen[j] < gate.skipRatio * chosen[0])
+          chosen[j] = 0;
+      if (gate.norm != Norm::None ||
+          (gate.selectFirst && gate.score == Score::Softmax))
+        divide(0);
     }
+    for (size_t j = 0; j < ids.size(); ++j)
+      weights.data[t * experts + ids[j]] = chosen[j] * gate.scale;
   }
   return weights;
 }
@@ -121,6 +135,15 @@ bool moe::fitGate(const HostTensor &logits, const HostTensor &weights,
   }
   if (topK == 0)
     return false;
+  // More may be chosen than carry weight: null experts, skipped slots.
+  SmallVector<int64_t> counts = {topK};
+  for (int64_t count : hints.counts)
+    if (count > topK && count <= experts)
+      counts.push_back(count);
+  SmallVector<double> skips = {0.0};
+  for (double value : hints.scalars)
+    if (value > 0 && value < 1)
+      skips.push_back(value);
   SmallVector<double> epsilons = {0.0};
   for (double value : hints.scalars)
     if (value > 0 && value < 1e-2)
@@ -146,45 +169,61 @@ bool moe::fitGate(const HostTensor &logits, const HostTensor &weights,
     trial.norm = Norm::None;
     if (tryGate(trial, numbers))
       return true;
-    trial.norm = Norm::Selected;
-    for (double epsilon : epsilons) {
-      trial.normEpsilon = epsilon;
-      if (tryGate(trial, numbers))
-        return true;
+    for (Norm norm : {Norm::Selected, Norm::Real}) {
+      if (norm == Norm::Real && gate.nulls.empty())
+        continue;
+      trial.norm = norm;
+      for (double epsilon : epsilons) {
+        trial.normEpsilon = epsilon;
+        if (tryGate(trial, numbers))
+          return true;
+      }
     }
     return false;
   };
-  for (Score kind : {Score::Softmax, Score::Sigmoid, Score::None})
-    for (bool first : {false, true})
-      for (int64_t g : groups) {
-        if (first && g)
-          continue;
-        GateMatch trial;
-        trial.score = kind;
-        trial.topK = topK;
-        trial.selectFirst = first && kind != Score::None;
-        if (first && kind == Score::None)
-          continue;
-        SmallVector<int64_t> tops = {0};
-        if (g)
-          tops = hints.counts;
-        for (int64_t top : tops)
-          for (int variant = 0; variant < (g ? 4 : 1); ++variant) {
-            trial.groups = g;
-            trial.topGroups = top;
-            trial.groupScore = variant & 1 ? GroupScore::Top2 : GroupScore::Max;
-            trial.groupMask =
-                variant & 2 ? GroupMask::MinusInfinity : GroupMask::Zero;
-            if (g && (top < 1 || top > g || experts / g * top < topK))
-              continue;
-            if (tryNorms(trial, {}))
-              return true;
-            for (const GateHints::Bias &candidate : hints.biases)
-              if (!trial.selectFirst && tryNorms(trial, candidate.numbers)) {
-                gate.choiceBias = candidate.value;
+  auto tryAll = [&](int64_t topK, double skip) {
+    for (Score kind : {Score::Softmax, Score::Sigmoid, Score::None})
+      for (bool first : {false, true})
+        for (int64_t g : groups) {
+          if (first && g)
+            continue;
+          GateMatch trial;
+          trial.nulls = gate.nulls;
+          trial.skipRatio = skip;
+          trial.score = kind;
+          trial.topK = topK;
+          trial.selectFirst = first && kind != Score::None;
+          if ((first && kind == Score::None) || (g && skip != 0))
+            continue;
+          SmallVector<int64_t> tops = {0};
+          if (g)
+            tops = hints.counts;
+          for (int64_t top : tops)
+            for (int variant = 0; variant < (g ? 4 : 1); ++variant) {
+              trial.groups = g;
+              trial.topGroups = top;
+              trial.groupScore =
+                  variant & 1 ? GroupScore::Top2 : GroupScore::Max;
+              trial.groupMask =
+                  variant & 2 ? GroupMask::MinusInfinity : GroupMask::Zero;
+              if (g && (top < 1 || top > g || experts / g * top < topK))
+                continue;
+              if (tryNorms(trial, {}))
                 return true;
-              }
-          }
-      }
+              for (const GateHints::Bias &candidate : hints.biases)
+                // Slots are skipped in the order of their weights.
+                if (!trial.selectFirst && skip == 0 &&
+                    tryNorms(trial, candidate.numbers)) {
+                  gate.choiceBias = candidate.value;
+                  return true;
+                }
+            }
+        }
+    return false;
+  };
+  for (double skip : skips)
+    for (int64_t count : counts)
+      if (tryAll(count, skip))
+        return true;
   return false;
 }

@@ -15,6 +15,8 @@ struct GateHints {
   llvm::SmallVector<Bias> biases;    // vectors as long as there are experts
   llvm::SmallVector<int64_t> groups; // sizes of a split of the experts
   llvm::SmallVector<int64_t> counts; // the k of TopK nodes
+  /// Tables that say of each expert whether it is null.
+  llvm::SmallVector<llvm::SmallVector<bool>> nullTables;
 };
 
 /// The weight of every expert for rows of logits `[T, E]`, in f64, as the

@@ -27,7 +27,9 @@ struct GateMatch {
   Norm norm = Norm::None;
   double normEpsilon = 0.0;
   double scale = 1.0;
-  double sparseMixer = 0.0; // 0: none
+  double sparseMixer = 0.0;      // 0: none
+  double skipRatio = 0.0;        // 0: none
+  llvm::SmallVector<bool> nulls; // experts without a body; empty: none
 };
 
 /// What the hidden layer of every expert computes.
@@ -37,9 +39,15 @@ struct ActivationMatch {
   double alpha = 1.0, beta = 0.0, limit = 0.0;
 };
 
-/// The matrices of one expert, as slices of banks; null where there is none.
+/// The matrices of one expert, as slices of banks; null where there is none,
+/// and no matrix at all for a null expert.
 struct ExpertMatch {
   SliceAttr gate, gateBias, up, upBias, down, downBias;
+  bool operator==(const ExpertMatch &other) const {
+    return gate == other.gate && gateBias == other.gateBias && up == other.up &&
+           upBias == other.upBias && down == other.down &&
+           downBias == other.downBias;
+  }
 };
 
 /// One MoE layer, whatever its encoding was: what emission needs.

@@ -1,0 +1,373 @@
+"""Exports layers that no importer makes, and checks them against numpy in f64.
+
+check_export_layers.py [CASE...]; without cases all of them.
+
+Compressed models have such layers: pools of unequal experts, aliases and null
+experts, factored and quantised matrices, skip rules. Each case is one layer
+written as IR with random numbers; ONNX Runtime runs what moe-opt exports.
+"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+
+import compare_ir
+
+TOKENS, FEATURES, EXPERTS = 23, 16, 6
+MLIR = {"float32": "f32", "float64": "f64", "uint8": "ui8", "int8": "i8", "int32": "i32"}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+class Layer:
+    """One layer: text of its module, and what it computes."""
+
+    def __init__(self, seed):
+        self.random = np.random.default_rng(seed)
+        self.banks, self.entries, self.functions = [], [], []
+        self.raises = 1  # layers that the importer finds again
+        self.ops = set()
+        self.router = self.random.standard_normal((EXPERTS, FEATURES)).astype(np.float32)
+        self.gate = "softmax"
+        self.options = "norm selected"
+        self.top_k = 3
+        self.apply = ""
+        self.choose = lambda z: (z, softmax(z))
+        self.after = lambda w, ids: w / w.sum(-1, keepdims=True)
+
+    def bank(self, values, kind=None):
+        name = f"b{len(self.banks)}"
+        values = np.ascontiguousarray(values)
+        kind = kind or MLIR[values.dtype.name]
+        shape = "x".join(map(str, values.shape))
+        self.banks.append(f'moe.bank @{name} recipe(dense<"0x{values.tobytes().hex().upper()}"> : '
+                          f"tensor<{shape}x{kind}>) : tensor<{shape}x{kind}>")
+        return "@" + name
+
+    def numbers(self, *shape, scale=0.3):
+        return (self.random.standard_normal(shape) * scale).astype(np.float32)
+
+    def glu(self, hidden, options="", beta=0.0, limit=0.0, alpha=1.0, matrix=None, name=None):
+        """Adds a gated expert; `matrix` stores one and returns (text, numbers)."""
+        matrix = matrix or (lambda w: (self.bank(w), w))
+        gate, g = matrix(self.numbers(hidden, FEATURES))
+        up, u = matrix(self.numbers(hidden, FEATURES))
+        down, d = matrix(self.numbers(FEATURES, hidden))
+        self.entries.append(f"moe.expert @{name or f'e{len(self.entries)}'} glu silu "
+                            f"gate {gate} up {up} down {down} {options}")
+
+        def run(x):
+            a, l = x @ g.T.astype(float), x @ u.T.astype(float)
+            if limit:
+                a, l = np.minimum(a, limit), np.clip(l, -limit, limit)
+            return (a * sigmoid(alpha * a) * (l + beta)) @ d.T.astype(float)
+        self.functions.append(run)
+        return run
+
+    def text(self):
+        weight = self.bank(self.router)
+        x, ids = f"tensor<?x{FEATURES}xf32>", f"tensor<?x{self.top_k}xi32>"
+        body = "\n  ".join(self.entries)
+        return f"""module attributes {{onnx.opset = {{ai.onnx = {self.opset()} : i64}}}} {{
+{chr(10).join(self.banks)}
+moe.pool @pool {{
+  {body}
+}}
+func.func @main(%x: {x} {{moe.name = "x", moe.dims = ["tokens", ""]}}) -> ({x} {{moe.name = "y", moe.dims = ["tokens", ""]}}) {{
+  %w = moe.weight {weight} : tensor<{EXPERTS}x{FEATURES}xf32>
+  %z = moe.router linear %x weight(%w : tensor<{EXPERTS}x{FEATURES}xf32>) : {x} -> tensor<?x{EXPERTS}xf32>
+  %i, %g = moe.gate {self.gate} %z over @pool top_k {self.top_k} {self.options} layer "layer 0" : tensor<?x{EXPERTS}xf32>
+  %y = moe.apply @pool %x ids %i weights %g {self.apply} layer "layer 0" : ({x}, {ids}, tensor<?x{self.top_k}xf32>) -> {x}
+  return %y : {x}
+}}
+}}
+"""
+
+    def opset(self):
+        return 21
+
+    def reference(self, x):
+        x = x.astype(np.float64)
+        z = x @ self.router.T.astype(float)
+        choice, scores = self.choose(z)
+        ids = np.argsort(-choice, -1, kind="stable")[:, :self.top_k]
+        w = self.after(np.take_along_axis(scores, ids, -1), ids)
+        y = np.zeros_like(x)
+        for t in range(len(x)):
+            for e, weight in zip(ids[t], w[t]):
+                if weight:
+                    y[t] += self.add(e, weight, x[t:t + 1])
+        return y
+
+    def add(self, e, weight, x):
+        return weight * self.functions[e](x)[0]
+
+
+def plain(count=EXPERTS, seed=1):
+    layer = Layer(seed)
+    for _ in range(count):
+        layer.glu(8)
+    return layer
+
+
+def null(layer, kind, text=""):
+    layer.entries.append(f"moe.null_expert @n{len(layer.entries)} {kind} {text}")
+
+
+def uneven():
+    """Another width for each expert, limits and betas."""
+    layer = Layer(2)
+    for e in range(EXPERTS):
+        layer.glu(4 + 4 * e, "alpha 1.5 beta 0.5 limit 0.75", beta=0.5, limit=0.75, alpha=1.5)
+    return layer
+
+
+def aliases():
+    layer = plain(EXPERTS - 2, seed=3)
+    for target in (1, 2):
+        layer.entries.append(f"moe.alias @a{target} of @e{target}")
+        layer.functions.append(layer.functions[target])
+    return layer
+
+
+def nulls():
+    layer = plain(EXPERTS - 2, seed=4)
+    for _ in range(2):
+        null(layer, "zero")
+        layer.functions.append(np.zeros_like)
+    return layer
+
+
+def real_norm():
+    """AdaMoE: null experts take no weight."""
+    layer = nulls()
+    layer.options = "norm real"
+
+    def after(w, ids):
+        w = np.where(ids >= EXPERTS - 2, 0.0, w)
+        total = w.sum(-1, keepdims=True)
+        return np.where(total == 0, 0.0, w / np.where(total == 0, 1.0, total))
+    layer.after = after
+    return layer
+
+
+def copies():
+    """MoE++: experts that copy, or give a vector of their own."""
+    layer = plain(EXPERTS - 2, seed=5)
+    value, mix = layer.numbers(FEATURES), layer.numbers(2, FEATURES)
+    null(layer, "copy")
+    null(layer, "constant", f"value {layer.bank(value)} mix {layer.bank(mix)}")
+
+    def constant(x):
+        a = softmax(x @ mix.T.astype(float))
+        return a[:, :1] * x + a[:, 1:] * value
+    layer.functions += [lambda x: x, constant]
+    layer.raises = None
+    return layer
+
+
+def skip_rule():
+    layer = plain(seed=6)
+    layer.options = "norm selected skip_ratio 0.45"
+
+    def after(w, ids):
+        w = w / w.sum(-1, keepdims=True)
+        w = np.where(w < 0.45 * w[:, :1], 0.0, w)
+        return w / w.sum(-1, keepdims=True)
+    layer.after = after
+    return layer
+
+
+def skip_rule_of_raw_weights():
+    layer = plain(seed=7)
+    layer.options = "skip_ratio 0.5 scale 2.0"
+    layer.after = lambda w, ids: 2 * np.where(w < 0.5 * w[:, :1], 0.0, w)
+    return layer
+
+
+def groups():
+    layer = plain(seed=8)
+    layer.gate, layer.top_k = "sigmoid", 2
+    layer.options = "groups 3 top_groups 2 group_score top2 group_mask minus_infinity norm selected"
+
+    def choose(z):
+        s = sigmoid(z)
+        score = s.reshape(len(z), 3, 2).sum(-1)
+        kept = np.argsort(-score, -1, kind="stable")[:, :2]
+        mask = np.repeat((kept[:, :, None] == np.arange(3)).any(1), 2, 1)
+        return np.where(mask, s, -np.inf), s
+    layer.choose = choose
+    return layer
+
+
+def sparse_mixer():
+    """PhiMoE; ONNX Runtime's operator reads it as a plain choice."""
+    layer = plain(seed=9)
+    layer.gate, layer.options, layer.top_k = "none", "sparse_mixer 0.3", 2
+    layer.raises = None
+
+    def reference(x):
+        x = x.astype(float)
+        z = x @ layer.router.T.astype(float)
+        y = np.zeros_like(x)
+        for t in range(len(x)):
+            rest = z[t].copy()
+            for _ in range(2):
+                m, e = rest.max(), int(rest.argmax())
+                near = np.where((m - z[t]) / np.maximum(np.abs(z[t]), m) > 0.3, -np.inf, rest)
+                y[t] += softmax(near)[e] * layer.functions[e](x[t:t + 1])[0]
+                rest[e] = -np.inf
+        return y
+    layer.reference = reference
+    return layer
+
+
+def scaled_input():
+    """Llama 4: the weight goes to the expert's input."""
+    layer = plain(seed=10)
+    layer.gate, layer.options, layer.top_k = "sigmoid", "", 1
+    layer.apply = "scale_input prescale 2.0"
+    layer.choose = lambda z: (z, sigmoid(z))
+    layer.after = lambda w, ids: w
+    layer.add = lambda e, weight, x: layer.functions[e](2 * weight * x)[0]
+    layer.raises = None
+    return layer
+
+
+def factored():
+    """Low rank, rows on their own, a base: MC-SMoE and LoRA."""
+    layer = Layer(11)
+
+    def low_rank(w):
+        left, right = layer.numbers(w.shape[0], 2), layer.numbers(2, w.shape[1])
+        rows, ids = layer.numbers(3, w.shape[1]), np.array([3, 0, 7], np.int32)
+        total = left.astype(float) @ right
+        total[ids] += rows
+        return (f"factored<left = <{layer.bank(left)}>, right = <{layer.bank(right)}>, "
+                f"rows = <{layer.bank(rows)}>, row_ids = <{layer.bank(ids)}>>"), total
+
+    def lora(w):
+        left, right = layer.numbers(w.shape[0], 2), layer.numbers(2, w.shape[1])
+        return (f"factored<base = <{layer.bank(w)}>, left = <{layer.bank(left)}>, "
+                f"right = <{layer.bank(right)}>, scale = 4.0>"), w + 4 * left.astype(float) @ right
+    for e in range(EXPERTS):
+        layer.glu(8, matrix=low_rank if e % 2 else lora)
+    layer.raises = None
+    return layer
+
+
+def quantiser(layer, bits, block, zeros, signed=False):
+    def store(w):
+        rows, columns = w.shape
+        size = block or columns
+        top = 2 ** (bits - 1)
+        scales = layer.random.uniform(0.05, 0.1, (rows, columns // size)).astype(np.float32)
+        q = layer.random.integers(0, 2 * top, (rows, columns))
+        zero = layer.random.integers(top - 2, top + 2, scales.shape) if zeros else np.full(scales.shape, top)
+        values = (q - np.repeat(zero, size, 1)) * np.repeat(scales, size, 1).astype(float)
+        stored = ((q - top) & (2 * top - 1) if signed else q).astype(np.uint8)
+        if bits == 4:
+            stored = stored[:, 0::2] | stored[:, 1::2] << 4
+        text = layer.bank(stored, "i8" if signed else "ui8")
+        side = scales if block else scales[:, 0]
+        text += f" quant<bits = {bits}, block = {block}, scales = <{layer.bank(side)}>"
+        if zeros:
+            z = zero if block else zero[:, 0]
+            text += f", zeros = <{layer.bank(z.astype(np.uint8))}>"
+        return text + ">", values
+    return store
+
+
+def quantised(bits, block, zeros, signed=False, ops=(), seed=12, mixed=False):
+    layer = Layer(seed)
+    for e in range(EXPERTS):
+        if mixed and e % 2:
+            layer.glu(32)
+        else:
+            layer.glu(32, matrix=quantiser(layer, bits, block, zeros, signed))
+    layer.ops = set(ops)
+    return layer
+
+
+CASES = {
+    "uneven": uneven, "aliases": aliases, "nulls": nulls, "real_norm": real_norm,
+    "copies": copies, "skip_rule": skip_rule, "skip_rule_of_raw_weights": skip_rule_of_raw_weights,
+    "groups": groups, "sparse_mixer": sparse_mixer, "scaled_input": scaled_input,
+    "factored": factored,
+    "int8_rows": lambda: quantised(8, 0, False, ops=["QMoE"]),
+    "int8_rows_signed": lambda: quantised(8, 0, False, signed=True, ops=["QMoE"]),
+    "int8_rows_zeros": lambda: quantised(8, 0, True, ops=["QMoE"]),
+    "int4_rows": lambda: quantised(4, 0, False, ops=["QMoE"]),
+    "int4_rows_signed": lambda: quantised(4, 0, False, signed=True, ops=["QMoE"]),
+    "int4_one_block": lambda: quantised(4, 16, False, ops=["DequantizeLinear"]),
+    "int4_blocks_zeros": lambda: quantised(4, 8, True, ops=["DequantizeLinear"]),
+    "int8_blocks": lambda: quantised(8, 8, False, ops=["DequantizeLinear"]),
+    "int8_blocks_signed": lambda: quantised(8, 8, False, signed=True, ops=["DequantizeLinear"]),
+    "mixed_bits": lambda: quantised(4, 8, False, ops=["DequantizeLinear"], mixed=True),
+}
+
+
+def export(source, out, form):
+    done = subprocess.run(["moe-opt", str(source), "-o", str(out), f"--onnx-moe={form}"],
+                          capture_output=True, text=True)
+    return f"exit code {done.returncode}: {done.stderr.strip()}" if done.returncode else ""
+
+
+def check(layer, directory, form):
+    source, out, again = (directory / name for name in ("layer.mlir", "layer.onnx", "again.onnx"))
+    source.write_text(layer.text())
+    if problem := export(source, out, form):
+        return problem
+    ops = {node.op_type for node in onnx.load(out).graph.node}
+    missing = layer.ops - ops if form == "contrib" else ops & {"MoE", "QMoE"}
+    if missing:
+        return f"{', '.join(sorted(missing))}: {', '.join(sorted(ops))}"
+    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    for tokens in (TOKENS, 1, 0):
+        x = layer.random.standard_normal((tokens, FEATURES)).astype(np.float32)
+        got, want = session.run(None, {"x": x})[0], layer.reference(x)
+        if got.shape != want.shape:
+            return f"gives the shape {got.shape}"
+        worst = np.abs(got - want).max(initial=0) / np.abs(want).max(initial=1e-6)
+        if worst > 1e-4:
+            return f"{tokens} tokens: off by {worst:.2e}"
+    if layer.raises is None:
+        return ""
+    # What is read back is written as it was: nothing gets lost on the way.
+    if problem := export(out, again, form):
+        return "again: " + problem
+    read = compare_ir.Module(out)
+    if read.text.count(" = moe.apply ") != layer.raises:
+        return "the importer does not find the layer again"
+    if difference := compare_ir.difference(out, again):
+        return "reads differently:\n" + difference
+    return ""
+
+
+def main():
+    onnxruntime.set_default_logger_severity(3)
+    failed = False
+    for name in sys.argv[1:] or CASES:
+        for form in ("contrib", "standard"):
+            with tempfile.TemporaryDirectory() as directory:
+                problem = check(CASES[name](), pathlib.Path(directory), form)
+            if problem:
+                print(f"{name}, {form}: {problem}")
+                failed = True
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
