@@ -113,7 +113,8 @@ LogicalResult moe::onnx::writeModel(const pb::Model &model,
   };
   auto open = [&](const std::string &name)
       -> FailureOr<std::unique_ptr<rt::OutputFile>> {
-    auto file = rt::OutputFile::create(name);
+    auto file = name == "-" ? rt::OutputFile::standardOutput()
+                            : rt::OutputFile::create(name);
     if (!file)
       return emitError(loc) << file.error().message;
     return std::move(*file);
@@ -146,7 +147,7 @@ LogicalResult moe::onnx::writeModel(const pb::Model &model,
     }
   }
 
-  auto file = open(stream ? "/dev/stdout" : path.str());
+  auto file = open(path.str());
   if (failed(file))
     return failure();
   pb::Model outside = model;

@@ -149,7 +149,9 @@ OutputFile::create(const std::string &path) {
   file->path = path;
   struct stat info;
   bool exists = stat(path.c_str(), &info) == 0;
-  if (exists && !S_ISREG(info.st_mode)) {
+  // /dev/stdout may lead to a regular file; the name is a device all the same.
+  bool device = path.compare(0, 5, "/dev/") == 0;
+  if (exists && (device || !S_ISREG(info.st_mode))) {
     file->fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
     if (file->fd < 0)
       return systemError("write", path, errno);
@@ -168,6 +170,15 @@ OutputFile::create(const std::string &path) {
   return file;
 }
 
+Result<std::unique_ptr<OutputFile>> OutputFile::standardOutput() {
+  std::unique_ptr<OutputFile> file(new OutputFile);
+  file->path = "standard output";
+  file->fd = dup(STDOUT_FILENO);
+  if (file->fd < 0)
+    return systemError("write", file->path, errno);
+  return file;
+}
+
 OutputFile::~OutputFile() {
   if (fd >= 0)
     close(fd);
@@ -177,6 +188,7 @@ OutputFile::~OutputFile() {
 
 void OutputFile::write(const void *data, uint64_t size) {
   const char *bytes = static_cast<const char *>(data);
+  synced = false;
   while (size && failure.ok()) {
     ssize_t put = ::write(fd, bytes, std::min<uint64_t>(size, 1 << 30));
     if (put < 0 && errno == EINTR)
@@ -192,6 +204,7 @@ void OutputFile::write(const void *data, uint64_t size) {
 
 Result<uint64_t> OutputFile::reserve(uint64_t size) {
   off_t at = lseek(fd, 0, SEEK_CUR), end;
+  synced = false;
   if (!failure.ok())
     return failure;
   if (at < 0 || __builtin_add_overflow(at, size, &end) ||
@@ -203,8 +216,9 @@ Result<uint64_t> OutputFile::reserve(uint64_t size) {
 Status OutputFile::sync() {
   if (!failure.ok())
     return failure;
-  if (!temporary.empty() && fsync(fd) != 0)
+  if (!temporary.empty() && !synced && fsync(fd) != 0)
     failure = systemError("write", path, errno);
+  synced = failure.ok();
   return failure;
 }
 

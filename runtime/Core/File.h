@@ -58,6 +58,8 @@ private:
 class OutputFile {
 public:
   static Result<std::unique_ptr<OutputFile>> create(const std::string &path);
+  /// Standard output, whatever that is; written to directly.
+  static Result<std::unique_ptr<OutputFile>> standardOutput();
   ~OutputFile();
   OutputFile(const OutputFile &) = delete;
   OutputFile &operator=(const OutputFile &) = delete;
@@ -81,6 +83,7 @@ private:
   std::string temporary; // empty when writing directly
   std::unique_ptr<RemoveOnInterrupt> pending;
   int fd = -1;
+  bool synced = false;
   Status failure;
 };
 

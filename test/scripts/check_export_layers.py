@@ -39,6 +39,7 @@ class Layer:
         self.banks, self.entries, self.functions = [], [], []
         self.raises = 1  # layers that the importer finds again
         self.ops = set()
+        self.gone = []  # bytes that must not be in the file
         self.router = self.random.standard_normal((EXPERTS, FEATURES)).astype(np.float32)
         self.gate = "softmax"
         self.options = "norm selected"
@@ -119,6 +120,24 @@ def plain(count=EXPERTS, seed=1):
     layer = Layer(seed)
     for _ in range(count):
         layer.glu(8)
+    return layer
+
+
+def pruned():
+    """Experts of a stack that no entry names are not written."""
+    layer = Layer(13)
+    stacks = {name: layer.numbers(EXPERTS + 2, *shape)
+              for name, shape in (("gate", (8, FEATURES)), ("up", (8, FEATURES)), ("down", (FEATURES, 8)))}
+    names = {name: layer.bank(stack) for name, stack in stacks.items()}
+    kept = [0, 1, 2, 4, 5, 7]
+    for e in kept:
+        store = iter(names)
+
+        def matrix(w):
+            name = next(store)
+            return f"{names[name]}[{e}]", stacks[name][e]
+        layer.glu(8, matrix=matrix)
+    layer.gone = [stack[e].tobytes() for stack in stacks.values() for e in (3, 6)]
     return layer
 
 
@@ -302,7 +321,7 @@ def quantised(bits, block, zeros, signed=False, ops=(), seed=12, mixed=False):
 
 
 CASES = {
-    "uneven": uneven, "aliases": aliases, "nulls": nulls, "real_norm": real_norm,
+    "pruned": pruned, "uneven": uneven, "aliases": aliases, "nulls": nulls, "real_norm": real_norm,
     "copies": copies, "skip_rule": skip_rule, "skip_rule_of_raw_weights": skip_rule_of_raw_weights,
     "groups": groups, "sparse_mixer": sparse_mixer, "scaled_input": scaled_input,
     "factored": factored,
@@ -334,6 +353,8 @@ def check(layer, directory, form):
     missing = layer.ops - ops if form == "contrib" else ops & {"MoE", "QMoE"}
     if missing:
         return f"{', '.join(sorted(missing))}: {', '.join(sorted(ops))}"
+    if any(part in out.read_bytes() for part in layer.gone):
+        return "holds an expert that was pruned"
     session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
     for tokens in (TOKENS, 1, 0):
         x = layer.random.standard_normal((tokens, FEATURES)).astype(np.float32)
