@@ -5,10 +5,6 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::onnx;
 
-static Type elementOf(Value value) {
-  return cast<RankedTensorType>(value.getType()).getElementType();
-}
-
 /// A linear layer of an expert, y = W x + b, on rows.
 FailureOr<std::string> Exporter::exportLinear(ExpertOp expert, StringRef matrix,
                                               const std::string &rows,

@@ -5,10 +5,6 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::onnx;
 
-static Type elementOf(Value value) {
-  return cast<RankedTensorType>(value.getType()).getElementType();
-}
-
 /// What ONNX's operators cannot say, or what no model asks for.
 LogicalResult Exporter::checkGate(GateOp gate) {
   auto refuse = [&](StringRef feature) -> LogicalResult {

@@ -38,10 +38,40 @@ static LogicalResult checkBytes(Operation *op, const BankView &view) {
          << bank.getSymName() << ", which cannot be exported";
 }
 
+/// `slice` of an initializer, by nodes.
+std::string Exporter::cut(const std::string &whole, SliceAttr slice,
+                          const BankView &view) {
+  SmallVector<int64_t> starts, stops, steps, axes;
+  bool drops = false;
+  ArrayRef<int64_t> ranges = slice.getRanges();
+  for (size_t i = 0; i < ranges.size(); i += 3) {
+    if (ranges[i] == 0 && ShapedType::isDynamic(ranges[i + 1]) &&
+        ranges[i + 2] == 1)
+      continue;
+    axes.push_back(static_cast<int64_t>(i / 3));
+    starts.push_back(ranges[i]);
+    stops.push_back(ShapedType::isDynamic(ranges[i + 1]) ? INT64_MAX
+                                                         : ranges[i + 1]);
+    steps.push_back(std::max<int64_t>(ranges[i + 2], 1));
+    drops |= ranges[i + 2] == 0;
+  }
+  if (axes.empty())
+    return whole;
+  std::string part = emit(
+      "Slice", {whole, ints(starts), ints(stops), ints(axes), ints(steps)});
+  return drops ? emit("Reshape", {part, ints(view.shape)}) : part;
+}
+
 FailureOr<std::string> Exporter::exportVector(Operation *op, SliceAttr slice,
                                               StringRef name, Type type) {
   auto view = BankView::of(slice, symbols, op);
-  if (failed(view) || failed(checkBytes(op, *view)))
+  if (failed(view))
+    return failure();
+  // The graph has the whole bank: its bytes are not written twice.
+  if (auto whole = banks.find(view->bank);
+      whole != banks.end() && !turned.contains(view->bank))
+    return cast(cut(whole->second, slice, *view), view->elementType(), type);
+  if (failed(checkBytes(op, *view)))
     return failure();
   PlannedWeight weight;
   weight.name = prefix + name.str();

@@ -3,6 +3,7 @@
 #include "frontends/ONNX/ElementTypes.h"
 #include "frontends/ONNX/ExporterImpl.h"
 #include "frontends/ONNX/OpRegistry.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 
 using namespace mlir;
 using namespace moe;
@@ -324,6 +325,8 @@ LogicalResult Exporter::exportWeight(WeightOp weight) {
 }
 
 LogicalResult Exporter::exportOp(Operation &op) {
+  if (isOpTriviallyDead(&op))
+    return success();
   if (auto node = dyn_cast<NodeOp>(op))
     return node->getNumResults() && values.count(node.getResult(0))
                ? success()

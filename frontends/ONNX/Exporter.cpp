@@ -210,7 +210,16 @@ LogicalResult Exporter::run(StringRef path) {
   model.mutable_graph()->set_name("main");
   graph = model.mutable_graph();
   if (failed(readOpsets()) || failed(chooseOpset(main)) ||
-      failed(exportSignature(main)) || failed(exportBlock(main.front())) ||
+      failed(exportSignature(main)))
+    return failure();
+  // Banks that the graph has as a whole come first: experts may cut from them.
+  WalkResult stored = main.walk([&](WeightOp weight) {
+    auto bank = symbols.lookup<BankOp>(weight.getBank());
+    return weight->use_empty() || !bank || succeeded(exportBank(bank))
+               ? WalkResult::advance()
+               : WalkResult::interrupt();
+  });
+  if (stored.wasInterrupted() || failed(exportBlock(main.front())) ||
       failed(exportResults(main)))
     return failure();
   model.set_ir_version(irVersionFor(opset));

@@ -19,7 +19,8 @@ struct MatrixNames {
 };
 
 /// One export: `Exporter.cpp` has the model, `ExportNodes.cpp` nodes, constants
-/// and subgraphs, `ExportMoE.cpp` routers and contrib operators,
+/// and subgraphs, `ExportRouter.cpp` routers, `ExportFit.cpp` and
+/// `ExportContrib.cpp` contrib operators,
 /// `ExportGate.cpp` gates and `ExportExperts.cpp` experts in standard
 /// operators, `ExportMatrices.cpp` their weights.
 class Exporter {
@@ -81,10 +82,11 @@ private:
 
   std::string plan(PlannedWeight weight);
 
-  // ExportMoE.cpp
+  // ExportRouter.cpp, ExportFit.cpp, ExportContrib.cpp
   LogicalResult exportRouter(RouterOp router);
   LogicalResult exportApply(ApplyOp apply);
-  bool fitsContrib(ApplyOp apply, std::string &why);
+  /// Why a layer is no contrib operator; null where it is one.
+  const char *refuseContrib(ApplyOp apply);
   LogicalResult exportContrib(ApplyOp apply);
   bool isContrib(ApplyOp apply);
   bool scoresTwins(Value logits);
@@ -124,6 +126,8 @@ private:
 
   // ExportMatrices.cpp
   SliceAttr storedQuant(SliceAttr slice);
+  std::string cut(const std::string &whole, SliceAttr slice,
+                  const BankView &view);
   FailureOr<std::string> exportVector(Operation *op, SliceAttr slice,
                                       StringRef name, Type type);
   FailureOr<MatrixNames> exportMatrix(Operation *op, SliceAttr slice,
@@ -154,6 +158,16 @@ private:
   llvm::StringMap<std::string> plannedNames;
   std::vector<PlannedWeight> planned;
 };
+
+/// Element type of a ranked tensor.
+inline Type elementOf(Value value) {
+  return llvm::cast<RankedTensorType>(value.getType()).getElementType();
+}
+
+/// Whether the weights of a token's experts add up to one.
+inline bool isNormalised(GateOp gate) {
+  return gate.getSelectFirst() || gate.getNorm() == Norm::Selected;
+}
 
 /// Bytes of a constant in ONNX's raw form.
 std::string rawBytes(DenseElementsAttr value);

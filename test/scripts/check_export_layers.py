@@ -40,11 +40,13 @@ class Layer:
         self.raises = 1  # layers that the importer finds again
         self.ops = set()
         self.gone = []  # bytes that must not be in the file
+        self.once = None  # bytes that must be there once, and no part again
         self.router = self.random.standard_normal((EXPERTS, FEATURES)).astype(np.float32)
         self.gate = "softmax"
         self.options = "norm selected"
         self.top_k = 3
         self.apply = ""
+        self.rest = ""  # of the function, from %y to %r
         self.choose = lambda z: (z, softmax(z))
         self.after = lambda w, ids: w / w.sum(-1, keepdims=True)
 
@@ -91,7 +93,8 @@ func.func @main(%x: {x} {{moe.name = "x", moe.dims = ["tokens", ""]}}) -> ({x} {
   %z = moe.router linear %x weight(%w : tensor<{EXPERTS}x{FEATURES}xf32>) : {x} -> tensor<?x{EXPERTS}xf32>
   %i, %g = moe.gate {self.gate} %z over @pool top_k {self.top_k} {self.options} layer "layer 0" : tensor<?x{EXPERTS}xf32>
   %y = moe.apply @pool %x ids %i weights %g {self.apply} layer "layer 0" : ({x}, {ids}, tensor<?x{self.top_k}xf32>) -> {x}
-  return %y : {x}
+  {self.rest or f"%r = onnx.node 'Identity' v 14 (%y) : ({x}) -> {x}".replace("'", '"')}
+  return %r : {x}
 }}
 }}
 """
@@ -138,6 +141,26 @@ def pruned():
             return f"{names[name]}[{e}]", stacks[name][e]
         layer.glu(8, matrix=matrix)
     layer.gone = [stack[e].tobytes() for stack in stacks.values() for e in (3, 6)]
+    return layer
+
+
+def shared():
+    """Scaling experts; the graph reads their whole bank too."""
+    layer = Layer(14)
+    stack = layer.numbers(EXPERTS, FEATURES)
+    name = layer.bank(stack)
+    for e in range(EXPERTS):
+        layer.entries.append(f"moe.expert @e{e} scale up {name}[{e}]")
+        layer.functions.append(lambda x, e=e: x * stack[e])
+    kind, x = f"tensor<{EXPERTS}x{FEATURES}xf32>", f"tensor<?x{FEATURES}xf32>"
+    layer.rest = f"""%v = moe.weight {name} : {kind}
+  %axes = onnx.constant dense<0> : tensor<1xi64>
+  %s = onnx.node "ReduceSum" v 13 (%v, %axes) {{keepdims = 1 : i64}} : ({kind}, tensor<1xi64>) -> tensor<1x{FEATURES}xf32>
+  %r = onnx.node "Add" v 14 (%y, %s) : ({x}, tensor<1x{FEATURES}xf32>) -> {x}"""
+    mixed = layer.reference
+    layer.reference = lambda x: mixed(x) + stack.astype(float).sum(0)
+    layer.once = stack.tobytes()
+    layer.raises = None
     return layer
 
 
@@ -321,7 +344,7 @@ def quantised(bits, block, zeros, signed=False, ops=(), seed=12, mixed=False):
 
 
 CASES = {
-    "pruned": pruned, "uneven": uneven, "aliases": aliases, "nulls": nulls, "real_norm": real_norm,
+    "pruned": pruned, "shared": shared, "uneven": uneven, "aliases": aliases, "nulls": nulls, "real_norm": real_norm,
     "copies": copies, "skip_rule": skip_rule, "skip_rule_of_raw_weights": skip_rule_of_raw_weights,
     "groups": groups, "sparse_mixer": sparse_mixer, "scaled_input": scaled_input,
     "factored": factored,
@@ -355,6 +378,8 @@ def check(layer, directory, form):
         return f"{', '.join(sorted(missing))}: {', '.join(sorted(ops))}"
     if any(part in out.read_bytes() for part in layer.gone):
         return "holds an expert that was pruned"
+    if layer.once and out.read_bytes().count(layer.once[-4 * FEATURES:]) != 1:
+        return "holds a shared bank twice"
     session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
     for tokens in (TOKENS, 1, 0):
         x = layer.random.standard_normal((tokens, FEATURES)).astype(np.float32)
