@@ -19,7 +19,10 @@ constexpr KnownStep kSteps[] = {
     {"reduce-top-k", "k"},         {"align-experts", ""},
     {"merge-experts", "method"},   {"factorize-experts", "rank"},
     {"sparsify-experts", "score"}, {"narrow-experts", "ratio"},
-    {"quantize", "type"},
+    {"quantize", "type"},          {"drop-layers", "count"},
+    {"drop-blocks", "count"},      {"add-null-experts", "count"},
+    {"dedupe-experts", ""},        {"fold-lora", ""},
+    {"strip-outputs", "names"},
 };
 } // namespace
 
@@ -35,31 +38,37 @@ static llvm::Expected<std::string> optionsOf(const KnownStep &step,
   std::string options;
   bool hasOwn = false;
   for (StringRef word : words) {
-    auto [key, value] = word.split('=');
+    StringRef key, value;
+    if (word.contains('='))
+      std::tie(key, value) = word.split('=');
+    else
+      key = value = word;
     if (key.empty() || key.find_first_of("{}'\"") != StringRef::npos)
       return wrong("'" + word + "' is no option of " + step.name);
-    if (word.contains('=')) {
-      if (value.empty())
-        return wrong(step.name + ": option '" + key + "' has no value");
-      // A share may be written as a percentage.
+    if (value.empty())
+      return wrong(step.name + ": option '" + key + "' has no value");
+    // A share may be written as a percentage.
+    std::string text = value.str();
+    if (value.ends_with("%")) {
       double percent = 0;
-      bool isShare = value.consume_back("%");
-      if (isShare && value.getAsDouble(percent))
+      if (value.drop_back().getAsDouble(percent))
         return wrong(step.name + ": '" + word + "' is no percentage");
-      options += " " + key.str() + "=" +
-                 (isShare ? llvm::formatv("{0:f6}", percent / 100).str()
-                          : value.str());
+      text = llvm::formatv("{0:f6}", percent / 100).str();
+    }
+    if (word.contains('=')) {
+      options += " " + key.str() + "=" + text;
       continue;
     }
     // More numbers of a list, or the value of the step's own option.
-    if (StringRef(options).contains('=') && llvm::all_of(word, llvm::isDigit)) {
+    if (!options.empty() &&
+        (step.option == "names" || llvm::all_of(word, llvm::isDigit))) {
       options += "," + word.str();
       continue;
     }
     if (step.option.empty() || hasOwn)
       return wrong("'" + word + "' is no option of " + step.name +
                    " (name=value)");
-    options += " " + step.option.str() + "=" + word.str();
+    options += " " + step.option.str() + "=" + text;
     hasOwn = true;
   }
   return options;

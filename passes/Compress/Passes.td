@@ -193,4 +193,72 @@ def ReduceTopKPass : CompressPass<"moe-reduce-top-k"> {
   ];
 }
 
+def DropLayersPass : CompressPass<"moe-drop-layers"> {
+  let summary = "Drop the MoE layers that change the residual stream least";
+  let description = [{
+    Drops `count` MoE layers, each with its norm and its Add: those with the greatest mean cosine
+    between the stream before and after them in the profile (arXiv 2406.02500, section 3.2).
+  }];
+  let options = [
+    Option<"count", "count", "int64_t", "-1", "Layers that go">
+  ];
+}
+
+def DropBlocksPass : CompressPass<"moe-drop-blocks"> {
+  let summary = "Drop the blocks that change the residual stream least";
+  let description = [{
+    Drops `count` blocks, attention and MoE layer together: those with the greatest mean cosine between their input and
+    output in the profile (arXiv 2406.02500, section 3.2). Inputs and outputs of the model that only a dropped block has (its caches) go with it.
+  }];
+  let options = [
+    Option<"count", "count", "int64_t", "-1", "Blocks that go">
+  ];
+}
+
+def AddNullExpertsPass : CompressPass<"moe-add-null-experts"> {
+  let summary = "Give the router columns that cost nothing";
+  let description = [{
+    Adds `count` null experts to each layer, whose columns repeat those of the experts in turn (AdaMoE's start, arXiv
+    2406.13233, section 3.2), and lets tokens choose `k`. Weights are then divided by the sum over real experts alone, where they were divided by their sum.
+    Without training, columns that repeat cost quality.
+  }];
+  let options = [
+    Option<"count", "count", "int64_t", "-1", "Null experts per layer">,
+    Option<"k", "k", "int64_t", "-1", "Entries that a token chooses (default: as many as before)">,
+    Option<"kind", "kind", "std::string", "\"zero\"", "zero or copy">,
+    LayersOption
+  ];
+}
+
+def DedupeExpertsPass : CompressPass<"moe-dedupe-experts"> {
+  let summary = "Replace equal experts of a layer by aliases";
+  let description = [{
+    Experts whose matrices, biases and constants are equal to the bit are stored once. Changes no result.
+  }];
+  let options = [LayersOption];
+}
+
+def FoldLoRAPass : CompressPass<"moe-fold-lora"> {
+  let summary = "Add low-rank adapters of experts to the matrices under them";
+  let description = [{
+    ```mlir
+    moe.expert @e0 linear up factored<base = <@w>, left = <@b>, right = <@a>, scale = 4.0 : f64>
+    // becomes
+    moe.bank @pool.e0.up recipe(#moe.mix<[#moe.factored<base = <@w>, ...>], [1.0]>)
+    moe.expert @e0 linear up @pool.e0.up
+    ```
+  }];
+  let options = [LayersOption];
+}
+
+def StripOutputsPass : CompressPass<"moe-strip-outputs"> {
+  let summary = "Remove outputs of the model, and all that only they need";
+  let description = [{
+    Heads that served training alone (arXiv 2411.08937) and caches that nobody reads.
+  }];
+  let options = [
+    ListOption<"names", "names", "std::string", "Names of the outputs that go">
+  ];
+}
+
 #endif // MOE_PASSES_COMPRESS_PASSES_TD

@@ -88,7 +88,7 @@ Result<Score> evalFile(LanguageModel &model, const std::string &path,
 
 } // namespace
 
-Result<int> runEval(Program &program) {
+Result<double> evalTexts(Program &program, void (*each)(const TextScore &)) {
   auto model = LanguageModel::create(program);
   if (!model)
     return model.error();
@@ -108,18 +108,25 @@ Result<int> runEval(Program &program) {
     if (!score)
       return score.error();
     sum += score->bitsPerByte();
-    double tokens = static_cast<double>(score->windows * window);
-    std::printf(
-        "%-32s %8.4f bits per byte %8lld windows %10.0f tokens/s\n",
-        printable(path).c_str(), score->bitsPerByte(),
-        static_cast<long long>(score->windows),
-        tokens / static_cast<double>(std::max<int64_t>(score->runNs, 1)) * 1e9);
-    std::fflush(stdout);
+    if (each)
+      each({path, score->bitsPerByte(), score->windows,
+            static_cast<double>(score->windows * window) /
+                static_cast<double>(std::max<int64_t>(score->runNs, 1)) * 1e9});
   }
-  size_t files = program.options.evalFiles.size();
-  if (files > 1)
-    std::printf("%-32s %8.4f bits per byte\n", "mean",
-                sum / static_cast<double>(files));
+  return sum / static_cast<double>(program.options.evalFiles.size());
+}
+
+Result<int> runEval(Program &program) {
+  Result<double> mean = evalTexts(program, [](const TextScore &score) {
+    std::printf("%-32s %8.4f bits per byte %8lld windows %10.0f tokens/s\n",
+                printable(score.path).c_str(), score.bitsPerByte,
+                static_cast<long long>(score.windows), score.tokensPerSecond);
+    std::fflush(stdout);
+  });
+  if (!mean)
+    return mean.error();
+  if (program.options.evalFiles.size() > 1)
+    std::printf("%-32s %8.4f bits per byte\n", "mean", *mean);
   return ExitDone;
 }
 

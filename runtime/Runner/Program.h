@@ -62,6 +62,16 @@ Result<std::vector<Array>> setExpertsPerToken(Program &program);
 Result<int> runOnce(Program &program);
 /// --bench
 Result<int> runBench(Program &program);
+/// How well a byte-level language model predicts a text.
+struct TextScore {
+  std::string path;
+  double bitsPerByte;
+  int64_t windows;
+  double tokensPerSecond;
+};
+/// The mean over the files of --eval, which are not empty; `each` is told each
+/// one's score, where it is not null.
+Result<double> evalTexts(Program &program, void (*each)(const TextScore &));
 /// --eval
 Result<int> runEval(Program &program);
 /// --generate

@@ -7,11 +7,9 @@
 #include "frontends/ONNX/OpRegistry.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
-#include "passes/Analysis/ModelFingerprint.h"
-#include "passes/Compress/Compress.h"
 #include "passes/Compress/Passes.h"
-#include "passes/Compress/Profile.h"
 #include "runtime/Core/File.h"
+#include "tools/moe-opt/Compression.h"
 #include "tools/moe-opt/Options.h"
 #include "tools/moe-opt/Runs.h"
 #include "llvm/Support/FileSystem.h"
@@ -71,7 +69,10 @@ private:
 };
 } // namespace
 
+/// An empty reason has been told already.
 static int fail(const Twine &why, int code = 1) {
+  if (why.isTriviallyEmpty() || why.str().empty())
+    return code;
   errs() << "moe-opt: error: " << why << "\n";
   return code;
 }
@@ -92,36 +93,6 @@ static mlir::LogicalResult exportTo(mlir::ModuleOp module,
   options.progress = compile.progressWithin;
   compile.progress("write ONNX");
   return onnx::exportModel(module, request.output, options);
-}
-
-/// Runs the steps of `--compress` and prints the ledger. Fails after a
-/// message.
-static bool compressIt(mlir::ModuleOp module, const Request &request,
-                       ArrayRef<CompressStep> steps, const Profile *profile,
-                       WeightSource &weights, const CompileOptions &compile,
-                       json::Object &facts) {
-  if (failed(raiseExperts(module, compile)))
-    return false;
-  if (profile) {
-    auto fingerprint = modelFingerprint(module, weights);
-    if (failed(fingerprint))
-      return false;
-    rt::Status status =
-        rt::checkModel(profile->getStored(), request.profile,
-                       sys::path::stem(request.input).str(), *fingerprint);
-    if (!status.ok()) {
-      fail(status.message);
-      return false;
-    }
-  }
-  Ledger ledger;
-  if (failed(compressModule(module, steps, weights, profile, ledger,
-                            compile.progress)))
-    return false;
-  facts["compression"] = ledger.toJSON();
-  compile.progress("");
-  ledger.print(errs());
-  return true;
 }
 
 int moe::runProductDriver(int argc, char **argv,
@@ -165,20 +136,21 @@ int moe::runProductDriver(int argc, char **argv,
       *kind != Emit::MLIR)
     return fail("no output: give -o FILE, --stop-after=PHASE or --report=FILE",
                 2);
-  std::vector<CompressStep> steps;
+  Compression compression;
   if (!request.compress.empty()) {
-    auto parsed = parseSteps(request.compress);
-    if (!parsed)
-      return fail(toString(parsed.takeError()), 2);
-    steps = std::move(*parsed);
+    if (Error error = compression.parse(request.compress))
+      return fail(toString(std::move(error)), 2);
     registerCompressPasses();
+  } else if (!request.texts.empty()) {
+    return fail("--eval goes with --compress; to evaluate a model, run it with "
+                "--eval",
+                2);
   }
-  std::unique_ptr<Profile> profile;
   if (!request.profile.empty()) {
     auto loaded = Profile::load(request.profile);
     if (!loaded)
       return fail(toString(loaded.takeError()));
-    profile = std::move(*loaded);
+    compression.profile = std::move(*loaded);
   }
   if (!request.instrument.empty() && request.instrument != "on" &&
       request.instrument != "gram")
@@ -239,9 +211,11 @@ int moe::runProductDriver(int argc, char **argv,
 
   json::Object facts;
   facts["model"] = sys::path::filename(request.input);
-  if (!steps.empty() && !compressIt(*module, request, steps, profile.get(),
-                                    weights, options, facts))
-    return 1;
+  compression.texts = request.texts;
+  compression.modelName = sys::path::stem(request.input).str();
+  if (!request.compress.empty())
+    if (Error error = compression.run(*module, weights, options, facts))
+      return fail(toString(std::move(error)));
   if (stop || *kind == Emit::MLIR || request.output.empty()) {
     Phase last = stop                  ? *stop
                  : *kind == Emit::MLIR ? Phase::Imported

@@ -110,6 +110,10 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       "report-run", cl::value_desc("name=file"), cl::cat(category),
       cl::desc("Show this run in the report: its expert profile (.moeprof) or "
                "JSON about it; both with one name are one run"));
+  cl::list<std::string> texts(
+      "eval", cl::value_desc("text"), cl::cat(category),
+      cl::desc("With --compress: measure bits per byte of this text before and "
+               "after (byte-level language models; may be repeated)"));
   cl::opt<bool> listOps(
       "list-ops", cl::cat(category),
       cl::desc("List the ONNX operators that can be imported"));
@@ -131,6 +135,7 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
                         &externalData, &compress,  &profile, &instrument};
   banks.removeArgument();
   runs.removeArgument();
+  texts.removeArgument();
   for (cl::Option *option : ours)
     option->removeArgument();
   if (!parsed)
@@ -150,6 +155,7 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
                  : instrument.getValue(),
              banks,
              runs,
+             texts,
              optLevel,
              verbose,
              listOps,

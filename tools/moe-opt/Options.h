@@ -12,7 +12,7 @@ namespace moe {
 struct Request {
   std::string input, output, emit, target, stopAfter, road, report, onnxMoE,
       compress, profile, instrument;
-  std::vector<std::string> banks, runs;
+  std::vector<std::string> banks, runs, texts;
   char optLevel;
   bool verbose, listOps, noRaise, externalData;
 };

@@ -1,0 +1,187 @@
+#include "tools/moe-opt/AutoCompress.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
+
+using namespace llvm;
+using namespace moe;
+
+/// How many of the recipes that fit are run on the texts.
+static constexpr size_t kMeasured = 6;
+
+/// What is tried: each line of numbers with each way to store them. Trims and
+/// narrower experts before fewer bits (see `passes/Compress/Order.h`).
+static const char *const kShapes[] = {
+    "",
+    "narrow-experts{12.5%,budget=layer}",
+    "narrow-experts{25%,budget=layer}",
+    "narrow-experts{50%,budget=layer}",
+    "prune-experts{ratio=12.5%,reconstruction,search=greedy}",
+    "prune-experts{ratio=25%,reconstruction,search=greedy}",
+    "prune-experts{ratio=50%,reconstruction,search=greedy}",
+    "merge-experts{ratio=25%}",
+};
+static const char *const kStorages[] = {
+    "",
+    "quantize{int8}",
+    "quantize{int8,mixed=int4,mode=aware,bytes=20%}",
+    "quantize{int4,mode=aware}",
+    "quantize{nf4,mode=aware}",
+    "quantize{int4,mode=aware,block=128}",
+    "quantize{mxfp4,mode=aware}",
+};
+
+Expected<std::optional<AutoRequest>> moe::parseAuto(StringRef text) {
+  text = text.trim();
+  if (!text.consume_front("auto"))
+    return std::nullopt;
+  auto wrong = [](const Twine &why) {
+    return createStringError("--compress=auto: " + why +
+                             "; auto{bytes=50%,max-loss=0.02} asks for half of "
+                             "the bytes at a loss of 0.02 at most");
+  };
+  text = text.trim();
+  if (!text.consume_front("{") || !text.consume_back("}"))
+    return wrong("needs {bytes=SHARE,max-loss=NUMBER}");
+  AutoRequest request;
+  bool hasBytes = false, hasLoss = false;
+  SmallVector<StringRef> words;
+  SplitString(text, words, ", ");
+  for (StringRef word : words) {
+    auto [key, value] = word.split('=');
+    bool percent = value.consume_back("%");
+    double number = 0;
+    if (value.getAsDouble(number) || !(number >= 0))
+      return wrong("'" + word + "' has no number");
+    if (percent)
+      number /= 100;
+    if (key == "bytes")
+      request.bytes = number, hasBytes = true;
+    else if (key == "max-loss")
+      request.maxLoss = number, hasLoss = true;
+    else
+      return wrong("'" + key + "' is neither bytes nor max-loss");
+  }
+  if (!hasBytes || !hasLoss)
+    return wrong("needs both bytes and max-loss");
+  if (!(request.bytes > 0 && request.bytes <= 1))
+    return wrong("bytes is a share of the model's bytes, above 0 and at most "
+                 "100%");
+  return request;
+}
+
+static double share(const ModelCost &original, const Candidate &candidate) {
+  return static_cast<double>(candidate.cost.bytes) /
+         static_cast<double>(std::max<int64_t>(original.bytes, 1));
+}
+
+Expected<std::string> moe::searchRecipe(const AutoRequest &request,
+                                        const ModelCost &original,
+                                        const AutoTools &tools,
+                                        std::vector<Candidate> &tried) {
+  for (StringRef shape : kShapes)
+    for (StringRef storage : kStorages) {
+      if (shape.empty() && storage.empty())
+        continue;
+      std::string steps = shape.str();
+      if (!shape.empty() && !storage.empty())
+        steps += ",";
+      steps += storage;
+      tools.progress("try " + steps);
+      auto candidate = tools.apply(steps);
+      if (candidate) {
+        tried.push_back(std::move(*candidate));
+        continue;
+      }
+      // A recipe that this model cannot have is no failure of the search.
+      consumeError(candidate.takeError());
+    }
+  if (tried.empty())
+    return createStringError("--compress=auto: no recipe fits this model");
+  llvm::sort(tried, [](const Candidate &a, const Candidate &b) {
+    return std::tie(a.predicted, a.cost.bytes, a.steps) <
+           std::tie(b.predicted, b.cost.bytes, b.steps);
+  });
+  std::vector<Candidate *> fitting;
+  for (Candidate &candidate : tried)
+    if (share(original, candidate) <= request.bytes)
+      fitting.push_back(&candidate);
+  if (fitting.empty()) {
+    double least = 1;
+    for (const Candidate &candidate : tried)
+      least = std::min(least, share(original, candidate));
+    return createStringError(
+        formatv("--compress=auto: no recipe makes the model as small as "
+                "{0:P1} of its bytes; the smallest is {1:P1}",
+                request.bytes, least)
+            .str());
+  }
+  const Candidate *best = nullptr;
+  for (size_t i = 0; i < fitting.size(); ++i) {
+    Candidate &candidate = *fitting[i];
+    if (!tools.measure) {
+      best = fitting[0];
+      break;
+    }
+    if (i == kMeasured)
+      break;
+    tools.progress("measure " + candidate.steps);
+    auto loss = tools.measure(candidate.steps);
+    if (!loss)
+      return loss.takeError();
+    candidate.loss = *loss;
+    if (!best || *candidate.loss < *best->loss)
+      best = &candidate;
+  }
+  double loss = best->loss ? *best->loss : best->predicted;
+  if (loss > request.maxLoss)
+    return createStringError(
+        formatv("--compress=auto: the best recipe within {0:P1} of the bytes, "
+                "{1}, loses {2:f4} ({3}), more than max-loss={4}",
+                request.bytes, best->steps, loss,
+                best->loss ? "bits per byte" : "relative output error",
+                request.maxLoss)
+            .str());
+  return best->steps;
+}
+
+/// Is no other both smaller and better?
+static bool isOnFront(const Candidate &candidate, ArrayRef<Candidate> all) {
+  return llvm::none_of(all, [&](const Candidate &other) {
+    return other.cost.bytes <= candidate.cost.bytes &&
+           other.predicted <= candidate.predicted &&
+           (other.cost.bytes < candidate.cost.bytes ||
+            other.predicted < candidate.predicted);
+  });
+}
+
+void moe::printCandidates(raw_ostream &os, const ModelCost &original,
+                          ArrayRef<Candidate> tried) {
+  os << "   bytes  output error  loss measured  recipe (* on the front)\n";
+  for (const Candidate &candidate : tried) {
+    os << format("%7.2f%%%14.4f", 100 * share(original, candidate),
+                 candidate.predicted);
+    if (candidate.loss)
+      os << format("%+15.4f", *candidate.loss);
+    else
+      os << "              -";
+    os << (isOnFront(candidate, tried) ? "  * " : "    ") << candidate.steps
+       << "\n";
+  }
+}
+
+json::Array moe::candidatesJSON(const ModelCost &original,
+                                ArrayRef<Candidate> tried) {
+  json::Array list;
+  for (const Candidate &candidate : tried) {
+    json::Object entry{{"steps", candidate.steps},
+                       {"bytes", candidate.cost.bytes},
+                       {"share", share(original, candidate)},
+                       {"output_error", candidate.predicted},
+                       {"front", isOnFront(candidate, tried)}};
+    if (candidate.loss)
+      entry["loss"] = *candidate.loss;
+    list.push_back(std::move(entry));
+  }
+  return list;
+}

@@ -1,0 +1,127 @@
+#include "tools/moe-opt/Compression.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "passes/Analysis/ModelFingerprint.h"
+#include "tools/moe-opt/Measure.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace llvm;
+using namespace moe;
+
+Error Compression::parse(StringRef text) {
+  auto automatic = parseAuto(text);
+  if (!automatic)
+    return automatic.takeError();
+  request = *automatic;
+  if (request)
+    return Error::success();
+  auto parsed = parseSteps(text);
+  if (!parsed)
+    return parsed.takeError();
+  steps = std::move(*parsed);
+  return Error::success();
+}
+
+Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
+                          const CompileOptions &options, json::Object &facts) {
+  if (!profile)
+    return createStringError(
+        "--compress=auto needs a profile (--profile=FILE)");
+  ModelCost original = measureCost(module);
+  // Copies that a recipe does not suit say so; that is not the user's concern.
+  auto compressed =
+      [&](StringRef text,
+          Ledger &ledger) -> Expected<mlir::OwningOpRef<mlir::ModuleOp>> {
+    auto parsed = parseSteps(text);
+    if (!parsed)
+      return parsed.takeError();
+    mlir::OwningOpRef<mlir::ModuleOp> copy = module.clone();
+    std::string why;
+    mlir::ScopedDiagnosticHandler quiet(module.getContext(),
+                                        [&](mlir::Diagnostic &diagnostic) {
+                                          why = diagnostic.str();
+                                          return mlir::success();
+                                        });
+    if (failed(compressModule(*copy, *parsed, weights, profile.get(), ledger,
+                              [](StringRef) {})))
+      return createStringError(why);
+    return copy;
+  };
+  AutoTools tools;
+  tools.progress = options.progress;
+  tools.apply = [&](StringRef text) -> Expected<Candidate> {
+    Ledger ledger;
+    auto copy = compressed(text, ledger);
+    if (!copy)
+      return copy.takeError();
+    Candidate candidate;
+    candidate.steps = text.str();
+    candidate.cost = ledger.steps.back().cost;
+    candidate.predicted = ledger.steps.back().outputError.value_or(0);
+    return candidate;
+  };
+  if (!texts.empty())
+    tools.measure = [&](StringRef text) -> Expected<double> {
+      Ledger ledger;
+      auto copy = compressed(text, ledger);
+      if (!copy)
+        return copy.takeError();
+      auto bits = measureBits(**copy, weights, options, texts);
+      if (!bits)
+        return bits.takeError();
+      return *bits - *originalBits;
+    };
+  std::vector<Candidate> tried;
+  auto found = searchRecipe(*request, original, tools, tried);
+  options.progress("");
+  printCandidates(errs(), original, tried);
+  facts["front"] = candidatesJSON(original, tried);
+  if (!found)
+    return found.takeError();
+  errs() << "chosen: " << *found << "\n";
+  return parse(*found);
+}
+
+Error Compression::run(mlir::ModuleOp module, WeightSource &weights,
+                       const CompileOptions &options, json::Object &facts) {
+  // What goes wrong in the passes is a diagnostic that has been printed.
+  auto said = [] { return createStringError(""); };
+  if (failed(raiseExperts(module, options)))
+    return said();
+  if (profile) {
+    auto fingerprint = modelFingerprint(module, weights);
+    if (failed(fingerprint))
+      return said();
+    rt::Status status =
+        rt::checkModel(profile->getStored(), profile->getPath().str(),
+                       modelName, *fingerprint);
+    if (!status.ok())
+      return createStringError(status.message);
+  }
+  if (!texts.empty()) {
+    options.progress("measure the original");
+    auto bits = measureBits(module, weights, options, texts);
+    if (!bits)
+      return bits.takeError();
+    originalBits = *bits;
+  }
+  if (request)
+    if (Error error = search(module, weights, options, facts))
+      return error;
+  Ledger ledger;
+  if (failed(compressModule(module, steps, weights, profile.get(), ledger,
+                            options.progress)))
+    return said();
+  if (!texts.empty()) {
+    options.progress("measure the result");
+    auto bits = measureBits(module, weights, options, texts);
+    if (!bits)
+      return bits.takeError();
+    ledger.steps.front().bitsPerByte = originalBits;
+    ledger.steps.back().bitsPerByte = *bits;
+  }
+  facts["compression"] = ledger.toJSON();
+  options.progress("");
+  ledger.print(errs());
+  return Error::success();
+}

@@ -1,0 +1,36 @@
+#ifndef MOE_TOOLS_MOEOPT_COMPRESSION_H
+#define MOE_TOOLS_MOEOPT_COMPRESSION_H
+
+#include "codegen/Compile.h"
+#include "passes/Compress/Profile.h"
+#include "tools/moe-opt/AutoCompress.h"
+
+namespace moe {
+
+/// `--compress`, as the driver runs it.
+class Compression {
+public:
+  std::unique_ptr<Profile> profile; ///< may be null
+  std::vector<std::string> texts;   ///< of `--eval`
+  std::string modelName;            ///< for messages
+
+  llvm::Error parse(llvm::StringRef text);
+
+  /// Raises the layers of an imported module, compresses it, prints what that
+  /// cost and saved, and puts it into the facts. An error without text has been
+  /// reported as a diagnostic.
+  llvm::Error run(mlir::ModuleOp module, WeightSource &weights,
+                  const CompileOptions &options, llvm::json::Object &facts);
+
+private:
+  llvm::Error search(mlir::ModuleOp module, WeightSource &weights,
+                     const CompileOptions &options, llvm::json::Object &facts);
+
+  std::optional<AutoRequest> request;
+  std::vector<CompressStep> steps;
+  std::optional<double> originalBits;
+};
+
+} // namespace moe
+
+#endif // MOE_TOOLS_MOEOPT_COMPRESSION_H
