@@ -47,10 +47,12 @@ void moe::buildOptimizePipeline(OpPassManager &pm,
 
 void moe::buildLowerMoEPipeline(OpPassManager &pm,
                                 const PipelineOptions &options) {
-  // No kernel reads quantised weights yet.
-  pm.addPass(createDequantizeExpertsPass());
   ConvertMoEToMoERTPassOptions packing;
   packing.width = options.avx512 ? 32 : 16;
+  DequantizeExpertsPassOptions plain;
+  // Oracles know plain numbers alone.
+  plain.keepCoded = options.oracle ? 0 : packing.width;
+  pm.addPass(createDequantizeExpertsPass(plain));
   pm.addPass(createConvertMoEToMoERTPass(packing));
   ConvertMoERTToLinalgPassOptions loops;
   loops.keepKernels = !options.oracle;

@@ -10,6 +10,9 @@ namespace moe {
 struct Isa {
   int64_t lanes;   ///< f32 numbers in a vector
   int64_t maxRows; ///< rows of the largest microkernel
+  /// Vectors are split in two by LLVM: the processor has half of them. For
+  /// tests of wide code where it cannot run whole.
+  bool splits = false;
 
   /// Columns of a panel of packed weights: two vectors.
   int64_t width() const { return 2 * lanes; }

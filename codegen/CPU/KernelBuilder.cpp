@@ -482,6 +482,26 @@ Num KernelBuilder::string(StringRef text) {
   }
 }
 
+Num KernelBuilder::table(ArrayRef<int32_t> numbers) {
+  auto type = RankedTensorType::get({static_cast<int64_t>(numbers.size())},
+                                    b.getI32Type());
+  auto values = DenseElementsAttr::get(type, numbers);
+  for (unsigned i = 0;; ++i) {
+    std::string name = "moert_table_" + std::to_string(i);
+    auto global = module.lookupSymbol<LLVM::GlobalOp>(name);
+    if (global && global.getValueOrNull() != values)
+      continue;
+    if (!global) {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(module.getBody());
+      global = LLVM::GlobalOp::create(
+          b, loc, LLVM::LLVMArrayType::get(b.getI32Type(), numbers.size()),
+          /*isConstant=*/true, LLVM::Linkage::Internal, name, values);
+    }
+    return {*this, LLVM::AddressOfOp::create(b, loc, global)};
+  }
+}
+
 void KernelBuilder::check(Num condition, StringRef message, Num value,
                           Num where) {
   Num wrong = condition == condition.like(0);

@@ -166,6 +166,8 @@ public:
   void check(Num condition, llvm::StringRef message, Num value, Num where = {});
   /// The address of a constant string.
   Num string(llvm::StringRef text);
+  /// The address of constant numbers.
+  Num table(llvm::ArrayRef<int32_t> numbers);
 
   mlir::OpBuilder &b;
   mlir::Location loc;

@@ -3,10 +3,6 @@
 using namespace mlir;
 using namespace moe;
 
-/// Rows of a panel that all tiles pass over before the next come: 16 KB of f32
-/// numbers, so that a tile has room beside them in the first-level cache.
-static int64_t blockDepth(const Isa &isa) { return 4096 / isa.width(); }
-
 void moe::forTiles(KernelBuilder &k, Num rows,
                    KernelBuilder::Fn<void(Tile)> body) {
   Num tiles = k.ceilDiv(rows, k.isa.maxRows);
@@ -90,12 +86,31 @@ static void widen(KernelBuilder &k, Type weights, Num from, Num to,
   });
 }
 
+/// `count` rows of the panel from `first` on, at `weightsOfBlock`, times all
+/// tiles; `behind` are the bytes that come next.
+void PanelProduct::product(KernelBuilder &k, const Microkernel &kernel,
+                           Num rows, Num packed, Num first, Num count,
+                           Num weightsOfBlock, Num behind, int64_t rowBytes,
+                           Num results) const {
+  Num tiles = k.ceilDiv(rows, k.isa.maxRows);
+  // What each tile fetches per step, so that together they miss nothing.
+  Num step = (tiles + (rowBytes - 1)) / tiles;
+  forTiles(k, rows, [&](Tile tile) {
+    Num place = tile.first * depth + first * tile.rows;
+    kernel.call(
+        k, tile.rows, count, k.address(k.f32(), packed, place), weightsOfBlock,
+        k.address(k.f32(), results, tile.first * k.isa.width()), first,
+        k.address(k.b.getI8Type(), behind, tile.index * count * step), step);
+  });
+}
+
 void PanelProduct::write(KernelBuilder &k, ArrayRef<Num> arguments) const {
+  if (coded)
+    return writeCoded(k, arguments);
   Num rows = arguments[0], packed = arguments[1], panel = arguments[2],
       results = arguments[3];
   int64_t width = k.isa.width();
   int64_t rowBytes = width * (weights.getIntOrFloatBitWidth() / 8);
-  Type byte = k.b.getI8Type();
   Num tiles = k.ceilDiv(rows, k.isa.maxRows);
   Num wide = k.address(k.f32(), results, k.integer(blockRows(k.isa) * width));
   // One tile reads the panel once anyway.
@@ -108,37 +123,78 @@ void PanelProduct::write(KernelBuilder &k, ArrayRef<Num> arguments) const {
     Num first = block * length;
     Num count = k.min(k.integer(depth) - first, length);
     Num part = k.address(weights, panel, first * width);
-    Num behind = k.address(byte, part, count * rowBytes);
-    // What each tile fetches per step, so that together they miss nothing.
-    Num step = (tiles + (rowBytes - 1)) / tiles;
-    auto product = [&](const Microkernel &kernel, Num weightsOfBlock) {
-      forTiles(k, rows, [&](Tile tile) {
-        Num place = tile.first * depth + first * tile.rows;
-        kernel.call(k, tile.rows, count, k.address(k.f32(), packed, place),
-                    weightsOfBlock,
-                    k.address(k.f32(), results, tile.first * width), first,
-                    k.address(byte, behind, tile.index * count * step), step);
-      });
+    Num behind = k.address(k.b.getI8Type(), part, count * rowBytes);
+    auto multiply = [&](Type type, Num from) {
+      product(k, {type, width, width}, rows, packed, first, count, from, behind,
+              rowBytes, results);
     };
-    auto direct = [&] { product({weights, width, width}, part); };
+    auto direct = [&] { multiply(weights, part); };
     if (!isNarrow())
       return direct();
     k.when(
         widens,
         [&] {
           widen(k, weights, part, wide, count * (width / k.isa.lanes));
-          product({k.f32(), width, width}, wide);
+          multiply(k.f32(), wide);
         },
         direct);
   });
 }
 
-void PanelProduct::call(KernelBuilder &k, Num rows, Num tiles, Num panel,
-                        Num memory) const {
-  std::string name =
-      "moe_panel_" + typeName(weights) + "_" + std::to_string(depth);
-  auto function = k.function(
-      name, {k.i64(), k.pointer(), k.pointer(), k.pointer()},
-      [&](KernelBuilder &k, ArrayRef<Num> inner) { write(k, inner); });
-  k.call(function, {rows, tiles, panel, memory});
+void PanelProduct::writeCoded(KernelBuilder &k, ArrayRef<Num> arguments) const {
+  Num rows = arguments[0], packed = arguments[1], results = arguments[3];
+  CodedPanel::Place panel{arguments[2], arguments[4],
+                          coded->hasZeros ? arguments[5] : Num()};
+  int64_t width = k.isa.width(), length = blockDepth(k.isa);
+  int64_t rowBytes = coded->rowBytes(k.isa);
+  Num wide = k.address(k.f32(), results, k.integer(blockRows(k.isa) * width));
+  k.when(
+      rows < CodedPanel::kDirectRows + 1,
+      [&] { coded->multiply(k, rows, depth, packed, panel, results); },
+      [&] {
+        k.loop(k.integer(0), k.integer(depth), length, [&](Num first) {
+          Num count = k.min(k.integer(depth) - first, k.integer(length));
+          coded->widen(k, panel, first, count, wide, length);
+          Num behind = k.address(k.b.getI8Type(), panel.values,
+                                 (first + count) * rowBytes);
+          product(k, {k.f32(), width, width}, rows, packed, first, count, wide,
+                  behind, rowBytes, results);
+        });
+      });
+}
+
+CodedPanel::Place PanelProduct::panel(KernelBuilder &k,
+                                      const CodedPanel::Place &all,
+                                      Num index) const {
+  if (!coded)
+    return {k.address(weights, all.values, index * (depth * k.isa.width())),
+            {},
+            {}};
+  Type byte = k.b.getI8Type();
+  int64_t blocks = (depth + coded->block - 1) / coded->block;
+  int64_t row = coded->rowBytes(k.isa);
+  auto at = [&](Num base, int64_t bytes) {
+    return base ? k.address(byte, base, index * bytes) : Num();
+  };
+  return {at(all.values, depth * row),
+          at(all.scales, blocks * coded->scaleBytes(k.isa)),
+          at(all.zeros, blocks * row)};
+}
+
+void PanelProduct::call(KernelBuilder &k, Num rows, Num tiles,
+                        const CodedPanel::Place &panel, Num memory) const {
+  std::string name = "moe_panel_" +
+                     (coded ? coded->name() : typeName(weights)) + "_" +
+                     std::to_string(depth);
+  SmallVector<Num> arguments{rows, tiles, panel.values, memory};
+  for (Num part : {panel.scales, panel.zeros})
+    if (part)
+      arguments.push_back(part);
+  SmallVector<Type> types{k.i64()};
+  types.append(arguments.size() - 1, k.pointer());
+  auto function =
+      k.function(name, types, [&](KernelBuilder &k, ArrayRef<Num> inner) {
+        write(k, inner);
+      });
+  k.call(function, arguments);
 }

@@ -1,6 +1,7 @@
 #include "codegen/Link/WeightWriter.h"
 
 #include "codegen/Link/PackPanels.h"
+#include "codegen/Link/PackQuantPanels.h"
 #include "dialects/MoE/MoEOps.h"
 #include "llvm/Support/ThreadPool.h"
 #include <atomic>
@@ -19,8 +20,30 @@ constexpr uint64_t kPiece = 1 << 20, kBatch = 64 << 20;
 
 /// A matrix to be packed, its bytes at hand.
 struct Matrix {
+  virtual ~Matrix() = default;
+  /// Bytes of a panel.
+  virtual int64_t bytes() const = 0;
+  virtual void pack(int64_t first, int64_t count, char *to) const = 0;
+};
+
+struct PlainMatrix : Matrix {
   PanelShape shape;
   SmallVector<ColumnRun> runs;
+
+  int64_t bytes() const override { return shape.bytes(); }
+  void pack(int64_t first, int64_t count, char *to) const override {
+    packPanels(shape, runs, first, count, to);
+  }
+};
+
+struct QuantMatrix : Matrix {
+  QuantPanelShape shape;
+  SmallVector<ValueRun> runs;
+
+  int64_t bytes() const override { return shape.bytes(); }
+  void pack(int64_t first, int64_t count, char *to) const override {
+    packQuantPanels(shape, runs, first, count, to);
+  }
 };
 
 /// A run of bytes of the file: panels of a matrix, or bytes as they are.
@@ -50,9 +73,14 @@ public:
 private:
   LogicalResult write(BankOp bank);
   LogicalResult copy(BankOp bank, uint64_t at);
-  LogicalResult panels(BankOp bank, PanelsAttr recipe, uint64_t at);
+  template <typename Recipe>
+  LogicalResult panels(BankOp bank, Recipe recipe, uint64_t at);
   FailureOr<std::unique_ptr<Matrix>> open(BankOp bank, PanelsAttr recipe,
                                           ArrayAttr runs);
+  FailureOr<std::unique_ptr<Matrix>> open(BankOp bank, QuantPanelsAttr recipe,
+                                          ArrayAttr runs);
+  FailureOr<BankOp> sourceOf(BankOp bank, ColumnsAttr columns, int64_t depth,
+                             int64_t perElement);
   /// Bytes of `from` that the coming pieces read, until `finish`.
   void use(StringRef bytes, BankOp from) { used.push_back({bytes, from}); }
   void finish() { finished = used.size(); }
@@ -107,8 +135,8 @@ void Writer::work() {
     const char *bytes = piece.bytes;
     if (const Matrix *matrix = piece.matrix) {
       buffer.resize(std::max<size_t>(buffer.size(), piece.size));
-      packPanels(matrix->shape, matrix->runs, piece.firstPanel,
-                 piece.size / matrix->shape.bytes(), buffer.data());
+      matrix->pack(piece.firstPanel, piece.size / matrix->bytes(),
+                   buffer.data());
       bytes = buffer.data();
     }
     if (!put(bytes, piece.size, piece.at))
@@ -166,55 +194,104 @@ LogicalResult Writer::copy(BankOp bank, uint64_t at) {
   return success();
 }
 
+/// The bank that `columns` are cut from, with room for them: `perElement`
+/// numbers of theirs lie in one element of the bank.
+FailureOr<BankOp> Writer::sourceOf(BankOp bank, ColumnsAttr columns,
+                                   int64_t depth, int64_t perElement) {
+  auto from = symbols.lookup<BankOp>(columns.getBank().getValue());
+  if (!from)
+    return bank.emitOpError("takes columns of ")
+           << columns.getBank() << ", which is not a moe.bank";
+  int64_t last = columns.getOffset() +
+                 (columns.getCount() - 1) * columns.getStrideN() +
+                 (depth - 1) * columns.getStrideK();
+  if (columns.getCount() > 0 &&
+      (columns.getOffset() < 0 ||
+       last / perElement >= from.getTensorType().getNumElements()))
+    return bank.emitOpError("takes columns beyond the end of ")
+           << columns.getBank();
+  return from;
+}
+
 FailureOr<std::unique_ptr<Matrix>> Writer::open(BankOp bank, PanelsAttr recipe,
                                                 ArrayAttr runs) {
   auto type = bank.getTensorType();
   if (type.getElementTypeBitWidth() % 8 != 0)
     return bank.emitOpError("cannot pack elements of type ")
            << type.getElementType();
-  auto matrix = std::make_unique<Matrix>();
+  auto matrix = std::make_unique<PlainMatrix>();
   matrix->shape = {recipe.getWidth(), recipe.getDepth(), recipe.getInterleave(),
                    type.getElementTypeBitWidth() / 8};
   for (auto columns : runs.getAsRange<ColumnsAttr>()) {
-    auto from = symbols.lookup<BankOp>(columns.getBank().getValue());
-    if (!from)
-      return bank.emitOpError("takes columns of ")
-             << columns.getBank() << ", which is not a moe.bank";
-    if (from.getTensorType().getElementType() != type.getElementType())
+    auto from = sourceOf(bank, columns, recipe.getDepth(), 1);
+    if (failed(from))
+      return failure();
+    if (from->getTensorType().getElementType() != type.getElementType())
       return bank.emitOpError("has elements of type ")
              << type.getElementType() << ", but " << columns.getBank()
-             << " of type " << from.getTensorType().getElementType();
-    int64_t last = columns.getOffset() +
-                   (columns.getCount() - 1) * columns.getStrideN() +
-                   (recipe.getDepth() - 1) * columns.getStrideK();
-    if (columns.getCount() > 0 &&
-        (columns.getOffset() < 0 ||
-         last >= from.getTensorType().getNumElements()))
-      return bank.emitOpError("takes columns beyond the end of ")
-             << columns.getBank();
-    auto data = source.bytes(from);
+             << " of type " << from->getTensorType().getElementType();
+    auto data = source.bytes(*from);
     if (failed(data))
       return failure();
     const char *begin =
         data->data() + columns.getOffset() * matrix->shape.elementBytes;
     matrix->runs.push_back({begin, columns.getCount(), columns.getStrideN(),
                             columns.getStrideK()});
+    int64_t last = (columns.getCount() - 1) * columns.getStrideN() +
+                   (recipe.getDepth() - 1) * columns.getStrideK();
     if (columns.getCount() > 0)
-      use(StringRef(begin, (last - columns.getOffset() + 1) *
-                               matrix->shape.elementBytes),
-          from);
+      use(StringRef(begin, (last + 1) * matrix->shape.elementBytes), *from);
   }
-  return matrix;
+  return std::unique_ptr<Matrix>(std::move(matrix));
 }
 
-/// `#moe.panels`: element [m, p, k, c] is column p * width + c, input k.
-LogicalResult Writer::panels(BankOp bank, PanelsAttr recipe, uint64_t at) {
+FailureOr<std::unique_ptr<Matrix>>
+Writer::open(BankOp bank, QuantPanelsAttr recipe, ArrayAttr runs) {
+  auto matrix = std::make_unique<QuantMatrix>();
+  int64_t stored = recipe.getStored();
+  matrix->shape = {recipe.getBits(),  stored,
+                   recipe.getFlip(),  recipe.getWidth(),
+                   recipe.getDepth(), recipe.getInterleave()};
+  for (auto columns : runs.getAsRange<ColumnsAttr>()) {
+    auto known = symbols.lookup<BankOp>(columns.getBank().getValue());
+    int64_t width =
+        known && known.getTensorType().getElementType().isIntOrFloat()
+            ? known.getTensorType().getElementTypeBitWidth()
+            : 0;
+    if (known && width != 8 && width != stored)
+      return bank.emitOpError("takes values of ")
+             << stored << " bits of " << columns.getBank() << ", which is "
+             << known.getTensorType();
+    auto from = sourceOf(bank, columns, recipe.getDepth(), width / stored);
+    if (failed(from))
+      return failure();
+    auto data = source.bytes(*from);
+    if (failed(data))
+      return failure();
+    matrix->runs.push_back({data->data(), columns.getOffset(),
+                            columns.getCount(), columns.getStrideN(),
+                            columns.getStrideK()});
+    int64_t last = columns.getOffset() +
+                   (columns.getCount() - 1) * columns.getStrideN() +
+                   (recipe.getDepth() - 1) * columns.getStrideK();
+    if (columns.getCount() > 0) {
+      uint64_t begin = columns.getOffset() * stored / 8;
+      use(data->slice(begin, last * stored / 8 + 1), *from);
+    }
+  }
+  return std::unique_ptr<Matrix>(std::move(matrix));
+}
+
+/// `#moe.panels`: element [m, p, k, c] is column p * width + c, input k; and
+/// `#moe.quant_panels`, the same for values of a few bits.
+template <typename Recipe>
+LogicalResult Writer::panels(BankOp bank, Recipe recipe, uint64_t at) {
   int64_t panelsPerMatrix = bank.getTensorType().getDimSize(1);
-  for (auto runs : recipe.getMatrices().getAsRange<ArrayAttr>()) {
+  for (auto runs : recipe.getMatrices().template getAsRange<ArrayAttr>()) {
     auto matrix = open(bank, recipe, runs);
     if (failed(matrix))
       return failure();
-    int64_t size = (*matrix)->shape.bytes();
+    int64_t size = (*matrix)->bytes();
     int64_t step = std::max<int64_t>(1, kPiece / std::max<int64_t>(1, size));
     const Matrix *address = matrix->get();
     matrices.push_back(std::move(*matrix));
@@ -233,6 +310,9 @@ LogicalResult Writer::write(BankOp bank) {
   uint64_t at = bank->getAttrOfType<IntegerAttr>("moe.place").getInt();
   if (auto recipe =
           dyn_cast_or_null<PanelsAttr>(bank.getRecipe().value_or(Attribute())))
+    return panels(bank, recipe, at);
+  if (auto recipe = dyn_cast_or_null<QuantPanelsAttr>(
+          bank.getRecipe().value_or(Attribute())))
     return panels(bank, recipe, at);
   return copy(bank, at);
 }

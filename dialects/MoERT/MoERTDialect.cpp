@@ -276,6 +276,31 @@ std::string moe::moert::badRouteCount(int64_t most) {
          " experts per token, not %lld";
 }
 
+ArrayRef<float> moe::moert::codeTable(Coding coding) {
+  // Both stand in the moe dialect too, on which this one must not depend.
+  static constexpr float fp4[16] = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                    -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+  static constexpr float nf4[16] = {
+      -1.0f,
+      -0.6961928009986877f,
+      -0.5250730514526367f,
+      -0.39491748809814453f,
+      -0.28444138169288635f,
+      -0.18477343022823334f,
+      -0.09105003625154495f,
+      0.0f,
+      0.07958029955625534f,
+      0.16093020141124725f,
+      0.24611230194568634f,
+      0.33791524171829224f,
+      0.44070982933044434f,
+      0.5626170039176941f,
+      0.7229568362236023f,
+      1.0f,
+  };
+  return coding == Coding::Nf4 ? ArrayRef(nf4) : ArrayRef(fp4);
+}
+
 LogicalResult ExpertFfnOp::verify() {
   // expert_ffn_c1
   if (rank(getX()) != 2 || rank(getOuts()) != 2 ||
@@ -287,5 +312,59 @@ LogicalResult ExpertFfnOp::verify() {
       cast<ShapedType>(getWeights().getType()).getShape())
     return emitOpError("has ids ")
            << getIds().getType() << " but weights " << getWeights().getType();
+  // expert_ffn_c3
+  int64_t matrices = cast<ShapedType>(getUp().getType()).getShape().front();
+  if (std::optional<ArrayRef<int64_t>> entries = getEntries())
+    for (int64_t entry : *entries)
+      if (entry < -1 || entry >= matrices)
+        return emitOpError("maps a column to matrix ")
+               << entry << " of " << matrices;
+  // expert_ffn_c4
+  auto fits = [&](Value weights, std::optional<Coding> coding,
+                  std::optional<int64_t> block, Value scales, Value zeros,
+                  StringRef name) -> LogicalResult {
+    if (!coding) {
+      if (scales || zeros || block)
+        return emitOpError("has scales, zeros or a block for ")
+               << name << ", which is not coded";
+      return success();
+    }
+    auto type = cast<ShapedType>(weights.getType());
+    if (type.getRank() != 4 || !type.getElementType().isInteger(8))
+      return emitOpError("needs packed bytes for ")
+             << name << " that is coded, not " << type;
+    if (!scales || !block || *block < 0)
+      return emitOpError("needs scales and a block for ")
+             << name << " that is coded";
+    if (zeros && *coding != Coding::Int8 && *coding != Coding::Int4)
+      return emitOpError("has zeros for ")
+             << name << " of " << stringifyCoding(*coding)
+             << ", which has none";
+    int64_t depth = type.getDimSize(2);
+    int64_t blocks = *block ? (depth + *block - 1) / *block : 1;
+    SmallVector<int64_t> shape(type.getShape());
+    shape[2] = blocks;
+    SmallVector<int64_t> wide = shape;
+    wide[3] = getPanelWidth(weights, coding);
+    auto has = [](Value v, ArrayRef<int64_t> shape) {
+      return cast<ShapedType>(v.getType()).getShape() == shape;
+    };
+    if (!has(scales, wide))
+      return emitOpError("has scales ")
+             << scales.getType() << " for " << name << " " << type
+             << " in blocks of " << *block;
+    if (zeros &&
+        (!has(zeros, shape) ||
+         !cast<ShapedType>(zeros.getType()).getElementType().isInteger(8)))
+      return emitOpError("has zeros ")
+             << zeros.getType() << " for " << name << " " << type
+             << " in blocks of " << *block;
+    return success();
+  };
+  if (failed(fits(getUp(), getUpCoding(), getUpBlock(), getUpScales(),
+                  getUpZeros(), "up")) ||
+      failed(fits(getDown(), getDownCoding(), getDownBlock(), getDownScales(),
+                  getDownZeros(), "down")))
+    return failure();
   return success();
 }

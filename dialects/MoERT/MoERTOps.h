@@ -17,6 +17,8 @@
 namespace moe::moert {
 /// The message (see CheckOp) of a route whose count is not from 1 to `most`.
 std::string badRouteCount(int64_t most);
+/// What the 16 codes of `Fp4` or `Nf4` mean.
+llvm::ArrayRef<float> codeTable(Coding coding);
 } // namespace moe::moert
 
 #endif // MOE_DIALECTS_MOERT_MOERTOPS_H

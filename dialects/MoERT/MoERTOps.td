@@ -63,6 +63,15 @@ def MoERT_Measure : I32EnumAttr<"Measure", "what is recorded", [
   let cppNamespace = "::moe::moert";
 }
 
+def MoERT_Coding : I32EnumAttr<"Coding", "what the bits of a quantised value mean", [
+    I32EnumAttrCase<"Int8", 0, "int8">,
+    I32EnumAttrCase<"Int4", 1, "int4">,
+    I32EnumAttrCase<"Fp4", 2, "fp4">,
+    I32EnumAttrCase<"Nf4", 3, "nf4">,
+    I32EnumAttrCase<"F8E4M3", 4, "f8e4m3">]> {
+  let cppNamespace = "::moe::moert";
+}
+
 def MoERT_MaskedRow : I32EnumAttr<"MaskedRow", "what a fully masked row attends to", [
     I32EnumAttrCase<"Zero", 0, "zero">,
     I32EnumAttrCase<"Uniform", 1, "uniform">]> {
@@ -423,6 +432,9 @@ def MoERT_RouteOp : MoERT_Op<"route", [AttrSizedOperandSegments]> {
     their maximum, or by the sum of their best two with `group_top2`; the
     others' choice scores become `group_mask_value`. `normalize` divides the
     weights by their sum plus `norm_epsilon`; all are multiplied by `scale`.
+    Before that, `skip_ratio` beta empties slots j > 0 with `w_j < beta w_0` (id
+    -1, weight 0), and divides by the new sum where the weights added up to 1:
+    with `normalize`, or a softmax over the chosen.
     Ties go to the lower expert, or to the higher one with `ties_high`. With
     `dynamic %n` the choice is of the best n, 1 <= n <= k: slots from n on get
     id -1 and weight 0, and scores and sums are over n. A NaN logit, or an n
@@ -450,7 +462,8 @@ def MoERT_RouteOp : MoERT_Op<"route", [AttrSizedOperandSegments]> {
                        DefaultValuedAttr<I64Attr, "0">:$top_groups,
                        UnitAttr:$group_top2,
                        DefaultValuedAttr<F64Attr, "0.0">:$group_mask_value,
-                       UnitAttr:$ties_high, OptionalAttr<StrAttr>:$layer);
+                       UnitAttr:$ties_high, OptionalAttr<StrAttr>:$layer,
+                       OptionalAttr<F64Attr>:$skip_ratio);
   let assemblyFormat = [{
     $score `ins` `(` $logits `:` type($logits) `)`
     (`choice_bias` `(` $choice_bias^ `:` type($choice_bias) `)`)? (`dynamic` $count^)?
@@ -467,17 +480,31 @@ def MoERT_ExpertFfnOp : MoERT_Op<"expert_ffn", [AttrSizedOperandSegments]> {
     `W2 (act(g) * (l + beta)) + b2`, g and l the two halves of `W1 x + b1`.
     `alpha` scales the argument of the sigmoid in silu; with `limit` > 0
     g is clamped to at most `limit`, l to +-`limit`, before. With `scale_input`
-    the weight multiplies x, not the result. Ids outside [0, E) contribute
-    nothing (null experts).
+    the weight multiplies x, not the result; `output_scale` multiplies all of
+    an expert. Ids outside [0, E) contribute nothing (null experts).
+
+    `entries` says which matrices serve an id: `entries[id]`, or none where that
+    is -1. Ids are then router columns: those of other groups of experts, of
+    null experts, and several that one expert serves.
 
     `up` is packed as `[E, panels, H, width]` (gated: interleaved with half a
     width each), `down` as `[E, panels, I, width]`; plain weights are
     `up [E, N, H]` (gated: gate rows, then linear rows) and `down [E, H, I]`.
     Biases are `[E, N]` in the plain order and `[E, H]`.
 
+    `coded` packed weights are bytes (`#moe.quant_panels`, `[E, panels, K,
+    width * bits / 8]`): value q of column c at depth k means
+    `(q - zero) * scale`, with `scales` and `zeros` of `[E, panels, K / block,
+    ...]`, packed as the weights are. Integers are signed; `zeros`, 0 where
+    there are none, are theirs alone. Block 0 is all of K.
+
+    The residual may be the destination itself: the sum is then added in place.
+
     Constraints:
     - (C1) x, the destination and the residual have rank 2.
     - (C2) `ids` and `weights` have the same shape.
+    - (C3) `entries` are -1 or matrices.
+    - (C4) `coded` weights are packed bytes with scales that fit, others have neither scales nor zeros.
 
     Example:
 
@@ -492,18 +519,51 @@ def MoERT_ExpertFfnOp : MoERT_Op<"expert_ffn", [AttrSizedOperandSegments]> {
                        MoERT_Shaped:$up, MoERT_Shaped:$down,
                        Optional<MoERT_Shaped>:$up_bias,
                        Optional<MoERT_Shaped>:$down_bias,
+                       Optional<MoERT_Shaped>:$up_scales,
+                       Optional<MoERT_Shaped>:$up_zeros,
+                       Optional<MoERT_Shaped>:$down_scales,
+                       Optional<MoERT_Shaped>:$down_zeros,
                        Optional<MoERT_Shaped>:$residual, MoERT_Shaped:$outs,
+                       OptionalAttr<MoERT_Coding>:$up_coding,
+                       OptionalAttr<I64Attr>:$up_block,
+                       OptionalAttr<MoERT_Coding>:$down_coding,
+                       OptionalAttr<I64Attr>:$down_block,
+                       OptionalAttr<DenseI64ArrayAttr>:$entries,
                        DefaultValuedAttr<F64Attr, "1.0">:$alpha,
                        DefaultValuedAttr<F64Attr, "0.0">:$beta,
                        DefaultValuedAttr<F64Attr, "0.0">:$limit,
+                       DefaultValuedAttr<F64Attr, "1.0">:$output_scale,
                        UnitAttr:$scale_input, OptionalAttr<StrAttr>:$layer);
   let assemblyFormat = [{
     $activation (`glu` $glu^)?
     `ins` `(` $x `,` $ids `,` $weights `:` type($x) `,` type($ids) `,` type($weights) `)`
     `up` `(` $up `:` type($up) `)` (`bias` `(` $up_bias^ `:` type($up_bias) `)`)?
+    (`coded` $up_coding^ `block` $up_block)?
+    (`scales` `(` $up_scales^ `:` type($up_scales) `)`)? (`zeros` `(` $up_zeros^ `:` type($up_zeros) `)`)?
     `down` `(` $down `:` type($down) `)` (`bias` `(` $down_bias^ `:` type($down_bias) `)`)?
-    (`residual` `(` $residual^ `:` type($residual) `)`)?
+    (`coded` $down_coding^ `block` $down_block)?
+    (`scales` `(` $down_scales^ `:` type($down_scales) `)`)? (`zeros` `(` $down_zeros^ `:` type($down_zeros) `)`)?
+    (`residual` `(` $residual^ `:` type($residual) `)`)? (`entries` $entries^)?
     `outs` `(` $outs `:` type($outs) `)` attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = extraBaseDeclaration # [{
+    /// Bits of a value of `coding`.
+    static int64_t getBits(Coding coding) {
+      return coding == Coding::Int8 || coding == Coding::F8E4M3 ? 8 : 4;
+    }
+    /// The columns of a packed matrix's panels, coded or not.
+    int64_t getPanelWidth(::mlir::Value weights,
+                          ::std::optional<Coding> coding) {
+      int64_t last =
+          ::llvm::cast<::mlir::ShapedType>(weights.getType()).getShape().back();
+      return coding ? last * 8 / getBits(*coding) : last;
+    }
+    /// Columns of the router that ids may name.
+    int64_t getNumColumns() {
+      return getEntries() ? getEntries()->size()
+                          : ::llvm::cast<::mlir::ShapedType>(getUp().getType())
+                                .getShape().front();
+    }
   }];
 }
 

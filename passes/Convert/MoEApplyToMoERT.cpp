@@ -5,32 +5,173 @@
 using namespace mlir;
 using namespace moe;
 
-/// What entries that copy their token add: `x[t]` times the sum of the weights
-/// of their slots. It starts the sum over the others, as their residual.
-static Value copiedTokens(OpBuilder &builder, ApplyOp apply,
-                          ArrayRef<int64_t> copies) {
-  Location loc = apply.getLoc();
-  Value x = apply.getTokens()[0], ids = apply.getIds()[0];
-  int64_t slots = cast<RankedTensorType>(ids.getType()).getDimSize(1);
-  Type type = realTypeOf(apply.getResult(0).getType());
-  auto tokens = cast<RankedTensorType>(x.getType());
-  Value init = destination(builder, loc, x, tokens.getDimSize(1), type);
-  Code c(builder, loc, type);
-  return c.fill(init, [&](Code c, ValueRange i) {
-    Value token = c.as(c.at(x, i), type);
-    return c.fold(c.index(slots), c.number(0), [&](Code c, Value j, Value sum) {
-      Value id = tensor::ExtractOp::create(c.b, loc, ids, ValueRange{i[0], j});
-      Value copied =
-          arith::ConstantOp::create(c.b, loc, c.b.getBoolAttr(false));
-      for (int64_t e : copies) {
-        Value entry = arith::ConstantOp::create(
-            c.b, loc, c.b.getIntegerAttr(id.getType(), e));
-        copied = c.either(copied, c.is(arith::CmpIPredicate::eq, id, entry));
+namespace {
+/// Experts that one op runs: of one shape and function, stored in one way.
+struct ExpertGroup {
+  ExpertShape shape;
+  SmallVector<ExpertOp> members;
+  SmallVector<int64_t> entries; ///< of each column: a member, or -1
+};
+} // namespace
+
+/// What the experts of a group share, in words.
+static std::string kindOf(ExpertOp expert, const ExpertShape &shape,
+                          int64_t width, SymbolTableCollection &symbols) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << expert.getKindAttr() << " " << expert.getActivationAttr() << " "
+     << expert.getAlphaAttr() << " " << expert.getBetaAttr() << " "
+     << expert.getLimitAttr() << " " << expert.getOutputScaleAttr() << " "
+     << shape.in << " " << shape.hidden << " " << shape.out;
+  auto addBank = [&](SliceAttr slice) {
+    auto bank =
+        symbols.lookupNearestSymbolFrom<BankOp>(expert, slice.getBank());
+    os << " " << bank.getTensorType().getElementType();
+  };
+  for (Attribute matrix :
+       {expert.getGateAttr(), expert.getUpAttr(), expert.getDownAttr()}) {
+    if (auto coded = readCoded(expert, matrix, width, symbols))
+      os << " " << coded->kind();
+    else if (auto slice = dyn_cast_or_null<SliceAttr>(matrix))
+      addBank(slice);
+  }
+  for (std::optional<SliceAttr> bias :
+       {expert.getGateBias(), expert.getUpBias(), expert.getDownBias()}) {
+    os << (bias ? " biased" : " free");
+    if (bias)
+      addBank(*bias);
+  }
+  return text;
+}
+
+/// Weights of one matrix of the group's experts, packed, with what reads them.
+FailureOr<MoEConverter::Packed> MoEConverter::packMatrices(
+    Operation *at, StringRef name, ArrayRef<SmallVector<Attribute>> matrices,
+    ArrayRef<ExpertOp> experts, int64_t depth, int64_t interleave) {
+  Packed packed;
+  Runs runs(experts.size()), scales = runs, zeros = runs;
+  std::optional<CodedMatrix> model;
+  for (auto [e, handle] : llvm::enumerate(experts)) {
+    ExpertOp expert = handle;
+    auto refuse = [&](StringRef how) {
+      return at->emitOpError("with expert '")
+             << expert.getEntryName() << "' of " << how << " has no kernel yet";
+    };
+    for (Attribute matrix : matrices[e]) {
+      auto coded = readCoded(expert, matrix, width, collection);
+      if (!coded) {
+        ColumnsAttr columns = expert.getColumns(matrix, collection);
+        if (!columns || model)
+          return refuse("factored or quantised matrices");
+        runs[e].push_back(columns);
+        continue;
       }
-      Value w = c.as(c.at(apply.getWeights()[0], {i[0], j}), type);
-      return c.select(copied, c.add(sum, c.mul(w, token)), sum);
-    });
-  });
+      if (model ? coded->kind() != model->kind() : !runs[e].empty())
+        return refuse("matrices quantised in two ways");
+      model = coded;
+      runs[e].push_back(coded->values.columns);
+      scales[e].push_back(coded->scales);
+      if (coded->zeros)
+        zeros[e].push_back(coded->zeros->columns);
+    }
+  }
+  if (!model) {
+    auto values = pack(at, name, runs, depth, width, interleave);
+    if (failed(values))
+      return failure();
+    packed.values = *values;
+    return packed;
+  }
+  packed.coding = moert::CodingAttr::get(builder.getContext(), model->coding);
+  packed.block = builder.getI64IntegerAttr(model->block);
+  packed.values = packCoded(at, name, runs, depth, interleave, model->bits(),
+                            model->values);
+  auto own = pack(at, (name + ".scales").str(), scales, model->blocks(), width,
+                  interleave);
+  if (failed(own))
+    return failure();
+  packed.scales = *own;
+  if (model->zeros)
+    packed.zeros =
+        packCoded(at, (name + ".zeros").str(), zeros, model->blocks(),
+                  interleave, model->bits(), *model->zeros);
+  return packed;
+}
+
+FailureOr<Value> MoEConverter::runExperts(ApplyOp apply, StringRef name,
+                                          ArrayRef<ExpertOp> experts,
+                                          const ExpertShape &shape,
+                                          ArrayRef<int64_t> entries, Value sum,
+                                          Type element) {
+  ExpertOp model = experts.front();
+  if (model.isGlu() && bool(model.getGateBias()) != bool(model.getUpBias()))
+    return apply.emitOpError("with a bias on only one of gate and up has no "
+                             "kernel yet");
+  SmallVector<SmallVector<Attribute>> up, down;
+  Runs upBias, downBias;
+  for (ExpertOp expert : experts) {
+    up.emplace_back(), down.emplace_back(), upBias.emplace_back(),
+        downBias.emplace_back();
+    if (expert.isGlu())
+      up.back().push_back(expert.getGateAttr());
+    up.back().push_back(expert.getUp());
+    down.back().push_back(expert.getDownAttr());
+    auto addBias = [&](SmallVector<ColumnsAttr> &runs,
+                       std::optional<SliceAttr> bias) {
+      if (bias)
+        runs.push_back(expert.getColumns(*bias, collection));
+    };
+    addBias(upBias.back(), expert.getGateBias());
+    addBias(upBias.back(), expert.getUpBias());
+    addBias(downBias.back(), expert.getDownBias());
+  }
+  auto packedUp = packMatrices(apply, (name + ".up").str(), up, experts,
+                               shape.in, model.isGlu() ? width / 2 : 0);
+  if (failed(packedUp))
+    return failure();
+  auto packedDown = packMatrices(apply, (name + ".down").str(), down, experts,
+                                 shape.hidden, 0);
+  if (failed(packedDown))
+    return failure();
+  Value biasUp, biasDown;
+  if (model.getUpBias()) {
+    auto packed = packBias(apply, (name + ".up_bias").str(), upBias);
+    if (failed(packed))
+      return failure();
+    biasUp = *packed;
+  }
+  if (model.getDownBias()) {
+    auto packed = packBias(apply, (name + ".down_bias").str(), downBias);
+    if (failed(packed))
+      return failure();
+    biasDown = *packed;
+  }
+  builder.setInsertionPoint(apply);
+  Location loc = apply.getLoc();
+  bool isIdentity = entries.size() == experts.size();
+  for (auto [column, entry] : llvm::enumerate(entries))
+    isIdentity &= static_cast<int64_t>(column) == entry;
+  Value init =
+      sum ? sum
+          : destination(builder, loc, apply.getTokens()[0], shape.out, element);
+  return moert::ExpertFfnOp::create(
+             builder, loc, TypeRange{init.getType()},
+             moert::ActivationAttr::get(
+                 builder.getContext(),
+                 static_cast<moert::Activation>(model.getActivation())),
+             model.isGlu() ? builder.getUnitAttr() : UnitAttr(),
+             apply.getTokens()[0], apply.getIds()[0], apply.getWeights()[0],
+             packedUp->values, packedDown->values, biasUp, biasDown,
+             packedUp->scales, packedUp->zeros, packedDown->scales,
+             packedDown->zeros, sum, init, packedUp->coding, packedUp->block,
+             packedDown->coding, packedDown->block,
+             isIdentity ? DenseI64ArrayAttr()
+                        : builder.getDenseI64ArrayAttr(entries),
+             model.getAlphaAttr(), model.getBetaAttr(), model.getLimitAttr(),
+             model.getOutputScaleAttr(),
+             apply.getScaleInput() ? builder.getUnitAttr() : UnitAttr(),
+             apply.getLayerAttr())
+      .getResult(0);
 }
 
 LogicalResult MoEConverter::convert(ApplyOp apply) {
@@ -44,115 +185,93 @@ LogicalResult MoEConverter::convert(ApplyOp apply) {
   if (!apply.getStates().empty() || !apply.getExtras().empty() ||
       apply.getTokens().size() != 1)
     return refuse("states, extras or several inputs");
+  if (!apply.getVariants().empty())
+    return refuse("variants of experts");
   if (apply.getCombine() == Combine::Probability ||
       apply.getPrescale().convertToDouble() != 1.0)
     return refuse("a combine of probabilities or a prescale");
   PoolOp pool = PoolOp::lookup(apply, apply.getPoolAttr(), collection);
   Location loc = apply.getLoc();
 
-  // Experts of one shape; zero experts are experts without columns.
-  Runs up, down, upBias, downBias;
-  ExpertOp model;
-  ExpertShape shape;
-  SmallVector<int64_t> copies;
-  for (int64_t e = 0, n = pool.getNumEntries(); e < n; ++e) {
+  // Columns by what serves them: experts of a kind, each once, or nothing.
+  SmallVector<ExpertGroup> groups;
+  SmallVector<NullEntry> nulls;
+  llvm::StringMap<size_t> kinds;
+  llvm::DenseMap<Operation *, std::pair<size_t, int64_t>> known;
+  int64_t columns = pool.getNumEntries();
+  for (int64_t e = 0; e < columns; ++e) {
     ExpertOpInterface entry = pool.getResolvedEntry(e);
-    up.emplace_back(), down.emplace_back(), upBias.emplace_back(),
-        downBias.emplace_back();
-    if (auto null = dyn_cast<NullExpertOp>(entry.getOperation());
-        null && null.getKind() != NullKind::Constant) {
-      if (null.getKind() == NullKind::Copy)
-        copies.push_back(e);
+    if (auto null = dyn_cast<NullExpertOp>(entry.getOperation())) {
+      if (null.getKind() == NullKind::Zero)
+        continue;
+      auto same = llvm::find_if(
+          nulls, [&](NullEntry &other) { return other.entry == null; });
+      if (same == nulls.end())
+        nulls.push_back({null, {e}});
+      else
+        same->columns.push_back(e);
       continue;
     }
     auto expert = dyn_cast<ExpertOp>(entry.getOperation());
     if (!expert)
       return refuse("an entry '" + entry.getEntryName() +
                     "' that is no expert of matrices");
-    if (expert.getVariants() ||
-        (expert.getKind() != ExpertKind::Glu &&
-         expert.getKind() != ExpertKind::Ffn) ||
-        expert.getOutputScale().convertToDouble() != 1.0)
-      return refuse("expert '" + entry.getEntryName() +
-                    "' that has variants, is scaled or of another kind");
-    auto own = expert.getShape(collection);
-    if (failed(own))
-      return failure();
-    if (!model) {
-      model = expert, shape = *own;
-    } else if (!(shape == *own) || expert.getKind() != model.getKind() ||
-               expert.getActivation() != model.getActivation() ||
-               expert.getAlpha() != model.getAlpha() ||
-               expert.getBeta() != model.getBeta() ||
-               expert.getLimit() != model.getLimit() ||
-               bool(expert.getUpBias()) != bool(model.getUpBias()) ||
-               bool(expert.getDownBias()) != bool(model.getDownBias()) ||
-               bool(expert.getGateBias()) != bool(model.getGateBias())) {
-      return refuse("experts of different shapes or functions");
+    auto [at, fresh] = known.try_emplace(expert, 0, 0);
+    if (fresh) {
+      if (expert.getVariants() || (expert.getKind() != ExpertKind::Glu &&
+                                   expert.getKind() != ExpertKind::Ffn))
+        return refuse("expert '" + entry.getEntryName() +
+                      "' that has variants or is of another kind");
+      auto shape = expert.getShape(collection);
+      if (failed(shape))
+        return failure();
+      auto [kind, isNew] = kinds.try_emplace(
+          kindOf(expert, *shape, width, collection), groups.size());
+      if (isNew)
+        groups.push_back({*shape, {}, SmallVector<int64_t>(columns, -1)});
+      ExpertGroup &group = groups[kind->second];
+      at->second = {kind->second, group.members.size()};
+      group.members.push_back(expert);
     }
-    bool plain = true;
-    auto add = [&](SmallVector<ColumnsAttr> &runs, Attribute matrix) {
-      ColumnsAttr columns = expert.getColumns(matrix, collection);
-      plain &= bool(columns);
-      runs.push_back(columns);
-    };
-    if (expert.isGlu())
-      add(up.back(), expert.getGateAttr());
-    add(up.back(), expert.getUp());
-    add(down.back(), expert.getDownAttr());
-    if (expert.getGateBias())
-      add(upBias.back(), expert.getGateBiasAttr());
-    if (expert.getUpBias())
-      add(upBias.back(), expert.getUpBiasAttr());
-    if (expert.getDownBias())
-      add(downBias.back(), expert.getDownBiasAttr());
-    if (!plain)
-      return refuse("expert '" + entry.getEntryName() +
-                    "' of factored or quantised matrices");
+    auto [group, member] = at->second;
+    groups[group].entries[e] = member;
   }
-  if (!model)
-    return refuse("no expert that computes");
-  if (!copies.empty() && shape.in != shape.out)
-    return refuse("copies of tokens among experts of another width");
-  if (model.isGlu() && bool(model.getGateBias()) != bool(model.getUpBias()))
-    return refuse("a bias on only one of gate and up");
 
-  std::string name = pool.getSymName().str();
-  auto packedUp = pack(apply, name + ".up", up, shape.in, width,
-                       model.isGlu() ? width / 2 : 0);
-  auto packedDown = pack(apply, name + ".down", down, shape.hidden, width, 0);
-  if (failed(packedUp) || failed(packedDown))
-    return failure();
-  Value biasUp, biasDown;
-  if (model.getUpBias()) {
-    auto packed = packBias(apply, name + ".up_bias", upBias);
-    if (failed(packed))
-      return failure();
-    biasUp = *packed;
+  // One op after the other adds to the sum, in place.
+  auto type = cast<RankedTensorType>(apply.getResult(0).getType());
+  int64_t outputs = type.getDimSize(1);
+  if (ShapedType::isDynamic(outputs) && !groups.empty())
+    outputs = groups.front().shape.out;
+  int64_t features =
+      cast<RankedTensorType>(apply.getTokens()[0].getType()).getDimSize(1);
+  Value sum;
+  if (!nulls.empty()) {
+    bool takesTokens = llvm::any_of(nulls, [](NullEntry &null) {
+      return null.entry.getKind() == NullKind::Copy || null.entry.getMix();
+    });
+    if (takesTokens && features != outputs)
+      return refuse("copies of tokens among experts of another width");
+    if (ShapedType::isDynamic(features) || ShapedType::isDynamic(outputs))
+      return refuse("null experts of unknown width");
+    sum = nullExperts(apply, nulls, outputs);
+  } else if (groups.empty()) {
+    return refuse("no expert that computes");
   }
-  if (model.getDownBias()) {
-    auto packed = packBias(apply, name + ".down_bias", downBias);
-    if (failed(packed))
+  // Roundings between groups would add up.
+  Type element = groups.size() + !nulls.empty() > 1 ? realTypeOf(type)
+                                                    : type.getElementType();
+  for (auto [i, group] : llvm::enumerate(groups)) {
+    std::string name = pool.getSymName().str();
+    if (i > 0)
+      name += "." + std::to_string(i);
+    auto result = runExperts(apply, name, group.members, group.shape,
+                             group.entries, sum, element);
+    if (failed(result))
       return failure();
-    biasDown = *packed;
+    sum = *result;
   }
   builder.setInsertionPoint(apply);
-  auto type = cast<RankedTensorType>(apply.getResult(0).getType());
-  Value init = destination(builder, loc, apply.getTokens()[0], shape.out,
-                           type.getElementType());
-  auto ffn = moert::ExpertFfnOp::create(
-      builder, loc, TypeRange{init.getType()},
-      moert::ActivationAttr::get(
-          builder.getContext(),
-          static_cast<moert::Activation>(model.getActivation())),
-      model.isGlu() ? builder.getUnitAttr() : UnitAttr(), apply.getTokens()[0],
-      apply.getIds()[0], apply.getWeights()[0], *packedUp, *packedDown, biasUp,
-      biasDown, copies.empty() ? Value() : copiedTokens(builder, apply, copies),
-      init, model.getAlphaAttr(), model.getBetaAttr(), model.getLimitAttr(),
-      apply.getScaleInput() ? builder.getUnitAttr() : UnitAttr(),
-      apply.getLayerAttr());
-  apply.getResult(0).replaceAllUsesWith(
-      convertTo(builder, loc, ffn.getResult(0), type));
+  apply.getResult(0).replaceAllUsesWith(convertTo(builder, loc, sum, type));
   apply.erase();
   return success();
 }

@@ -38,6 +38,36 @@ FailureOr<Value> MoEConverter::pack(Operation *at, StringRef name,
       element);
   auto recipe = PanelsAttr::get(builder.getContext(), width, depth, interleave,
                                 builder.getArrayAttr(matrices));
+  return derive(at, name, recipe, type);
+}
+
+Value MoEConverter::packCoded(Operation *at, StringRef name, const Runs &runs,
+                              int64_t depth, int64_t interleave, int64_t bits,
+                              const CodedMatrix::Values &model) {
+  int64_t columns = 0;
+  SmallVector<Attribute> matrices;
+  for (const auto &list : runs) {
+    int64_t own = 0;
+    for (ColumnsAttr run : list)
+      own = interleave ? run.getCount() : own + run.getCount();
+    columns = std::max(columns, own);
+    matrices.push_back(
+        builder.getArrayAttr(SmallVector<Attribute>(list.begin(), list.end())));
+  }
+  int64_t perPanel = interleave ? interleave : width;
+  auto type = RankedTensorType::get(
+      {static_cast<int64_t>(runs.size()),
+       static_cast<int64_t>(llvm::divideCeil(columns, perPanel)), depth,
+       width * bits / 8},
+      builder.getI8Type());
+  auto recipe = QuantPanelsAttr::get(builder.getContext(), bits, model.stored,
+                                     model.flip, width, depth, interleave,
+                                     builder.getArrayAttr(matrices));
+  return derive(at, name, recipe, type);
+}
+
+Value MoEConverter::derive(Operation *at, StringRef name, Attribute recipe,
+                           RankedTensorType type) {
   builder.setInsertionPointToEnd(module.getBody());
   auto bank = BankOp::create(builder, at->getLoc(), builder.getStringAttr(name),
                              StringAttr(), StringAttr(), IntegerAttr(),
@@ -45,8 +75,7 @@ FailureOr<Value> MoEConverter::pack(Operation *at, StringRef name,
   symbols.insert(bank);
   builder.setInsertionPoint(at);
   return WeightOp::create(builder, at->getLoc(), type,
-                          FlatSymbolRefAttr::get(bank.getSymNameAttr()))
-      .getResult();
+                          FlatSymbolRefAttr::get(bank.getSymNameAttr()));
 }
 
 FailureOr<Value> MoEConverter::packBias(Operation *at, StringRef name,

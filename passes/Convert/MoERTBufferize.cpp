@@ -23,6 +23,16 @@ struct Destinations
                                const AnalysisState &) const {
     return cast<DestinationStyleOpInterface>(op).isDpsInit(&operand);
   }
+  /// Experts may go on with a sum in their destination: what an element was is
+  /// read before it is written.
+  bool isNotConflicting(Operation *op, OpOperand *read, OpOperand *write,
+                        const AnalysisState &) const {
+    auto ffn = dyn_cast<moert::ExpertFfnOp>(op);
+    return ffn && read->getOwner() == op && write->getOwner() == op &&
+           read->get() == ffn.getResidual() &&
+           cast<DestinationStyleOpInterface>(op).isDpsInit(write) &&
+           read->get() == write->get();
+  }
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
                           const BufferizationOptions &options,
                           BufferizationState &state) const {

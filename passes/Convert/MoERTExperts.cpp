@@ -84,7 +84,7 @@ LogicalResult moe::lowerToLoops(moert::ExpertFfnOp ffn) {
   Location loc = ffn.getLoc();
   Code c(builder, loc, ffn.getOuts().getType());
   Value up = ffn.getUp(), down = ffn.getDown(), x = ffn.getX();
-  int64_t experts = sizeOf(up, 0), inner = sizeOf(down, 2);
+  int64_t columns = ffn.getNumColumns(), inner = sizeOf(down, 2);
   int64_t features = sizeOf(x, 1), outputs = sizeOf(ffn.getOuts(), 1);
   int64_t slots = sizeOf(ffn.getIds(), 1);
   Type element =
@@ -99,7 +99,18 @@ LogicalResult moe::lowerToLoops(moert::ExpertFfnOp ffn) {
           tensor::ExtractOp::create(c.b, c.loc, ffn.getIds(), ValueRange{t, j});
       Value e = arith::IndexCastOp::create(c.b, c.loc, c.b.getIndexType(), id);
       Value inside = c.both(c.is(CmpIPredicate::sge, e, c.index(0)),
-                            c.is(CmpIPredicate::slt, e, c.index(experts)));
+                            c.is(CmpIPredicate::slt, e, c.index(columns)));
+      if (std::optional<ArrayRef<int64_t>> entries = ffn.getEntries()) {
+        auto type = RankedTensorType::get({columns}, c.b.getI64Type());
+        Value table = arith::ConstantOp::create(
+            c.b, c.loc, DenseElementsAttr::get(type, *entries));
+        Value safe = c.select(inside, e, c.index(0));
+        Value matrix = arith::IndexCastOp::create(
+            c.b, c.loc, c.b.getIndexType(),
+            tensor::ExtractOp::create(c.b, c.loc, table, safe));
+        inside = c.both(inside, c.is(CmpIPredicate::sge, matrix, c.index(0)));
+        e = matrix;
+      }
       return c.branch(
           inside,
           [&](Code c) {
@@ -108,13 +119,27 @@ LogicalResult moe::lowerToLoops(moert::ExpertFfnOp ffn) {
               Value v = c.at(x, {t, k});
               return ffn.getScaleInput() ? c.mul(v, w) : v;
             });
-            Value hidden =
-                hiddenOf(c, ffn, timesExpert(c, row, up, e), e, inner);
-            Value product = timesExpert(c, hidden, down, e);
+            auto times = [&](Value vector, Value matrices,
+                             std::optional<moert::Coding> coding,
+                             std::optional<int64_t> block, Value scales,
+                             Value zeros) {
+              return coding ? timesCoded(
+                                  c, vector,
+                                  {*coding, *block, matrices, scales, zeros}, e)
+                            : timesExpert(c, vector, matrices, e);
+            };
+            Value first = times(row, up, ffn.getUpCoding(), ffn.getUpBlock(),
+                                ffn.getUpScales(), ffn.getUpZeros());
+            Value hidden = hiddenOf(c, ffn, first, e, inner);
+            Value product =
+                times(hidden, down, ffn.getDownCoding(), ffn.getDownBlock(),
+                      ffn.getDownScales(), ffn.getDownZeros());
             return c.vector(outputs, [&](Code c, Value n) {
               Value v = column(c, product, n);
               if (ffn.getDownBias())
                 v = c.add(v, c.at(ffn.getDownBias(), {e, n}));
+              if (!ffn.getOutputScale().isExactlyValue(1.0))
+                v = c.mul(v, c.number(ffn.getOutputScale().convertToDouble()));
               if (!ffn.getScaleInput())
                 v = c.mul(v, w);
               return c.add(c.at(sum, n), v);

@@ -177,20 +177,56 @@ LogicalResult moe::lowerToLoops(moert::RouteOp route) {
                      [&](Code c, Value j, Value sum) {
                        return c.add(sum, c.at(weights, j));
                      });
+        auto divided = [&](Code c, Value w, Value by) {
+          if (!by)
+            return w;
+          Value none = arith::CmpFOp::create(c.b, loc, CmpFPredicate::OEQ, by,
+                                             c.number(0));
+          return c.select(none, c.number(0), c.div(w, by)); // leaves zeros
+        };
+        Value kept; // of each slot, where some are skipped
+        Value rest; // the sum of the others
+        if (std::optional<APFloat> ratio = route.getSkipRatio()) {
+          weights = c.vector(k, [&, before = weights](Code c, Value j) {
+            return divided(c, c.at(before, j), sum);
+          });
+          sum = {};
+          Value least = c.mul(c.at(weights, c.index(0)),
+                              c.number(ratio->convertToDouble()));
+          kept = c.vector(k, [&](Code c, Value j) {
+            Value isLow = c.both(c.less(c.at(weights, j), least),
+                                 c.is(CmpIPredicate::sgt, j, c.index(0)));
+            return c.select(isLow, c.number(0), c.number(1));
+          });
+          Value all = c.fold(count, yes, [&](Code c, Value j, Value all) {
+            return c.both(all, c.less(c.number(0), c.at(kept, j)));
+          });
+          weights = c.vector(k, [&, before = weights](Code c, Value j) {
+            return c.select(c.less(c.number(0), c.at(kept, j)), c.at(before, j),
+                            c.number(0));
+          });
+          if (route.getNormalize() ||
+              (late && route.getScore() == moert::Score::Softmax)) {
+            rest = c.fold(count, c.number(0), [&](Code c, Value j, Value sum) {
+              return c.add(sum, c.at(weights, j));
+            });
+            rest = c.select(all, c.number(1), rest);
+          }
+        }
         auto slots = scf::ForOp::create(
             inner, loc, c.index(0), c.index(k), c.index(1), carried,
             [&](OpBuilder &inner, Location, Value j, ValueRange slot) {
               Code c(inner, loc, real);
-              Value w = c.at(weights, j);
-              if (sum) { // a zero sum leaves zeros
-                Value none = arith::CmpFOp::create(
-                    inner, loc, CmpFPredicate::OEQ, sum, c.number(0));
-                w = c.select(none, c.number(0), c.div(w, sum));
-              }
+              Value w = divided(c, divided(c, c.at(weights, j), sum), rest);
               w = c.mul(w, c.number(route.getScale().convertToDouble()));
               Value id = arith::IndexCastOp::create(
                   inner, loc, inner.getI32Type(),
                   tensor::ExtractOp::create(inner, loc, ids, j));
+              if (kept) {
+                Value none = arith::ConstantOp::create(
+                    inner, loc, inner.getI32IntegerAttr(-1));
+                id = c.select(c.less(c.number(0), c.at(kept, j)), id, none);
+              }
               if (route.getCount()) {
                 Value empty = c.is(CmpIPredicate::sge, j, count);
                 Value none = arith::ConstantOp::create(

@@ -104,8 +104,10 @@ LogicalResult MoEConverter::convert(GateOp gate) {
     return refuse("sparse_mixer");
   if (gate.getNorm() != Norm::None && gate.getNorm() != Norm::Selected)
     return refuse("a norm over some kinds of experts");
-  if (gate.getSkipRatio() || gate.getSkipCumulative())
-    return refuse("a skip rule");
+  if (gate.getSkipCumulative())
+    return refuse("a cumulative skip rule");
+  if (gate.getSkipRatio() && gate.getValues())
+    return refuse("a skip rule on values that are no scores");
   if (gate.getCapacity() || gate.getCapacityFactor())
     return refuse("a capacity");
   builder.setInsertionPoint(gate);
@@ -129,7 +131,7 @@ LogicalResult MoEConverter::convert(GateOp gate) {
       builder.getI64IntegerAttr(gate.getTopGroups().value_or(0)),
       unit(gate.getGroupScore() == GroupScore::Top2),
       builder.getF64FloatAttr(mask), unit(gate.getTiesHigh()),
-      gate.getLayerAttr());
+      gate.getLayerAttr(), gate.getSkipRatioAttr());
   Value chosen = route.getResult(1);
   if (gate.getValues())
     chosen = gatherValues(builder, gate, route.getResult(0));

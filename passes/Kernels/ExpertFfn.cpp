@@ -4,14 +4,46 @@
 using namespace mlir;
 using namespace moe;
 
+/// How a weight is coded, as the product of panels wants to know it.
+static std::optional<CodedPanel> codedPanel(Value weights,
+                                            std::optional<moert::Coding> coding,
+                                            std::optional<int64_t> block,
+                                            Value scales, Value zeros) {
+  if (!coding)
+    return std::nullopt;
+  int64_t depth = kernels::dim(weights, 2);
+  int64_t rows = *block ? std::min(*block, depth) : depth;
+  return CodedPanel{static_cast<Coding>(*coding), rows,
+                    kernels::element(scales), static_cast<bool>(zeros),
+                    moert::codeTable(*coding)};
+}
+
+static std::optional<CodedPanel> codedUp(moert::ExpertFfnOp op) {
+  return codedPanel(op.getUp(), op.getUpCoding(), op.getUpBlock(),
+                    op.getUpScales(), op.getUpZeros());
+}
+static std::optional<CodedPanel> codedDown(moert::ExpertFfnOp op) {
+  return codedPanel(op.getDown(), op.getDownCoding(), op.getDownBlock(),
+                    op.getDownScales(), op.getDownZeros());
+}
+
 bool kernels::has(moert::ExpertFfnOp op, const Isa &isa) {
-  auto packed = [&](Value w) {
-    return isNarrow(w) && shaped(w).getRank() == 4 && dim(w, 3) == isa.width();
+  auto packed = [&](Value w, std::optional<moert::Coding> coding,
+                    std::optional<CodedPanel> coded, Value scales) {
+    if (shaped(w).getRank() != 4 ||
+        op.getPanelWidth(w, coding) != isa.width() || dim(w, 2) < 1)
+      return false;
+    return coded ? coded->fits(PanelProduct::blockDepth(isa), dim(w, 2)) &&
+                       (isNarrow(scales) ||
+                        llvm::isa<Float8E8M0FNUType>(element(scales)))
+                 : isNarrow(w);
   };
-  return packed(op.getUp()) && packed(op.getDown()) && isF32(op.getX()) &&
-         dim(op.getX(), 1) != 0 && dim(op.getDown(), 2) != 0 &&
-         isF32(op.getWeights()) && isF32(op.getOuts()) &&
-         element(op.getIds()).isInteger(32) &&
+  return packed(op.getUp(), op.getUpCoding(), codedUp(op), op.getUpScales()) &&
+         packed(op.getDown(), op.getDownCoding(), codedDown(op),
+                op.getDownScales()) &&
+         isF32(op.getX()) && dim(op.getX(), 1) != 0 &&
+         dim(op.getDown(), 2) != 0 && isF32(op.getWeights()) &&
+         isF32(op.getOuts()) && element(op.getIds()).isInteger(32) &&
          !ShapedType::isDynamic(dim(op.getX(), 1)) &&
          !ShapedType::isDynamic(dim(op.getIds(), 1)) &&
          !ShapedType::isDynamic(dim(op.getOuts(), 1)) &&
@@ -35,8 +67,25 @@ public:
 private:
   /// The operands by name, wherever they were carried to.
   struct Operands {
-    Num tokens, x, ids, weights, up, down, y, upBias, downBias, residual;
+    Num tokens, x, ids, weights;
+    CodedPanel::Place up, down; // scales and zeros where they are coded
+    Num y, upBias, downBias, residual;
+    Num entries; // i32 table: matrix of a column
   };
+  /// The optional ones, in the order in which they are carried.
+  static SmallVector<Num *> optional(Operands &o) {
+    return {&o.up.scales, &o.up.zeros, &o.down.scales, &o.down.zeros,
+            &o.upBias,    &o.downBias, &o.residual,    &o.entries};
+  }
+  /// Which of them there are.
+  SmallVector<bool> present() const {
+    return {bool(op.getUpScales()),         bool(op.getUpZeros()),
+            bool(op.getDownScales()),       bool(op.getDownZeros()),
+            bool(op.getUpBias()),           bool(op.getDownBias()),
+            op.getResidual() && !inPlace(), bool(op.getEntries())};
+  }
+  /// Whether the sum goes on in the destination.
+  bool inPlace() const { return op.getResidual() == op.getOuts(); }
   Operands unpack(ArrayRef<Num> arguments) const;
   SmallVector<Num> pack(const Operands &o) const;
 
@@ -58,10 +107,10 @@ private:
                Num column, bool isVector) const;
 
   PanelProduct upProduct() const {
-    return {kernels::element(op.getUp()), features};
+    return {kernels::element(op.getUp()), features, codedUp(op)};
   }
   PanelProduct downProduct() const {
-    return {kernels::element(op.getDown()), inner};
+    return {kernels::element(op.getDown()), inner, codedDown(op)};
   }
   /// Rows of a group: as many as both products like.
   int64_t blockRows(const Isa &isa) const {
@@ -84,49 +133,68 @@ ExpertFfn::ExpertFfn(KernelBuilder &k, moert::ExpertFfnOp op)
 std::string ExpertFfn::name() const {
   std::string text = "moe_expert_ffn_";
   llvm::raw_string_ostream os(text);
+  auto typeOf = [](const PanelProduct &product) {
+    return product.coded ? product.coded->name() : typeName(product.weights);
+  };
   os << stringifyActivation(op.getActivation()) << (op.getGlu() ? "_glu_" : "_")
      << features << "x" << inner << "x" << outputs << "_e" << experts << "k"
-     << slots << "_" << typeName(kernels::element(op.getUp())) << "_"
-     << typeName(kernels::element(op.getDown()));
+     << slots << "_" << typeOf(upProduct()) << "_" << typeOf(downProduct());
   if (op.getUpBias())
     os << "_ub_" << typeName(kernels::element(op.getUpBias()));
   if (op.getDownBias())
     os << "_db_" << typeName(kernels::element(op.getDownBias()));
   if (op.getResidual())
-    os << "_residual";
+    os << (inPlace() ? "_onto" : "_residual");
   if (op.getScaleInput())
     os << "_scaled";
-  for (const APFloat &number : {op.getAlpha(), op.getBeta(), op.getLimit()})
+  if (op.getEntries())
+    os << "_of" << op.getNumColumns();
+  for (const APFloat &number :
+       {op.getAlpha(), op.getBeta(), op.getLimit(), op.getOutputScale()})
     os << "_" << kernels::bits(number);
   return text;
 }
 
 SmallVector<Num> ExpertFfn::operands(KernelBuilder &k) const {
   auto place = [&](Value v) { return v ? kernels::pointer(k, v) : Num(); };
-  return pack({kernels::size(k, op.getX(), 0), place(op.getX()),
-               place(op.getIds()), place(op.getWeights()), place(op.getUp()),
-               place(op.getDown()), place(op.getOuts()), place(op.getUpBias()),
-               place(op.getDownBias()), place(op.getResidual())});
+  Operands o{
+      kernels::size(k, op.getX(), 0),
+      place(op.getX()),
+      place(op.getIds()),
+      place(op.getWeights()),
+      {place(op.getUp()), place(op.getUpScales()), place(op.getUpZeros())},
+      {place(op.getDown()), place(op.getDownScales()),
+       place(op.getDownZeros())},
+      place(op.getOuts()),
+      place(op.getUpBias()),
+      place(op.getDownBias()),
+      inPlace() ? Num() : place(op.getResidual()),
+      {}};
+  if (std::optional<ArrayRef<int64_t>> entries = op.getEntries()) {
+    SmallVector<int32_t> table(entries->begin(), entries->end());
+    o.entries = k.table(table);
+  }
+  return pack(o);
 }
 
 SmallVector<Num> ExpertFfn::pack(const Operands &o) const {
-  SmallVector<Num> list{o.tokens, o.x, o.ids, o.weights, o.up, o.down, o.y};
-  for (Num n : {o.upBias, o.downBias, o.residual})
-    if (n)
-      list.push_back(n);
+  SmallVector<Num> list{o.tokens,    o.x,           o.ids, o.weights,
+                        o.up.values, o.down.values, o.y};
+  Operands copy = o;
+  for (Num *n : optional(copy))
+    if (*n)
+      list.push_back(*n);
   return list;
 }
 
 ExpertFfn::Operands ExpertFfn::unpack(ArrayRef<Num> list) const {
-  Operands o{list[0], list[1], list[2], list[3], list[4],
-             list[5], list[6], {},      {},      {}};
+  Operands o;
+  o.tokens = list[0], o.x = list[1], o.ids = list[2], o.weights = list[3];
+  o.up.values = list[4], o.down.values = list[5], o.y = list[6];
   const Num *next = list.data() + 7;
-  if (op.getUpBias())
-    o.upBias = *next++;
-  if (op.getDownBias())
-    o.downBias = *next++;
-  if (op.getResidual())
-    o.residual = *next++;
+  for (auto [place, there] : llvm::zip(optional(o), present()))
+    if (there)
+      *place = *next++;
   return o;
 }
 
@@ -145,9 +213,15 @@ ExpertFfn::Groups ExpertFfn::group(KernelBuilder &k, const Operands &o,
   auto forSlots = [&](KernelBuilder::Fn<void(Num, Num)> body) {
     k.loop(0, total, [&](Num slot) {
       Num expert = k.convert(k.load(k.i32(), o.ids, slot), i64);
-      Num inside =
-          ((expert < 0) == k.zeros(k.b.getI1Type())) & (expert < experts);
-      k.when(inside, [&] { body(slot, expert); });
+      auto isSome = [&](Num number) {
+        return (number < 0) == k.zeros(k.b.getI1Type());
+      };
+      k.when(isSome(expert) & (expert < op.getNumColumns()), [&] {
+        if (!o.entries)
+          return body(slot, expert);
+        Num matrix = k.convert(k.load(k.i32(), o.entries, expert), i64);
+        k.when(isSome(matrix), [&] { body(slot, matrix); });
+      });
     });
   };
   forSlots([&](Num, Num e) {
@@ -262,8 +336,8 @@ void ExpertFfn::upItem(KernelBuilder &k, const Operands &o, const Groups &g,
   int64_t panelColumns = op.getGlu() ? lanes : width;
   int64_t panels = kernels::dim(op.getUp(), 1);
   k.loop(panel, lastPanel, 1, [&](Num p) {
-    Num place = (expert * panels + p) * (features * width);
-    product.call(k, rows, memory, k.address(product.weights, o.up, place), out);
+    product.call(k, rows, memory, product.panel(k, o.up, expert * panels + p),
+                 out);
     // Hidden numbers take the place of the sums, then their places in tiles.
     Num columns =
         k.min(k.integer(inner) - p * panelColumns, k.integer(panelColumns));
@@ -300,13 +374,14 @@ void ExpertFfn::downItem(KernelBuilder &k, const Operands &o, const Groups &g,
   Type i64 = k.i64();
   Num firstColumn = panel * width;
   Num endColumn = k.min(lastPanel * width, k.integer(outputs));
-  k.loop(0, o.tokens, [&](Num t) {
-    k.loop(firstColumn, endColumn, 1, [&](Num c) {
-      Num place = t * outputs + c;
-      k.store(o.residual ? k.load(k.f32(), o.residual, place) : k.real(0), o.y,
-              place);
+  if (!inPlace())
+    k.loop(0, o.tokens, [&](Num t) {
+      k.loop(firstColumn, endColumn, 1, [&](Num c) {
+        Num place = t * outputs + c;
+        k.store(o.residual ? k.load(k.f32(), o.residual, place) : k.real(0),
+                o.y, place);
+      });
     });
-  });
   PanelProduct product = downProduct();
   int64_t panels = kernels::dim(op.getDown(), 1);
   k.loop(0, g.blocks, [&](Num block) {
@@ -314,12 +389,14 @@ void ExpertFfn::downItem(KernelBuilder &k, const Operands &o, const Groups &g,
     Num first = k.load(i64, g.table, block * 3 + 1);
     Num rows = k.load(i64, g.table, block * 3 + 2);
     k.loop(panel, lastPanel, 1, [&](Num p) {
-      Num place = (expert * panels + p) * (inner * width);
       product.call(k, rows, k.address(k.f32(), g.hidden, first * inner),
-                   k.address(product.weights, o.down, place), out);
+                   product.panel(k, o.down, expert * panels + p), out);
       k.loop(0, rows, [&](Num r) {
         Num slot = k.load(i64, g.order, first + r);
         Num weight = k.load(k.f32(), o.weights, slot);
+        double scale = op.getOutputScale().convertToDouble();
+        if (scale != 1)
+          weight = op.getScaleInput() ? k.real(scale) : weight * scale;
         auto add = [&](Num offset, bool isVector) {
           Num column = p * width + offset, to = slot / slots * outputs + column;
           Num sum = k.loadWide(k.f32(), isVector, out, r * width + offset);
@@ -327,7 +404,7 @@ void ExpertFfn::downItem(KernelBuilder &k, const Operands &o, const Groups &g,
             sum = sum + k.loadWide(kernels::element(op.getDownBias()), isVector,
                                    o.downBias, expert * outputs + column);
           Num before = k.loadWide(k.f32(), isVector, o.y, to);
-          if (op.getScaleInput())
+          if (op.getScaleInput() && scale == 1)
             sum = before + sum;
           else
             sum = k.fma(isVector ? k.splat(weight) : weight, sum, before);

@@ -56,6 +56,7 @@ struct ConvertMoERTToKernelsPass
         ops.push_back(op);
     });
     Isa isa = avx512 ? Isa::avx512() : Isa::avx2();
+    isa.splits = splitVectors;
     for (Operation *op : ops) {
       if (!hasKernel(op, isa)) {
         op->emitOpError("has no kernel for these types and sizes");

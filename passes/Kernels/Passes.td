@@ -13,8 +13,11 @@ def ConvertMoERTToKernelsPass : Pass<"convert-moert-to-kernels", "::mlir::Module
     Fails on an op without a kernel, by name: such ops take
     `--convert-moert-to-linalg=keep-kernels` before bufferization.
   }];
-  let options = [Option<"avx512", "avx512", "bool", "true",
-                        "vectors of 512 bits, else of 256">];
+  let options = [
+    Option<"avx512", "avx512", "bool", "true",
+           "vectors of 512 bits, else of 256">,
+    Option<"splitVectors", "split-vectors", "bool", "false",
+           "the processor has vectors of half the size (for tests)">];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::LLVM::LLVMDialect",

@@ -41,6 +41,8 @@ std::string Route::name() const {
     os << "_high";
   if (op.getCount())
     os << "_dynamic";
+  if (op.getSkipRatio())
+    os << "_skip_" << kernels::bits(*op.getSkipRatio());
   for (const APFloat &number : {op.getNormEpsilon(), op.getScale()})
     os << "_" << kernels::bits(number);
   return text;
@@ -111,21 +113,43 @@ void Route::token(KernelBuilder &k, ArrayRef<Num> a, Num scores, Num t) const {
       k.store(k.convert(k.integer(-1), k.i32()), ids, j);
       k.store(k.real(0), weights, j);
     });
-  double scale = op.getScale().convertToDouble();
-  if (!op.getNormalize()) {
-    if (scale != 1)
-      k.loop(0, size, [&](Num j) {
-        k.store(k.load(f32, weights, j) * scale, weights, j);
+  Num scale = k.real(op.getScale().convertToDouble());
+  bool isScaled = !op.getScale().isExactlyValue(1.0);
+  auto sumOf = [&](double start) {
+    return k.fold(zero, size, k.real(start), [&](Num j, Num sum) {
+      return sum + k.load(f32, weights, j);
+    });
+  };
+  auto divide = [&](Num sum, bool last) { // a zero sum leaves zeros
+    k.loop(0, size, [&](Num j) {
+      Num share = k.load(f32, weights, j) / sum;
+      if (last)
+        share = share * scale;
+      k.store(k.select(sum == 0, k.real(0), share), weights, j);
+    });
+  };
+  std::optional<APFloat> ratio = op.getSkipRatio();
+  double epsilon = op.getNormEpsilon().convertToDouble();
+  if (op.getNormalize())
+    divide(sumOf(epsilon), !ratio);
+  if (ratio) {
+    // Of what the weights are after the norm; nothing to empty changes nothing.
+    Num least = k.load(f32, weights, 0) * ratio->convertToDouble();
+    Num emptied = k.fold(k.integer(1), size, k.integer(0), [&](Num j, Num n) {
+      Num isLow = k.load(f32, weights, j) < least;
+      k.when(isLow, [&] {
+        k.store(k.convert(k.integer(-1), k.i32()), ids, j);
+        k.store(k.real(0), weights, j);
       });
-    return;
+      return n + k.select(isLow, k.integer(1), k.integer(0));
+    });
+    if (op.getNormalize() || (late && op.getScore() == moert::Score::Softmax))
+      k.when(0 < emptied, [&] { divide(sumOf(0), false); });
   }
-  Num sum =
-      k.fold(zero, size, k.real(op.getNormEpsilon().convertToDouble()),
-             [&](Num j, Num sum) { return sum + k.load(f32, weights, j); });
-  k.loop(0, size, [&](Num j) { // a zero sum leaves zeros
-    Num share = k.load(f32, weights, j) / sum * scale;
-    k.store(k.select(sum == 0, k.real(0), share), weights, j);
-  });
+  if (isScaled && (ratio || !op.getNormalize()))
+    k.loop(0, size, [&](Num j) {
+      k.store(k.load(f32, weights, j) * scale, weights, j);
+    });
 }
 
 void kernels::call(KernelBuilder &k, moert::RouteOp op) {

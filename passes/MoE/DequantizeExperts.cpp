@@ -1,5 +1,6 @@
 #include "dialects/MoE/MoEOps.h"
 #include "mlir/IR/Builders.h"
+#include "passes/Analysis/CodedMatrix.h"
 #include "passes/MoE/Passes.h"
 
 namespace moe {
@@ -28,9 +29,16 @@ struct DequantizeExpertsPass
       return signalPassFailure();
     }
     SymbolTable symbols(getOperation());
+    SymbolTableCollection collection;
     WalkResult result = getOperation().walk([&](ExpertOp expert) {
+      // Only experts of these kinds have kernels.
+      bool hasKernel = keepCoded && expert.getDownAttr();
+      bool keepUp = hasKernel && hasCodedUp(expert, keepCoded, collection);
+      bool keepDown = hasKernel && readCoded(expert, expert.getDownAttr(),
+                                             keepCoded, collection);
       for (StringRef name : {"gate", "up", "down"})
-        if (failed(dequantize(expert, name, element, symbols)))
+        if (!(name == "down" ? keepDown : keepUp) &&
+            failed(dequantize(expert, name, element, symbols)))
           return WalkResult::interrupt();
       return WalkResult::advance();
     });
@@ -58,7 +66,8 @@ struct DequantizeExpertsPass
     SmallVector<int64_t, 2> shape = geometry->shape;
     if (slice.getTransposed())
       std::swap(shape.front(), shape.back());
-    if (quant.getBits() < 8)
+    if (quant.getBits() < 8 &&
+        bank.getTensorType().getElementTypeBitWidth() == 8)
       shape.back() *= 8 / quant.getBits();
 
     OpBuilder builder(expert->getParentOp());

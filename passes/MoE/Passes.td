@@ -9,7 +9,8 @@ def DequantizeExpertsPass : Pass<"moe-dequantize-experts", "::mlir::ModuleOp"> {
     Gives every quantised matrix of an expert a derived bank of its own, made
     when the artefact is written (`#moe.mix` of the slice alone). For targets
     whose kernels do not read quantised weights; storage grows to the size of
-    the plain numbers.
+    the plain numbers. With `keep-coded` what kernels with panels of so many
+    columns read stays as it is.
 
     ```mlir
     moe.expert @e0 ffn relu up @q[0] quant<bits = 4, block = 32, scales = <@s[0]>> down @d[0]
@@ -21,7 +22,9 @@ def DequantizeExpertsPass : Pass<"moe-dequantize-experts", "::mlir::ModuleOp"> {
   let dependentDialects = ["::moe::MoEDialect"];
   let options = [
     Option<"type", "type", "std::string", /*default=*/"\"f32\"",
-           "Element type of the plain numbers: f32, f16 or bf16">
+           "Element type of the plain numbers: f32, f16 or bf16">,
+    Option<"keepCoded", "keep-coded", "int64_t", /*default=*/"0",
+           "Keep what kernels read in panels of that many columns (0: nothing)">
   ];
 }
 

@@ -22,27 +22,38 @@ public:
   size_t size() const { return bytes.size(); }
   const std::string &content() const { return bytes; }
 
-  /// Bytes of an element of a matrix.
-  int64_t elementSize() const { return element; }
+  /// How quantised weights are stored.
+  struct Quant {
+    const char *name;
+    int bits, block;
+    const char *element, *scales, *code; ///< of the banks; "" for integers
+  };
+  /// Null where `type` is none of them.
+  static const Quant *quantOf(const std::string &type);
+
+  const std::string &typeName() const { return type; }
   /// Where matrix `which` (0 gate, 1 up, 2 down) of an expert begins.
   size_t offset(int64_t expert, int which) const;
   /// Row `e` of the router, `hidden` numbers of unit length together.
   const float *routerRow(int64_t expert) const;
   /// Element `i` of a matrix.
   float at(int64_t expert, int which, int64_t i) const;
-  /// Bytes of one expert.
-  double expertBytes() const {
-    return 3.0 * static_cast<double>(shape.hidden * shape.width * element);
-  }
+  /// Bytes of one expert, scales included.
+  double expertBytes() const;
 
   /// A module with the layer as `@main`, `x` to `y`, over the archive "layer".
   std::string moduleText() const;
 
 private:
+  size_t scaleOffset(int64_t expert, int which) const;
+  size_t scaleBytes() const;
+  float quantised(const char *data, int64_t expert, int which, int64_t i) const;
+
   LayerShape shape;
   std::string type;
-  int64_t element;
-  size_t routerBytes;
+  const Quant *quant;
+  int64_t bits; ///< of a value
+  size_t routerBytes, scalesStart = 0;
   std::string bytes;
 };
 

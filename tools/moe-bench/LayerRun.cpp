@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <memory>
 
 using namespace moe;
 using namespace moe::bench;
@@ -27,26 +28,34 @@ struct Samples {
   std::vector<double> seconds;   // of a run
   std::vector<double> bandwidth; // weight bytes it touched over that, GB/s
   std::vector<double> read, fma; // of the machine, in between
-  double experts = 0;            // distinct ones, on average
+  std::vector<double> experts;   // distinct ones
 };
 
 class LayerBench {
 public:
-  LayerBench(const Options &options)
-      : options(options), shape(options.shape), weights(shape, options.type) {}
+  LayerBench(const Options &options, const std::string &type)
+      : options(options), shape(options.shape), weights(shape, type) {}
   ~LayerBench() {
     if (session)
       moe->session_destroy(session);
   }
-  int run();
+  /// Makes and loads the layer; an exit code.
+  int open();
+  /// Checks and measures runs of `tokens` tokens, `first` of several times.
+  int measure(int64_t tokens, bool first, double limit);
+  double medianSeconds() const { return median(samples.seconds); }
+  void print(int64_t tokens);
+  bool isWrong() const { return wrong; }
+  const char *peakName() const {
+    return bf16 ? "bf16 dot product" : "f32 multiply-add";
+  }
 
 private:
   bool runOnce(const TokenSet &set);
   /// Largest error of the first and last token, as a share of the largest
   /// value; negative when a run fails.
   double error(const TokenSet &set);
-  bool measure(std::vector<TokenSet> &sets, Samples &samples);
-  void print(int64_t tokens, const Samples &samples, double error);
+  bool sample(bool first, double limit);
 
   const Options &options;
   const LayerShape &shape;
@@ -56,6 +65,12 @@ private:
   Mapping mapping;
   size_t readAt = 0;
   bool bf16 = false; // is the peak that of bf16 products?
+  bool wrong = false;
+  // Of the number of tokens that is measured.
+  std::vector<TokenSet> sets;
+  size_t next = 0;
+  Samples samples;
+  double worst = 0;
 };
 } // namespace
 
@@ -85,20 +100,20 @@ double LayerBench::error(const TokenSet &set) {
   return std::isnan(worst) ? INFINITY : worst / largest;
 }
 
-bool LayerBench::measure(std::vector<TokenSet> &sets, Samples &samples) {
+bool LayerBench::sample(bool first, double limit) {
   // Every expert's pages once, then as many blocks as there is time for.
-  double limit = options.rounds * kSecondsPerRound, start = seconds();
+  double start = seconds();
   for (const TokenSet &set : sets) {
+    if (!first || seconds() - start > options.rounds * kSecondsPerRound)
+      break;
     if (!runOnce(set))
       return false;
-    if (seconds() - start > limit)
-      break;
   }
   start = seconds();
   for (size_t i = 0;
        i < 5 || (seconds() - start < limit && samples.seconds.size() < 2000);
        ++i) {
-    const TokenSet &set = sets[i % sets.size()];
+    const TokenSet &set = sets[next++ % sets.size()];
     double begin = seconds();
     if (!runOnce(set))
       return false;
@@ -108,7 +123,7 @@ bool LayerBench::measure(std::vector<TokenSet> &sets, Samples &samples) {
         4.0 * static_cast<double>(shape.experts * shape.hidden);
     samples.seconds.push_back(took);
     samples.bandwidth.push_back(bytes / took * 1e-9);
-    samples.experts += static_cast<double>(set.distinctExperts);
+    samples.experts.push_back(static_cast<double>(set.distinctExperts));
     // The machine, about as long; not each time when runs are short.
     if (took < 1e-3 && i % 8)
       continue;
@@ -122,11 +137,10 @@ bool LayerBench::measure(std::vector<TokenSet> &sets, Samples &samples) {
         sampleRead(mapping.data + readAt, piece, options.threads));
     readAt += piece;
   }
-  samples.experts /= static_cast<double>(samples.seconds.size());
   return true;
 }
 
-void LayerBench::print(int64_t tokens, const Samples &samples, double error) {
+void LayerBench::print(int64_t tokens) {
   double flops =
       2.0 *
       static_cast<double>(tokens * shape.topK * 3 * shape.hidden * shape.width +
@@ -136,17 +150,17 @@ void LayerBench::print(int64_t tokens, const Samples &samples, double error) {
          read = quantile(samples.read, 0.75);
   double rate = flops / time * 1e-9, bandwidth = median(samples.bandwidth);
   printf("%6lld %7.1f %10.3f (%.3f .. %.3f) %9.1f %7.1f %8.2f %7.1f %10.1e\n",
-         static_cast<long long>(tokens), samples.experts, time * 1e3,
+         static_cast<long long>(tokens), median(samples.experts), time * 1e3,
          quantile(samples.seconds, 0.25) * 1e3,
          quantile(samples.seconds, 0.75) * 1e3, rate,
          peak > 0 ? 100 * rate / peak : 0, bandwidth,
-         read > 0 ? 100 * bandwidth / read : 0, error);
+         read > 0 ? 100 * bandwidth / read : 0, worst);
   printf("%35s peak %.1f GFLOP/s, plain read %.1f GB/s, %zu runs\n", "", peak,
          read, samples.seconds.size());
   fflush(stdout);
 }
 
-int LayerBench::run() {
+int LayerBench::open() {
   std::string why;
   double start = seconds();
   std::string library = makeLayer(weights, options, why);
@@ -155,7 +169,7 @@ int LayerBench::run() {
   printf(
       "%s, %s: hidden %lld, width %lld, %lld experts of which %lld; "
       "%.2f GB; made in %.1f s\n",
-      shape.name.c_str(), options.type.c_str(),
+      shape.name.c_str(), weights.typeName().c_str(),
       static_cast<long long>(shape.hidden), static_cast<long long>(shape.width),
       static_cast<long long>(shape.experts), static_cast<long long>(shape.topK),
       weights.expertBytes() * static_cast<double>(shape.experts) * 1e-9,
@@ -173,29 +187,56 @@ int LayerBench::run() {
   if (!mapping.data)
     return fail("cannot find the mapping of '" + library + "'", 70);
   // Some processors are slower with pairs of bf16 than with f32.
-  bf16 = options.type == "bf16" && sampleBf16(1) > sampleFma(1);
-  printf("%d thread%s; peak: %s; plain read: the same mapping\n",
-         options.threads, options.threads > 1 ? "s" : "",
-         bf16 ? "bf16 dot product" : "f32 multiply-add");
-  printf(
-      "tokens experts         ms (quartiles)        GFLOP/s  %%peak     GB/s "
-      " %%read  max error\n");
-  bool wrong = false;
-  for (int64_t tokens : options.tokens) {
+  bf16 = weights.typeName() == "bf16" && sampleBf16(1) > sampleFma(1);
+  return 0;
+}
+
+int LayerBench::measure(int64_t tokens, bool first, double limit) {
+  if (first) {
     // Enough sets to meet every expert before one comes back.
     int64_t count = std::max<int64_t>(shape.experts / (tokens * shape.topK), 4);
-    auto sets = dealTokens(weights, shape, tokens, count);
-    double worst = error(sets[0]);
-    Samples samples;
-    if (worst < 0 || !measure(sets, samples))
-      return fail(moe->error());
-    print(tokens, samples, worst);
+    sets = dealTokens(weights, shape, tokens, count);
+    next = 0;
+    samples = {};
+    worst = error(sets[0]);
     // A tenth of it is no rounding.
     wrong |= !(worst < 0.1);
   }
-  return wrong ? fail("the layer's results are wrong", 3) : 0;
+  return worst < 0 || !sample(first, limit) ? fail(moe->error()) : 0;
 }
 
 int moe::bench::runLayer(const Options &options) {
-  return LayerBench(options).run();
+  std::vector<std::unique_ptr<LayerBench>> layers;
+  layers.push_back(std::make_unique<LayerBench>(options, options.type));
+  if (!options.weights.empty())
+    layers.push_back(std::make_unique<LayerBench>(options, options.weights));
+  for (auto &layer : layers)
+    if (int code = layer->open())
+      return code;
+  printf("%d thread%s; peak: %s; plain read: the same mapping\n",
+         options.threads, options.threads > 1 ? "s" : "",
+         layers[0]->peakName());
+  printf(
+      "tokens experts         ms (quartiles)        GFLOP/s  %%peak     GB/s "
+      " %%read  max error\n");
+  for (int64_t tokens : options.tokens) {
+    // One layer alone is measured in one go, two in turn.
+    bool alone = layers.size() == 1;
+    double limit = kSecondsPerRound * (alone ? options.rounds : 1);
+    for (int round = 0; round < (alone ? 1 : options.rounds); ++round)
+      for (auto &layer : layers)
+        if (int code = layer->measure(tokens, round == 0, limit))
+          return code;
+    for (auto &layer : layers)
+      layer->print(tokens);
+    if (!alone)
+      printf("%35s %s is %.2f times as fast as %s\n", "",
+             options.weights.c_str(),
+             layers[0]->medianSeconds() / layers[1]->medianSeconds(),
+             options.type.c_str());
+  }
+  for (auto &layer : layers)
+    if (layer->isWrong())
+      return fail("the layer's results are wrong", 3);
+  return 0;
 }

@@ -1,5 +1,7 @@
 #include "tools/moe-bench/Options.h"
+#include "tools/moe-bench/LayerFiles.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -35,7 +37,10 @@ static const char usage[] =
     "  --layer SHAPE     qwen3-30b-a3b, mixtral-8x7b, bytelm, or sizes\n"
     "                    HIDDENxWIDTHxEXPERTSxCHOSEN (2048x768x128x8)\n"
     "  --tokens LIST     tokens per run (1,8,64,512)\n"
-    "  --type TYPE       of the weights: f32, bf16, f16 (f32)\n"
+    "  --type TYPE       of the weights: f32, bf16, f16, int8, int4, mxfp4,\n"
+    "                    nf4 (f32)\n"
+    "  --weights TYPE    the layer with these weights beside the same of f32,\n"
+    "                    in turn, and their ratio\n"
     "  --work FOLDER     keeps what is made for the next time\n"
     "                    ($XDG_CACHE_HOME/moe-bench)\n"
     "  --compiler FILE   moe-opt (the one beside moe-bench)\n"
@@ -127,6 +132,7 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
                         : flag == "--python"   ? &options.python
                         : flag == "--layer"    ? &layer
                         : flag == "--type"     ? &options.type
+                        : flag == "--weights"  ? &options.weights
                         : flag == "--work"     ? &options.work
                         : flag == "--compiler" ? &options.compiler
                                                : nullptr;
@@ -168,9 +174,19 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
     return wrong("unknown layer '" + layer +
                  "': known are qwen3-30b-a3b, mixtral-8x7b, bytelm, and sizes "
                  "as in 2048x768x128x8");
-  if (options.type != "f32" && options.type != "bf16" && options.type != "f16")
-    return wrong("unknown type '" + options.type +
-                 "': known are f32, bf16, f16");
+  if (!options.weights.empty() && options.type != "f32")
+    return wrong("--weights compares with f32: give no --type beside it");
+  for (const std::string &type : {options.type, options.weights}) {
+    static const char *known[] = {"",     "f32",  "bf16",  "f16",
+                                  "int8", "int4", "mxfp4", "nf4"};
+    if (std::find(std::begin(known), std::end(known), type) == std::end(known))
+      return wrong("unknown type '" + type +
+                   "': known are f32, bf16, f16, int8, int4, mxfp4, nf4");
+    if (!layer.empty() && (options.shape.hidden | options.shape.width) % 64 &&
+        LayerWeights::quantOf(type))
+      return wrong("layers of type " + type +
+                   " need multiples of 64 for hidden and width");
+  }
   if (!options.model.empty() && options.inputs.empty() == !options.steps)
     return wrong("a model needs either --inputs or --decode");
   if (options.peer.empty() != options.onnx.empty())

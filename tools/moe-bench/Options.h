@@ -29,6 +29,7 @@ struct Options {
   LayerShape shape;
   std::vector<int64_t> tokens = {1, 8, 64, 512};
   std::string type = "f32";
+  std::string weights;  // of a second layer, beside one of f32
   std::string work;     // folder for what is made
   std::string compiler; // moe-opt
   std::vector<std::string> compilerFlags;

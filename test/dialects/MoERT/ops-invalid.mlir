@@ -200,6 +200,62 @@ func.func @expert_ffn_c2(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x
 
 // -----
 
+func.func @expert_ffn_c3(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<2x1x4x8xi8>, %us: tensor<2x1x2x16xf32>, %uz: tensor<2x1x2x8xi8>, %down: tensor<2x4x8xf32>) {
+  // expected-error @below {{'moert.expert_ffn' op maps a column to matrix 2 of 2}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x1x4x8xi8>) coded int4 block 2 scales(%us : tensor<2x1x2x16xf32>) down(%down : tensor<2x4x8xf32>) entries [0, 2, -1] outs(%x : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @expert_ffn_c4(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<2x1x4x8xi8>, %us: tensor<2x1x2x16xf32>, %uz: tensor<2x1x2x8xi8>, %down: tensor<2x4x8xf32>) {
+  // expected-error @below {{'moert.expert_ffn' op has scales, zeros or a block for up, which is not coded}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x1x4x8xi8>) scales(%us : tensor<2x1x2x16xf32>) down(%down : tensor<2x4x8xf32>) outs(%x : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @expert_ffn_c4_scales(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<2x1x4x8xi8>, %us: tensor<2x1x2x16xf32>, %uz: tensor<2x1x2x8xi8>, %down: tensor<2x4x8xf32>) {
+  // expected-error @below {{'moert.expert_ffn' op has scales 'tensor<2x1x2x16xf32>' for up 'tensor<2x1x4x8xi8>' in blocks of 4}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x1x4x8xi8>) coded int4 block 4 scales(%us : tensor<2x1x2x16xf32>) down(%down : tensor<2x4x8xf32>) outs(%x : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @expert_ffn_c4_none(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<2x1x4x8xi8>, %us: tensor<2x1x2x16xf32>, %uz: tensor<2x1x2x8xi8>, %down: tensor<2x4x8xf32>) {
+  // expected-error @below {{'moert.expert_ffn' op needs scales and a block for up that is coded}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x1x4x8xi8>) coded int4 block 4 down(%down : tensor<2x4x8xf32>) outs(%x : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @expert_ffn_c4_zeros(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<2x1x4x8xi8>, %us: tensor<2x1x2x16xf32>, %uz: tensor<2x1x2x8xi8>, %down: tensor<2x4x8xf32>) {
+  // expected-error @below {{'moert.expert_ffn' op has zeros for up of nf4, which has none}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x1x4x8xi8>) coded nf4 block 2 scales(%us : tensor<2x1x2x16xf32>) zeros(%uz : tensor<2x1x2x8xi8>) down(%down : tensor<2x4x8xf32>) outs(%x : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @expert_ffn_c4_zeros_fit(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<2x1x4x8xi8>, %us: tensor<2x1x2x16xf32>, %uz: tensor<2x1x2x8xi8>, %down: tensor<2x4x8xf32>) {
+  // expected-error @below {{'moert.expert_ffn' op has zeros 'tensor<2x1x2x16xf32>' for up 'tensor<2x1x4x8xi8>' in blocks of 2}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x1x4x8xi8>) coded int4 block 2 scales(%us : tensor<2x1x2x16xf32>) zeros(%us : tensor<2x1x2x16xf32>) down(%down : tensor<2x4x8xf32>) outs(%x : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @expert_ffn_c4_bytes(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<2x1x4x8xi8>, %us: tensor<2x1x2x16xf32>, %uz: tensor<2x1x2x8xi8>, %down: tensor<2x4x8xf32>) {
+  // expected-error @below {{'moert.expert_ffn' op needs packed bytes for up that is coded, not 'tensor<2x4x8xf32>'}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%down : tensor<2x4x8xf32>) coded int4 block 2 scales(%us : tensor<2x1x2x16xf32>) down(%down : tensor<2x4x8xf32>) outs(%x : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
 func.func @gemm_c1_rows(%x: tensor<f32>, %w: tensor<4x8xf32>, %o: tensor<?x8xf32>) {
   // expected-error @below {{'moert.gemm' op needs rows, not 'tensor<f32>'}}
   %0 = moert.gemm ins(%x, %w : tensor<f32>, tensor<4x8xf32>) outs(%o : tensor<?x8xf32>) -> tensor<?x8xf32>

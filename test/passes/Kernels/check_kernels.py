@@ -375,7 +375,7 @@ def compile_case(options, base):
         # Kernels are written for 512 bits, LLVM splits what the target lacks.
         low = str(base) + "_low.mlir"
         steps.append([options.moe_opt, module, "--target=cpu:x86-64-v4", "--stop-after=bufferized", "-o", low])
-        steps.append([options.moe_opt, low, "--convert-moert-to-kernels=avx512=true", "-o", kernels])
+        steps.append([options.moe_opt, low, "--convert-moert-to-kernels=avx512=true split-vectors=true", "-o", kernels])
         module = kernels
     steps.append([options.moe_opt, module, "-o", str(base) + ".so", f"--target={options.target}",
                   f"--road={options.road}", f"-O{options.level}"])

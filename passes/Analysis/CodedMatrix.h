@@ -1,0 +1,45 @@
+#ifndef MOE_PASSES_ANALYSIS_CODEDMATRIX_H
+#define MOE_PASSES_ANALYSIS_CODEDMATRIX_H
+
+#include "dialects/MoE/MoEOps.h"
+#include "dialects/MoERT/MoERTOps.h"
+#include <optional>
+
+namespace moe {
+
+/// A quantised matrix as kernels for packed, coded weights read it.
+struct CodedMatrix {
+  /// Values of `bits` bits, `stored` of which each takes in its bank; XORed
+  /// with `flip` they are signed.
+  struct Values {
+    ColumnsAttr columns; ///< counts values
+    int64_t stored, flip;
+  };
+  moert::Coding coding;
+  int64_t block; ///< 0: all of a row
+  int64_t depth;
+  Values values;
+  ColumnsAttr scales;
+  mlir::Type scaleType;
+  std::optional<Values> zeros;
+
+  int64_t bits() const { return moert::ExpertFfnOp::getBits(coding); }
+  int64_t blocks() const { return block ? (depth + block - 1) / block : 1; }
+  /// What matrices that are packed together share, in words.
+  std::string kind() const;
+};
+
+/// The matrix, where kernels with panels of `width` columns can multiply it;
+/// empty where it is plain, or quantised in some other way.
+std::optional<CodedMatrix> readCoded(mlir::Operation *from,
+                                     mlir::Attribute matrix, int64_t width,
+                                     mlir::SymbolTableCollection &symbols);
+
+/// Whether the first matrices of an expert (gate and up, or up alone) are coded
+/// in one way, so that panels can hold both.
+bool hasCodedUp(ExpertOp expert, int64_t width,
+                mlir::SymbolTableCollection &symbols);
+
+} // namespace moe
+
+#endif // MOE_PASSES_ANALYSIS_CODEDMATRIX_H
