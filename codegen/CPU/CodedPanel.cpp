@@ -126,10 +126,8 @@ CodedPanel::Halves CodedPanel::decode(KernelBuilder &k, Num values,
   case Coding::F8E4M3:
     return {decodeF8(k, bytes(0)), decodeF8(k, bytes(k.isa.lanes))};
   case Coding::Int4: {
-    // One shift each: the low half with its sign at the top counts in units of
-    // 2^28, which the scale takes back.
-    Num both = k.convert(bytes(0), k.vector(i32));
-    return {number(shiftLeft(both, 28)), number(shiftRight(both, 4))};
+    Num both = extendUnsigned(bytes(0), k.vector(i32));
+    return {number(both & both.like(15)), number(shiftRight(both, 4))};
   }
   case Coding::Fp4:
   case Coding::Nf4: {
@@ -145,8 +143,6 @@ CodedPanel::Halves CodedPanel::scalesOf(KernelBuilder &k, const Place &panel,
   Num at = block * k.isa.width();
   Halves found{decodeScale(k, scales, panel.scales, at),
                decodeScale(k, scales, panel.scales, at + k.isa.lanes)};
-  if (coding == Coding::Int4)
-    found.left = found.left * (1.0 / (1 << 28));
   if (coding == Coding::F8E4M3)
     found = {found.left * 256.0, found.right * 256.0};
   return found;
@@ -154,7 +150,10 @@ CodedPanel::Halves CodedPanel::scalesOf(KernelBuilder &k, const Place &panel,
 
 CodedPanel::Halves CodedPanel::zerosOf(KernelBuilder &k, const Place &panel,
                                        Num block) const {
-  return decode(k, panel.zeros, block);
+  if (hasZeros)
+    return decode(k, panel.zeros, block);
+  Num middle = k.zeros(k.vector()).like(8.0);
+  return {middle, middle};
 }
 
 void CodedPanel::widen(KernelBuilder &k, const Place &panel, Num first,
@@ -163,11 +162,12 @@ void CodedPanel::widen(KernelBuilder &k, const Place &panel, Num first,
   k.loop(k.integer(0), count, step, [&](Num start) {
     Num own = (first + start) / block, end = k.min(start + step, count);
     Halves scale = scalesOf(k, panel, own), zero;
-    if (hasZeros)
+    bool counts = hasZeros || coding == Coding::Int4;
+    if (counts)
       zero = zerosOf(k, panel, own);
     k.loop(start, end, 1, [&](Num row) {
       Halves q = decode(k, panel.values, first + row);
-      if (hasZeros)
+      if (counts)
         q = {q.left - zero.left, q.right - zero.right};
       Num at = row * k.isa.width();
       k.store(q.left * scale.left, to, at);
@@ -176,11 +176,83 @@ void CodedPanel::widen(KernelBuilder &k, const Place &panel, Num first,
   });
 }
 
+CodedPanel::Halves CodedPanel::decodeBytes(KernelBuilder &k, Num values,
+                                           Num row) const {
+  Num bytes = k.load(k.vector(k.b.getI8Type()), values, row * rowBytes(k.isa));
+  Num both = extendUnsigned(bytes, k.vector(k.i32()));
+  return {k.convert(both & both.like(15), k.vector()),
+          k.convert(both, k.vector())};
+}
+
+void CodedPanel::decodePair(KernelBuilder &k, Num values, Num row,
+                            Halves &first, Halves &second) const {
+  // Looking bytes up is cheap, floats are not: twice a number of fp4 is a byte.
+  Type i8 = k.b.getI8Type();
+  auto sixteen = VectorType::get({16}, i8);
+  SmallVector<int8_t> doubled;
+  for (float number : table)
+    doubled.push_back(static_cast<int8_t>(2 * number));
+  Num numbers{
+      k, arith::ConstantOp::create(
+             k.b, k.loc, DenseElementsAttr::get(sixteen, ArrayRef(doubled)))};
+  Num bytes = k.load(sixteen, values, row * rowBytes(k.isa));
+  auto lookUpBytes = [&](Num index) -> Num {
+    return {k, LLVM::CallIntrinsicOp::create(
+                   k.b, k.loc, sixteen,
+                   k.b.getStringAttr("llvm.x86.ssse3.pshuf.b.128"),
+                   ValueRange{numbers.value, index.value})
+                   .getResult(0)};
+  };
+  Num high{
+      k, arith::ShRUIOp::create(k.b, k.loc, bytes.value, bytes.like(4).value)};
+  Num left = lookUpBytes(bytes & bytes.like(15)), right = lookUpBytes(high);
+  auto half = [&](Num v, int64_t at) {
+    Num eight{k, vector::ExtractStridedSliceOp::create(
+                     k.b, k.loc, v.value, ArrayRef<int64_t>{at},
+                     ArrayRef<int64_t>{8}, ArrayRef<int64_t>{1})};
+    return k.convert(k.convert(eight, k.vector(k.i32())), k.vector());
+  };
+  first = {half(left, 0), half(right, 0)};
+  second = {half(left, 8), half(right, 8)};
+}
+
+KernelBuilder::Nums CodedPanel::sumsOf(KernelBuilder &k, int64_t rows, Num from,
+                                       Num count) const {
+  // Rows take turns in memory, and so they do in a vector: one or two rows.
+  int64_t lanes = k.isa.lanes;
+  Num numbers = count * rows, whole = numbers / lanes * lanes;
+  Num sums = k.loop(k.integer(0), whole, lanes, {k.zeros(k.vector())},
+                    [&](Num i, ArrayRef<Num> carried) -> KernelBuilder::Nums {
+                      return {carried[0] + k.load(k.vector(), from, i)};
+                    })[0];
+  KernelBuilder::Nums result;
+  for (int64_t r = 0; r < rows; ++r) {
+    SmallVector<int64_t> own;
+    for (int64_t i = r; i < lanes; i += rows)
+      own.push_back(i);
+    Value part =
+        vector::ShuffleOp::create(k.b, k.loc, sums.value, sums.value, own);
+    Num sum{k, vector::ReductionOp::create(k.b, k.loc,
+                                           vector::CombiningKind::ADD, part)};
+    sum = k.loop(whole / rows, count, 1, {sum},
+                 [&](Num i, ArrayRef<Num> carried) -> KernelBuilder::Nums {
+                   return {carried[0] + k.load(k.f32(), from, i * rows + r)};
+                 })[0];
+    result.push_back(k.splat(sum));
+  }
+  return result;
+}
+
 /// Sums over a block in units of the code, then times its scales.
 void CodedPanel::emit(KernelBuilder &k, int64_t rows, int64_t depth, Num tile,
                       const Place &panel, Num out) const {
   // A sum that waits for itself takes 4 cycles per product.
   int64_t chains = 4 / rows, sums = 2 * rows;
+  // Whole bytes are multiplied where two 4-bit integers lie in one: the sums
+  // for the high halves are 16 times too large and have those for the low ones
+  // in them. That and zero points are taken off the sums of a block.
+  bool isBytes = coding == Coding::Int4;
+  bool isPairs = coding == Coding::Fp4 && k.isa.lanes == 8;
   Num blocks = k.integer((depth + block - 1) / block), whole = k.integer(depth);
   KernelBuilder::Nums none(sums, k.zeros(k.vector()));
   KernelBuilder::Nums totals = k.loop(
@@ -189,18 +261,28 @@ void CodedPanel::emit(KernelBuilder &k, int64_t rows, int64_t depth, Num tile,
         Num first = index * block;
         Num count = k.min(whole - first, k.integer(block));
         Halves zero;
-        if (hasZeros)
+        if (hasZeros || isBytes)
           zero = zerosOf(k, panel, index);
         auto step = [&](Num row, ArrayRef<Num> carried, int64_t many) {
           KernelBuilder::Nums after(carried);
+          SmallVector<Halves> values(many);
           for (int64_t c = 0; c < many; ++c) {
-            Halves q = decode(k, panel.values, row + c);
-            if (hasZeros)
+            Halves &q = values[c];
+            if (isBytes)
+              q = decodeBytes(k, panel.values, row + c);
+            else if (!isPairs || many % 2)
+              q = decode(k, panel.values, row + c);
+            else if (c % 2 == 0)
+              decodePair(k, panel.values, row + c, q, values[c + 1]);
+            if (hasZeros && !isBytes)
               q = {q.left - zero.left, q.right - zero.right};
+            if (isPairs && many % 2)
+              q = {q.left * 2.0, q.right * 2.0};
             for (int64_t r = 0; r < rows; ++r) {
               Num x = k.splat(k.load(k.f32(), tile, (row + c) * rows + r));
-              Num &left = after[c * sums + 2 * r];
-              Num &right = after[c * sums + 2 * r + 1];
+              int64_t chain = c % chains * sums;
+              Num &left = after[chain + 2 * r];
+              Num &right = after[chain + 2 * r + 1];
               left = k.fma(x, q.left, left);
               right = k.fma(x, q.right, right);
             }
@@ -208,23 +290,35 @@ void CodedPanel::emit(KernelBuilder &k, int64_t rows, int64_t depth, Num tile,
           return after;
         };
         KernelBuilder::Nums own(chains * sums, k.zeros(k.vector()));
-        Num pieces = count / chains * chains;
-        own = k.loop(first, first + pieces, chains, own,
+        int64_t unroll = 2 * chains;
+        Num pieces = count / unroll * unroll;
+        own = k.loop(first, first + pieces, unroll, own,
                      [&](Num row, ArrayRef<Num> carried) {
-                       return step(row, carried, chains);
+                       return step(row, carried, unroll);
                      });
         own = k.loop(first + pieces, first + count, 1, own,
                      [&](Num row, ArrayRef<Num> carried) {
                        return step(row, carried, 1);
                      });
-        Halves scale = scalesOf(k, panel, index);
-        KernelBuilder::Nums after(before);
-        for (int64_t s = 0; s < sums; ++s) {
-          Num sum = own[s];
+        KernelBuilder::Nums sum(own.begin(), own.begin() + sums);
+        for (int64_t s = 0; s < sums; ++s)
           for (int64_t c = 1; c < chains; ++c)
-            sum = sum + own[c * sums + s];
-          after[s] = k.fma(sum, s % 2 ? scale.right : scale.left, after[s]);
+            sum[s] = sum[s] + own[c * sums + s];
+        Halves scale = scalesOf(k, panel, index);
+        if (isPairs)
+          scale = {scale.left * 0.5, scale.right * 0.5};
+        if (isBytes) {
+          Num tileOfBlock = k.address(k.f32(), tile, first * rows);
+          KernelBuilder::Nums all = sumsOf(k, rows, tileOfBlock, count);
+          for (int64_t r = 0; r < rows; ++r) {
+            Num &left = sum[2 * r], &right = sum[2 * r + 1];
+            right = (right - left) * (1.0 / 16) - all[r] * zero.right;
+            left = left - all[r] * zero.left;
+          }
         }
+        KernelBuilder::Nums after(before);
+        for (int64_t s = 0; s < sums; ++s)
+          after[s] = k.fma(sum[s], s % 2 ? scale.right : scale.left, after[s]);
         return after;
       });
   for (int64_t s = 0; s < sums; ++s)

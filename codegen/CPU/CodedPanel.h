@@ -13,8 +13,9 @@ enum class Coding { Int8, Int4, Fp4, Nf4, F8E4M3 };
 /// `(q - zero) * scale`.
 ///
 /// Rows of 4-bit values hold column c in the low half of byte c, column
-/// c + lanes in the high half, so that one load and one shift give two vectors.
-/// Integers are signed; zero points lie in rows like values.
+/// c + lanes in the high half. 8-bit integers are signed, with zero 0 unless
+/// there are others; 4-bit ones count from 0, with zero 8. Zero points lie in
+/// rows like values.
 struct CodedPanel {
   Coding coding;
   int64_t block;     ///< rows that share scales, never more than the depth
@@ -59,6 +60,14 @@ private:
   /// Row `row` at `values`, in units of their own: times the `unit` of a half
   /// it is what the code says.
   Halves decode(KernelBuilder &k, Num values, Num row) const;
+  /// A row of bytes of two integers: the low half, and the whole byte.
+  Halves decodeBytes(KernelBuilder &k, Num values, Num row) const;
+  /// Twice the numbers of two rows of `fp4`, for eight lanes.
+  void decodePair(KernelBuilder &k, Num values, Num row, Halves &first,
+                  Halves &second) const;
+  /// Splats of the sums of each of `rows` rows over `count` steps of a tile.
+  llvm::SmallVector<Num> sumsOf(KernelBuilder &k, int64_t rows, Num from,
+                                Num count) const;
   /// Scales of block `block`, with the units of the halves in them.
   Halves scalesOf(KernelBuilder &k, const Place &panel, Num block) const;
   Halves zerosOf(KernelBuilder &k, const Place &panel, Num block) const;

@@ -495,8 +495,9 @@ def MoERT_ExpertFfnOp : MoERT_Op<"expert_ffn", [AttrSizedOperandSegments]> {
     `coded` packed weights are bytes (`#moe.quant_panels`, `[E, panels, K,
     width * bits / 8]`): value q of column c at depth k means
     `(q - zero) * scale`, with `scales` and `zeros` of `[E, panels, K / block,
-    ...]`, packed as the weights are. Integers are signed; `zeros`, 0 where
-    there are none, are theirs alone. Block 0 is all of K.
+    ...]`, packed as the weights are. `int8` is signed, with zero 0 where there
+    are no `zeros`; `int4` counts from 0, with zero 8; the others have none.
+    Block 0 is all of K.
 
     The residual may be the destination itself: the sum is then added in place.
 

@@ -25,7 +25,9 @@ static std::optional<CodedMatrix::Values> readValues(RankedTensorType type,
   if (!columns || (width != bits && width != 8))
     return std::nullopt;
   Type element = type.getElementType();
-  int64_t flip = element.isUnsignedInteger() ? 1 << (bits - 1) : 0;
+  // 8-bit integers shall be signed, 4-bit ones count from 0.
+  bool isFlipped = element.isUnsignedInteger() == (bits == 8);
+  int64_t flip = isFlipped ? 1 << (bits - 1) : 0;
   if (width == bits || !isPacked)
     return CodedMatrix::Values{columns, width, flip};
   // Bytes of two values along k.
@@ -70,7 +72,7 @@ std::optional<CodedMatrix> moe::readCoded(Operation *from, Attribute matrix,
   if (!values)
     return std::nullopt;
   coded.values = *values;
-  if (!quant.isInteger())
+  if (!quant.isInteger() || coded.coding == moert::Coding::F8E4M3)
     coded.values.flip = 0;
   coded.depth = geometry->shape[slice.getTransposed() ? 0 : 1];
   if (isPacked)

@@ -9,8 +9,8 @@ namespace moe {
 
 /// A quantised matrix as kernels for packed, coded weights read it.
 struct CodedMatrix {
-  /// Values of `bits` bits, `stored` of which each takes in its bank; XORed
-  /// with `flip` they are signed.
+  /// Values, of which each takes `stored` bits in its bank; XORed with `flip`
+  /// they are what moert.expert_ffn wants.
   struct Values {
     ColumnsAttr columns; ///< counts values
     int64_t stored, flip;

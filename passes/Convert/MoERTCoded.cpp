@@ -54,10 +54,13 @@ static Value decode(Code c, moert::Coding coding, Value bytes, Value e, Value p,
   Value half = c.index(width / 2);
   Value byte = byteAt(c.rest(n, half));
   Value isLow = c.is(arith::CmpIPredicate::ult, n, half);
-  byte = c.select(isLow, arith::ShLIOp::create(c.b, c.loc, byte, four()), byte);
+  auto shifted = [&](Value by) -> Value {
+    return arith::ShRUIOp::create(c.b, c.loc, by, four());
+  };
+  Value low = arith::ShLIOp::create(c.b, c.loc, byte, four());
+  Value code = shifted(c.select(isLow, low, byte));
   if (coding == moert::Coding::Int4)
-    return c.as(arith::ShRSIOp::create(c.b, c.loc, byte, four()), c.real);
-  Value code = arith::ShRUIOp::create(c.b, c.loc, byte, four());
+    return c.as(code, c.real);
   ArrayRef<float> numbers = moert::codeTable(coding);
   return lookUp(c, SmallVector<double>(numbers.begin(), numbers.end()),
                 asIndex(c, code));
@@ -74,6 +77,8 @@ Value moe::timesCoded(Code c, Value row, const CodedWeights &w, Value e) {
       Value q = decode(c, w.coding, w.values, e, i[0], k, i[1], width);
       if (w.zeros)
         q = c.sub(q, decode(c, w.coding, w.zeros, e, i[0], own, i[1], width));
+      else if (w.coding == moert::Coding::Int4)
+        q = c.sub(q, c.number(8));
       Value scale = tensor::ExtractOp::create(c.b, c.loc, w.scales,
                                               ValueRange{e, i[0], own, i[1]});
       if (isa<Float8E8M0FNUType>(scale.getType()))
