@@ -177,11 +177,10 @@ void CodedPanel::widen(KernelBuilder &k, const Place &panel, Num first,
 }
 
 CodedPanel::Halves CodedPanel::decodeBytes(KernelBuilder &k, Num values,
-                                           Num row) const {
+                                           Num row, Num mask) const {
   Num bytes = k.load(k.vector(k.b.getI8Type()), values, row * rowBytes(k.isa));
   Num both = extendUnsigned(bytes, k.vector(k.i32()));
-  return {k.convert(both & both.like(15), k.vector()),
-          k.convert(both, k.vector())};
+  return {k.convert(both & mask, k.vector()), k.convert(both, k.vector())};
 }
 
 void CodedPanel::decodePair(KernelBuilder &k, Num values, Num row,
@@ -253,6 +252,15 @@ void CodedPanel::emit(KernelBuilder &k, int64_t rows, int64_t depth, Num tile,
   // in them. That and zero points are taken off the sums of a block.
   bool isBytes = coding == Coding::Int4;
   bool isPairs = coding == Coding::Fp4 && k.isa.lanes == 8;
+  Num mask = k.zeros(k.vector(k.i32())).like(15);
+  // LLVM would take the low halves before it widens the bytes, and widen twice.
+  if (isBytes)
+    mask = {k, LLVM::InlineAsmOp::create(
+                   k.b, k.loc, mask.value.getType(), mask.value, "", "=x,0",
+                   /*has_side_effects=*/false, /*is_align_stack=*/false,
+                   LLVM::tailcallkind::TailCallKind::None,
+                   LLVM::AsmDialectAttr(), ArrayAttr())
+                   .getResult(0)};
   Num blocks = k.integer((depth + block - 1) / block), whole = k.integer(depth);
   KernelBuilder::Nums none(sums, k.zeros(k.vector()));
   KernelBuilder::Nums totals = k.loop(
@@ -269,7 +277,7 @@ void CodedPanel::emit(KernelBuilder &k, int64_t rows, int64_t depth, Num tile,
           for (int64_t c = 0; c < many; ++c) {
             Halves &q = values[c];
             if (isBytes)
-              q = decodeBytes(k, panel.values, row + c);
+              q = decodeBytes(k, panel.values, row + c, mask);
             else if (!isPairs || many % 2)
               q = decode(k, panel.values, row + c);
             else if (c % 2 == 0)
@@ -290,7 +298,7 @@ void CodedPanel::emit(KernelBuilder &k, int64_t rows, int64_t depth, Num tile,
           return after;
         };
         KernelBuilder::Nums own(chains * sums, k.zeros(k.vector()));
-        int64_t unroll = 2 * chains;
+        int64_t unroll = chains;
         Num pieces = count / unroll * unroll;
         own = k.loop(first, first + pieces, unroll, own,
                      [&](Num row, ArrayRef<Num> carried) {

@@ -61,7 +61,7 @@ private:
   /// it is what the code says.
   Halves decode(KernelBuilder &k, Num values, Num row) const;
   /// A row of bytes of two integers: the low half, and the whole byte.
-  Halves decodeBytes(KernelBuilder &k, Num values, Num row) const;
+  Halves decodeBytes(KernelBuilder &k, Num values, Num row, Num mask) const;
   /// Twice the numbers of two rows of `fp4`, for eight lanes.
   void decodePair(KernelBuilder &k, Num values, Num row, Halves &first,
                   Halves &second) const;
