@@ -47,9 +47,10 @@ def ConvertMoEToMoERTPass : Pass<"convert-moe-to-moert", "::mlir::ModuleOp"> {
   let summary = "Turn moe layers into the kernel families that run them";
   let description = [{
     `moe.router linear` becomes `moert.gemm`, `moe.gate` `moert.route`,
-    `moe.apply` over experts of one shape `moert.expert_ffn`, whose weights are
-    derived banks: panels of `width` columns, gate and up interleaved. Null experts
-    become experts without columns; what those that copy add is a residual.
+    `moe.apply` a chain of `moert.expert_ffn`, one per kind of experts, whose
+    weights are derived banks: panels of `width` columns, gate and up
+    interleaved, quantised ones as they are. Null experts have no matrices; what
+    those that copy or are constant add starts the sum.
 
     What the kernels cannot do yet is refused, by op and feature.
   }];

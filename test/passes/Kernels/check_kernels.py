@@ -228,9 +228,10 @@ def attention(rng, b, s, past, heads, kv, d, causal=True, window=0, mask=None, b
 
 
 def route(rng, t, e, k, score="softmax", late=False, norm=False, bias=False, high=False, ties=False, scale=1.0,
-          count=None):
-    case = Case(f"route T={t} E={e} k={count or k}/{k} {score} late={late} norm={norm} bias={bias} high={high} ties={ties}")
-    z = rng.standard_normal((t, e)).astype(np.float32)
+          count=None, skip=None, logits=None):
+    case = Case(f"route T={t} E={e} k={count or k}/{k} {score} late={late} norm={norm} bias={bias} high={high} "
+                f"ties={ties} skip={skip}")
+    z = rng.standard_normal((t, e)).astype(np.float32) if logits is None else np.array(logits, np.float32)
     if ties:
         z = np.round(z)
     zv, zt = case.add("z", z, (0,))
@@ -258,12 +259,21 @@ def route(rng, t, e, k, score="softmax", late=False, norm=False, bias=False, hig
     if norm:
         total = w.sum(-1, keepdims=True)
         w = np.where(total == 0, 0, w / np.where(total == 0, 1, total))
+    if skip is not None:
+        low = w < skip * w[:, :1]
+        low[:, 0] = False
+        case.expected_skips = low
+        ids, w = np.where(low, -1, ids), np.where(low, 0, w)
+        if norm or (late and score == "softmax"):
+            w = w / np.maximum(w.sum(-1, keepdims=True), 1e-300)
     empty = ((0, 0), (0, k - ids.shape[1]))
     ids, w = np.pad(ids, empty, constant_values=-1), np.pad(w, empty)
     i, it = init(case, "i", [("z", 0)], k, "i32", [None, k])
     o, ot = init(case, "o", [("z", 0)], k, "f32", [None, k])
     flags = [name for name, on in (("select_first", late), ("normalize", norm), ("ties_high", high)) if on]
     flags.append(f"scale = {scale:e}")
+    if skip is not None:
+        flags.append(f"skip_ratio = {skip:e}")
     case.body += (f"  %ids, %w = {text} outs({i}, {o} : {it}, {ot}) {{{', '.join(flags)}}} -> {it}, {ot}\n")
     case.results += [("ids", "%ids", it), ("w", "%w", ot)]
     case.expected = {"ids": ids, "w": w * scale}
@@ -362,6 +372,16 @@ def cases(rng):
             (0, 4, 2, {}), (7, 5, 5, dict(score="none")), (300, 20, 2, dict(late=True, score="sigmoid", norm=True)),
             (9, 6, 6, dict(late=True, count=2)), (30, 8, 5, dict(norm=True, bias=True, count=4, scale=2.5)),
             (4, 4, 4, dict(count=4)), (40, 4, 3, dict(ties=True, high=True, count=1))]:
+        yield route(rng, t, e, k, **options)
+    # Second choices of .9, .5, .2, .6, .3 of the first: with 0.5 those below go.
+    ratios = [[0, np.log(r) - 1e-4 * (r != 0.5) + 1e-4 * (r == 0.5), -9] for r in (.9, .5, .2, .6, .3)]
+    fixture = route(rng, 5, 3, 2, late=True, skip=0.5, logits=ratios)
+    assert fixture.expected_skips[:, 1].tolist() == [False, False, True, False, True]
+    yield fixture
+    for t, e, k, options in [
+            (40, 8, 4, dict(norm=True, skip=0.4, scale=2.5)), (40, 8, 4, dict(skip=0.4)),
+            (17, 6, 3, dict(late=True, skip=1.5)), (17, 6, 3, dict(norm=True, skip=0.0)), (0, 6, 3, dict(skip=0.5)),
+            (30, 8, 5, dict(norm=True, count=3, skip=0.7)), (20, 8, 2, dict(score="sigmoid", norm=True, skip=0.9))]:
         yield route(rng, t, e, k, **options)
     for b, s, heads, d, past in [(1, 1, 2, 32, 3), (2, 9, 3, 24, 0), (2, 0, 1, 8, 2)]:
         yield rows(rng, b, s, heads, d, past)
