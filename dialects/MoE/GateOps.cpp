@@ -210,9 +210,23 @@ struct SelectBeforeSoftmax : OpRewritePattern<GateOp> {
     return success();
   }
 };
+
+/// No weight is below 0 times another, unless there are negative ones.
+struct SkipNothing : OpRewritePattern<GateOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(GateOp gate,
+                                PatternRewriter &rewriter) const override {
+    if (!gate.getSkipRatio() || !gate.getSkipRatio()->isZero() ||
+        gate.getScore() == Score::None || gate.getValues())
+      return rewriter.notifyMatchFailure(gate, "skips slots");
+    rewriter.modifyOpInPlace(gate, [&] { gate.removeSkipRatioAttr(); });
+    return success();
+  }
+};
 } // namespace
 
 void GateOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                          MLIRContext *context) {
-  patterns.add<SelectBeforeSoftmax>(context);
+  patterns.add<SelectBeforeSoftmax, SkipNothing>(context);
 }

@@ -119,10 +119,6 @@ LogicalResult MoEConverter::convert(GateOp gate) {
                               realTypeOf(gate.getResult(1).getType()));
   auto unit = [&](bool on) { return on ? builder.getUnitAttr() : UnitAttr(); };
   double mask = gate.getGroupMask() == GroupMask::Zero ? 0.0 : -INFINITY;
-  // No weight is below 0 times another, unless there are negative ones.
-  FloatAttr ratio = gate.getSkipRatioAttr();
-  if (ratio && ratio.getValue().isZero() && gate.getScore() != Score::None)
-    ratio = {};
   auto route = moert::RouteOp::create(
       builder, loc, TypeRange{ids.getType(), weights.getType()},
       moert::ScoreAttr::get(builder.getContext(),
@@ -135,7 +131,7 @@ LogicalResult MoEConverter::convert(GateOp gate) {
       builder.getI64IntegerAttr(gate.getTopGroups().value_or(0)),
       unit(gate.getGroupScore() == GroupScore::Top2),
       builder.getF64FloatAttr(mask), unit(gate.getTiesHigh()),
-      gate.getLayerAttr(), ratio);
+      gate.getLayerAttr(), gate.getSkipRatioAttr());
   Value chosen = route.getResult(1);
   if (gate.getValues())
     chosen = gatherValues(builder, gate, route.getResult(0));

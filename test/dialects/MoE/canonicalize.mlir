@@ -9,6 +9,17 @@ func.func @renormalised_softmax(%z: tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor
   return %0#0, %0#1 : tensor<?x2xi32>, tensor<?x2xf32>
 }
 
+// A rule that skips nothing is no rule.
+
+// CHECK-LABEL: func.func @skips_nothing
+// CHECK: moe.gate sigmoid %{{.*}} top_k 2 norm selected : tensor<?x8xf32>
+// CHECK: moe.gate none %{{.*}} top_k 2 skip_ratio 0.000000e+00 : tensor<?x8xf32>
+func.func @skips_nothing(%z: tensor<?x8xf32>) -> (tensor<?x2xf32>, tensor<?x2xf32>) {
+  %0:2 = moe.gate sigmoid %z top_k 2 norm selected skip_ratio 0.0 : tensor<?x8xf32>
+  %1:2 = moe.gate none %z top_k 2 skip_ratio 0.0 : tensor<?x8xf32>
+  return %0#1, %1#1 : tensor<?x2xf32>, tensor<?x2xf32>
+}
+
 // Near misses: raw weights, another score, a subset, an epsilon, a bias that
 // is added to probabilities, slots that may be dropped.
 
