@@ -18,6 +18,9 @@ std::string CodedPanel::name() const {
          (hasZeros ? "_zeros" : "");
 }
 
+/// Bytes ahead of those that are multiplied to fetch.
+static constexpr int64_t kAhead = 1024;
+
 // --- vectors of integers
 
 static Num shiftLeft(Num v, int64_t by) {
@@ -273,6 +276,10 @@ void CodedPanel::emit(KernelBuilder &k, int64_t rows, int64_t depth, Num tile,
           zero = zerosOf(k, panel, index);
         auto step = [&](Num row, ArrayRef<Num> carried, int64_t many) {
           KernelBuilder::Nums after(carried);
+          // Decoding leaves the memory's own prefetcher too little ahead.
+          if (many > 1)
+            k.prefetch(k.address(k.b.getI8Type(), panel.values,
+                                 row * rowBytes(k.isa) + kAhead));
           SmallVector<Halves> values(many);
           for (int64_t c = 0; c < many; ++c) {
             Halves &q = values[c];
