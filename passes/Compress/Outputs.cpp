@@ -1,6 +1,7 @@
 #include "passes/Compress/Outputs.h"
 
 #include "dialects/MoE/MoEOps.h"
+#include "mlir/IR/Iterators.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "passes/Compress/Layers.h"
 #include "llvm/ADT/DenseSet.h"

@@ -1,6 +1,7 @@
 #ifndef MOE_PASSES_COMPRESS_PASSES_H
 #define MOE_PASSES_COMPRESS_PASSES_H
 
+#include "dialects/MoE/MoEDialect.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 

@@ -46,10 +46,74 @@ struct DequantizeExpertsPass
       signalPassFailure();
   }
 
+  /// Rows and columns of a plain slice; failure after an error.
+  static FailureOr<SmallVector<int64_t, 2>>
+  shapeOf(ExpertOp expert, SliceAttr slice, SymbolTable &symbols, Type *type) {
+    auto bank = symbols.lookup<BankOp>(slice.getBank().getValue());
+    if (!bank)
+      return expert.emitOpError("reads ")
+             << slice.getBank() << ", which is not a moe.bank";
+    auto geometry = slice.resolve(bank.getTensorType(),
+                                  [&] { return expert.emitOpError(); });
+    if (failed(geometry))
+      return failure();
+    SmallVector<int64_t, 2> shape = geometry->shape;
+    if (slice.getTransposed())
+      std::swap(shape.front(), shape.back());
+    *type = bank.getTensorType().getElementType();
+    return shape;
+  }
+
+  /// The same for a matrix in factors, of which no kernel knows yet.
+  static LogicalResult multiplyOut(ExpertOp expert, StringRef name,
+                                   FactoredAttr factored,
+                                   SymbolTable &symbols) {
+    SliceAttr rows =
+        factored.getBase() ? factored.getBase() : factored.getLeft();
+    SliceAttr columns =
+        factored.getBase() ? factored.getBase() : factored.getRight();
+    if (!rows || !columns)
+      return expert.emitOpError("has a matrix '")
+             << name << "' of rows alone, whose size nothing says";
+    Type type;
+    auto columnShape = shapeOf(expert, columns, symbols, &type);
+    auto rowShape = shapeOf(expert, rows, symbols, &type);
+    if (failed(rowShape) || failed(columnShape))
+      return failure();
+    Builder builder(expert.getContext());
+    auto recipe =
+        MixAttr::get(builder.getContext(), builder.getArrayAttr(factored),
+                     builder.getF64ArrayAttr(1.0));
+    std::string symbol = (cast<PoolOp>(expert->getParentOp()).getSymName() +
+                          "_" + expert.getEntryName() + "_" + name)
+                             .str();
+    addPlain(
+        expert, name, symbol, recipe,
+        RankedTensorType::get({rowShape->front(), columnShape->back()}, type),
+        symbols);
+    return success();
+  }
+
+  static void addPlain(ExpertOp expert, StringRef name, StringRef symbol,
+                       Attribute recipe, RankedTensorType type,
+                       SymbolTable &symbols) {
+    OpBuilder builder(expert->getParentOp());
+    auto plain =
+        BankOp::create(builder, expert.getLoc(), builder.getStringAttr(symbol),
+                       StringAttr(), StringAttr(), IntegerAttr(), IntegerAttr(),
+                       recipe, TypeAttr::get(type));
+    plain->remove();
+    auto reference = FlatSymbolRefAttr::get(
+        symbols.insert(plain, Block::iterator(expert->getParentOp())));
+    expert->setAttr(name, SliceAttr::get(reference));
+  }
+
   /// Gives matrix `name` of the expert a bank of its own, where it is
-  /// quantised.
+  /// quantised or factored.
   static LogicalResult dequantize(ExpertOp expert, StringRef name, Type element,
                                   SymbolTable &symbols) {
+    if (auto factored = expert->getAttrOfType<FactoredAttr>(name))
+      return multiplyOut(expert, name, factored, symbols);
     auto slice = expert->getAttrOfType<SliceAttr>(name);
     auto quant =
         slice ? dyn_cast_or_null<QuantAttr>(slice.getQuant()) : QuantAttr();
@@ -70,21 +134,15 @@ struct DequantizeExpertsPass
         bank.getTensorType().getElementTypeBitWidth() == 8)
       shape.back() *= 8 / quant.getBits();
 
-    OpBuilder builder(expert->getParentOp());
+    Builder builder(expert.getContext());
     auto recipe =
         MixAttr::get(builder.getContext(), builder.getArrayAttr(slice),
                      builder.getF64ArrayAttr(1.0));
     std::string symbol =
         (slice.getBank().getValue() + "_" + expert.getEntryName() + "_" + name)
             .str();
-    auto plain = BankOp::create(
-        builder, bank.getLoc(), builder.getStringAttr(symbol), StringAttr(),
-        StringAttr(), IntegerAttr(), IntegerAttr(), recipe,
-        TypeAttr::get(RankedTensorType::get(shape, element)));
-    plain->remove();
-    auto reference = FlatSymbolRefAttr::get(
-        symbols.insert(plain, Block::iterator(expert->getParentOp())));
-    expert->setAttr(name, SliceAttr::get(reference));
+    addPlain(expert, name, symbol, recipe,
+             RankedTensorType::get(shape, element), symbols);
     return success();
   }
 };

@@ -4,9 +4,9 @@
 include "mlir/Pass/PassBase.td"
 
 def DequantizeExpertsPass : Pass<"moe-dequantize-experts", "::mlir::ModuleOp"> {
-  let summary = "Store quantised experts as plain numbers";
+  let summary = "Store quantised and factored experts as plain numbers";
   let description = [{
-    Gives every quantised matrix of an expert a derived bank of its own, made
+    Gives every quantised or factored matrix of an expert a derived bank of its own, made
     when the artefact is written (`#moe.mix` of the slice alone). For targets
     whose kernels do not read quantised weights; storage grows to the size of
     the plain numbers. With `keep-coded` what kernels with panels of so many
