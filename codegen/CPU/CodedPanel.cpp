@@ -257,7 +257,7 @@ void CodedPanel::emit(KernelBuilder &k, int64_t rows, int64_t depth, Num tile,
   bool isPairs = coding == Coding::Fp4 && k.isa.lanes == 8;
   Num mask = k.zeros(k.vector(k.i32())).like(15);
   // LLVM would take the low halves before it widens the bytes, and widen twice.
-  if (isBytes)
+  if (isBytes && !k.isa.splits)
     mask = {k, LLVM::InlineAsmOp::create(
                    k.b, k.loc, mask.value.getType(), mask.value, "", "=x,0",
                    /*has_side_effects=*/false, /*is_align_stack=*/false,
