@@ -7,7 +7,7 @@ using EmitError = function_ref<InFlightDiagnostic()>;
 
 static LogicalResult verifySource(EmitError emitError, Attribute source) {
   if (isa<SliceAttr, MixAttr, StackAttr, PermuteAttr, LowRankAttr, QuantizeAttr,
-          SparsifyAttr>(source))
+          SparsifyAttr, FactoredAttr>(source))
     return success();
   return emitError() << "needs a slice or a recipe, not " << source;
 }

@@ -136,6 +136,15 @@ Numbers Calibration::gateWeights(ArrayRef<int64_t> columns) const {
     match.groupMask = gate.getGroupMask();
   }
   match.norm = gate.getNorm();
+  PoolOp pool = layer.pool;
+  for (int64_t column : columns) {
+    auto null =
+        dyn_cast<NullExpertOp>(pool.getResolvedEntry(column).getOperation());
+    match.nulls.push_back(null && (gate.getNorm() != Norm::Nonzero ||
+                                   null.getKind() == NullKind::Zero));
+  }
+  if (match.norm == Norm::Nonzero)
+    match.norm = Norm::Real;
   match.normEpsilon = gate.getNormEpsilon().convertToDouble();
   match.scale = gate.getScale().convertToDouble();
   HostTensor part(
@@ -253,6 +262,17 @@ FailureOr<Numbers> Calibration::outputs(int64_t e, WeightSource &weights,
   }
   return emitLayerError(layer) << "entry '" << entry.getEntryName()
                                << "' cannot be evaluated on a sample";
+}
+
+double Calibration::slotsPerToken() const {
+  Numbers gates = gateWeights({});
+  PoolOp pool = layer.pool;
+  int64_t count = 0;
+  for (int64_t e = 0; e < gates.columns; ++e)
+    if (pool.getResolvedEntry(e).needsDispatch())
+      for (int64_t r = 0; r < gates.rows; ++r)
+        count += gates.at(r, e) != 0;
+  return static_cast<double>(count) / static_cast<double>(gates.rows);
 }
 
 FailureOr<Numbers> Calibration::layerOutput(WeightSource &weights) const {

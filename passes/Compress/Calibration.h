@@ -30,6 +30,9 @@ public:
   mlir::FailureOr<Numbers> outputs(int64_t e, WeightSource &weights,
                                    Numbers *hidden = nullptr) const;
 
+  /// Entries that compute something, per row: neither skipped nor null.
+  double slotsPerToken() const;
+
   /// What the layer makes of all rows.
   mlir::FailureOr<Numbers> layerOutput(WeightSource &weights) const;
 

@@ -147,14 +147,16 @@ LogicalResult moe::compressModule(ModuleOp module, ArrayRef<CompressStep> steps,
     begin(step.text);
     if (failed(manager->run(module)))
       return failure();
-    LedgerStep entry{step.text, measureCost(module), std::nullopt,
-                     std::nullopt};
+    LedgerStep entry{step.text, {}, std::nullopt, std::nullopt};
+    llvm::StringMap<double> slots;
     if (error) {
       auto now = error->measure(module, *profile, weights);
       if (failed(now))
         return failure();
-      entry.outputError = *now;
+      entry.outputError = now->error;
+      slots = std::move(now->slots);
     }
+    entry.cost = measureCost(module, slots);
     ledger.steps.push_back(std::move(entry));
   }
   return success();

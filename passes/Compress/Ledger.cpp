@@ -12,35 +12,45 @@ static int64_t bytesOf(RankedTensorType type) {
   return (type.getNumElements() * type.getElementTypeBitWidth() + 7) / 8;
 }
 
-ModelCost moe::measureCost(ModuleOp module) {
+ModelCost moe::measureCost(ModuleOp module,
+                           const llvm::StringMap<double> &slotsOf) {
   ModelCost cost;
   SymbolTableCollection symbols;
-  llvm::StringMap<std::pair<ExpertCost, int64_t>> pools;
+  struct Pool {
+    ExpertCost sum;
+    int64_t entries = 0, working = 0;
+  };
+  llvm::StringMap<Pool> pools;
   for (PoolOp pool : module.getOps<PoolOp>()) {
     ExpertCost sum;
-    int64_t flops = 0, active = 0;
+    int64_t flops = 0, active = 0, working = 0;
     for (int64_t e = 0, n = pool.getNumEntries(); e < n; ++e) {
       ExpertCost own = pool.getEntry(e).getCost(symbols);
       cost.expertParams += own.params;
       cost.expertBytes += own.bytes;
-      ExpertCost used = pool.getResolvedEntry(e).getCost(symbols);
+      ExpertOpInterface entry = pool.getResolvedEntry(e);
+      working += entry.needsDispatch();
+      ExpertCost used = entry.getCost(symbols);
       active += used.params;
       flops += used.flopsPerToken.value_or(0);
     }
     sum.params = active;
     sum.flopsPerToken = flops;
-    pools[pool.getSymName()] = {sum, pool.getNumEntries()};
+    pools[pool.getSymName()] = {sum, pool.getNumEntries(), working};
   }
   module.walk([&](ApplyOp apply) {
     auto found = pools.find(apply.getPool());
-    if (found == pools.end() || found->second.second == 0)
+    if (found == pools.end() || found->second.entries == 0)
       return;
-    auto &[sum, entries] = found->second;
+    const auto &[sum, entries, working] = found->second;
     double slots = static_cast<double>(entries);
     if (!apply.isDense())
       slots = static_cast<double>(
           cast<RankedTensorType>(apply.getIds()[0].getType()).getDimSize(1));
     slots /= static_cast<double>(entries);
+    if (auto known = slotsOf.find(apply.getLayer().value_or(""));
+        known != slotsOf.end() && working > 0)
+      slots = known->second / static_cast<double>(working);
     cost.activeParams += slots * static_cast<double>(sum.params);
     cost.flopsPerToken += slots * static_cast<double>(*sum.flopsPerToken);
   });

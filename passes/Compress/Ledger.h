@@ -2,6 +2,7 @@
 #define MOE_PASSES_COMPRESS_LEDGER_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/JSON.h"
 #include <optional>
 
@@ -14,11 +15,15 @@ struct ModelCost {
   int64_t expertParams = 0; ///< of them, in entries of pools
   int64_t expertBytes = 0;
   /// Of the experts, that a token meets: means over the entries of each
-  /// layer, as often as the gate chooses, without what skip rules save.
+  /// layer, as often as the gate chooses.
   double activeParams = 0;
   double flopsPerToken = 0;
 };
-ModelCost measureCost(mlir::ModuleOp module);
+
+/// `slots` says how many experts run per token, by layer, where that is known
+/// better than from what the gate chooses.
+ModelCost measureCost(mlir::ModuleOp module,
+                      const llvm::StringMap<double> &slots = {});
 
 /// One step of compression.
 struct LedgerStep {

@@ -9,8 +9,10 @@ using namespace moe;
 static constexpr int64_t kRows = 256;
 
 /// What each layer makes of its sample: rows go to the chosen experts alone.
-static FailureOr<llvm::StringMap<Numbers>>
-run(ModuleOp module, const Profile &profile, WeightSource &weights) {
+static FailureOr<llvm::StringMap<Numbers>> run(ModuleOp module,
+                                               const Profile &profile,
+                                               WeightSource &weights,
+                                               llvm::StringMap<double> *slots) {
   llvm::StringMap<Numbers> results;
   auto layers = collectLayers(module, "moe-compress", {});
   if (failed(layers))
@@ -25,6 +27,8 @@ run(ModuleOp module, const Profile &profile, WeightSource &weights) {
     if (failed(output))
       return failure();
     results[layer.name] = std::move(*output);
+    if (slots)
+      (*slots)[layer.name] = calibration->slotsPerToken();
   }
   return results;
 }
@@ -32,32 +36,36 @@ run(ModuleOp module, const Profile &profile, WeightSource &weights) {
 FailureOr<OutputError> OutputError::of(ModuleOp module, const Profile &profile,
                                        WeightSource &weights) {
   OutputError result;
-  auto before = run(module, profile, weights);
+  auto before = run(module, profile, weights, nullptr);
   if (failed(before))
     return failure();
   result.before = std::move(*before);
   return result;
 }
 
-FailureOr<double> OutputError::measure(ModuleOp module, const Profile &profile,
-                                       WeightSource &weights) const {
-  auto after = run(module, profile, weights);
+FailureOr<OutputError::Result>
+OutputError::measure(ModuleOp module, const Profile &profile,
+                     WeightSource &weights) const {
+  Result result;
+  auto after = run(module, profile, weights, &result.slots);
   if (failed(after))
     return failure();
   double sum = 0;
-  int64_t count = 0;
-  for (const auto &[name, now] : *after) {
-    auto found = before.find(name);
-    if (found == before.end())
+  for (const auto &[name, then] : before) {
+    auto found = after->find(name);
+    if (found == after->end()) {
+      sum += 1;
       continue;
+    }
     double off = 0, whole = 0;
-    for (size_t i = 0; i < now.values.size(); ++i) {
-      double then = found->second.values[i];
-      off += (now.values[i] - then) * (now.values[i] - then);
-      whole += then * then;
+    for (size_t i = 0; i < then.values.size(); ++i) {
+      double now = found->second.values[i];
+      off += (now - then.values[i]) * (now - then.values[i]);
+      whole += then.values[i] * then.values[i];
     }
     sum += whole > 0 ? off / whole : 0;
-    ++count;
   }
-  return count ? std::sqrt(sum / static_cast<double>(count)) : 0.0;
+  if (!before.empty())
+    result.error = std::sqrt(sum / static_cast<double>(before.size()));
+  return result;
 }

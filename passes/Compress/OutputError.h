@@ -13,10 +13,15 @@ public:
   static mlir::FailureOr<OutputError>
   of(mlir::ModuleOp module, const Profile &profile, WeightSource &weights);
 
-  /// `|Z' - Z| / |Z|`, root mean square over the layers that are still there
-  /// and can be evaluated; layers of which the profile has no sample count as
-  /// unchanged.
-  mlir::FailureOr<double> measure(mlir::ModuleOp module, const Profile &profile,
+  struct Result {
+    /// `|Z' - Z| / |Z|`, root mean square over the layers; 1 for those that
+    /// are gone.
+    double error = 0;
+    /// Experts that run per token, by layer: what skip rules and null experts
+    /// save is not among them.
+    llvm::StringMap<double> slots;
+  };
+  mlir::FailureOr<Result> measure(mlir::ModuleOp module, const Profile &profile,
                                   WeightSource &weights) const;
 
 private:

@@ -67,6 +67,79 @@ static Value gatherValues(OpBuilder &builder, GateOp gate, Value ids) {
       .getResult(0);
 }
 
+/// Which columns the gate's norm leaves out of its sum.
+static SmallVector<bool> columnsOutside(GateOp gate, PoolOp pool) {
+  SmallVector<bool> outside;
+  for (int64_t e = 0, n = pool.getNumEntries(); e < n; ++e) {
+    auto null = dyn_cast<NullExpertOp>(pool.getResolvedEntry(e).getOperation());
+    outside.push_back(null && (gate.getNorm() == Norm::Real ||
+                               null.getKind() == NullKind::Zero));
+  }
+  return outside;
+}
+
+/// Weights divided by their sum over the experts that count, times the scale;
+/// those of the others are zero.
+static Value normalizeSome(OpBuilder &builder, GateOp gate, PoolOp pool,
+                           Value ids, Value weights) {
+  Location loc = gate.getLoc();
+  auto type = cast<RankedTensorType>(weights.getType());
+  int64_t k = type.getDimSize(1);
+  SmallVector<bool> outside = columnsOutside(gate, pool);
+  auto table = arith::ConstantOp::create(
+      builder, loc,
+      DenseElementsAttr::get(
+          RankedTensorType::get({static_cast<int64_t>(outside.size())},
+                                builder.getI1Type()),
+          outside));
+  Value init = destination(builder, loc, weights, k, type.getElementType());
+  SmallVector<AffineMap> maps{builder.getMultiDimIdentityMap(2)};
+  SmallVector<utils::IteratorType> loops(2, utils::IteratorType::parallel);
+  return linalg::GenericOp::create(
+             builder, loc, TypeRange{type}, ValueRange{}, ValueRange{init},
+             maps, loops,
+             [&](OpBuilder &b, Location loc, ValueRange) {
+               Value t = linalg::IndexOp::create(b, loc, 0);
+               Value zero = arith::ConstantOp::create(
+                   b, loc, b.getFloatAttr(type.getElementType(), 0));
+               auto number = [&](double v) -> Value {
+                 return arith::ConstantOp::create(
+                     b, loc, b.getFloatAttr(type.getElementType(), v));
+               };
+               // The weight of slot j, where it counts.
+               auto weight = [&](Value j) -> Value {
+                 Value id =
+                     tensor::ExtractOp::create(b, loc, ids, ValueRange{t, j});
+                 Value e =
+                     arith::IndexCastOp::create(b, loc, b.getIndexType(), id);
+                 Value first = arith::ConstantIndexOp::create(b, loc, 0);
+                 Value none = arith::CmpIOp::create(
+                     b, loc, arith::CmpIPredicate::slt, e, first);
+                 Value safe = arith::MaxSIOp::create(b, loc, e, first);
+                 Value out =
+                     tensor::ExtractOp::create(b, loc, table, ValueRange{safe});
+                 out = arith::OrIOp::create(b, loc, none, out);
+                 Value w = tensor::ExtractOp::create(b, loc, weights,
+                                                     ValueRange{t, j});
+                 return arith::SelectOp::create(b, loc, out, zero, w);
+               };
+               Value own = weight(linalg::IndexOp::create(b, loc, 1));
+               Value sum = number(gate.getNormEpsilon().convertToDouble());
+               for (int64_t j = 0; j < k; ++j)
+                 sum = arith::AddFOp::create(
+                     b, loc, sum,
+                     weight(arith::ConstantIndexOp::create(b, loc, j)));
+               Value none = arith::CmpFOp::create(
+                   b, loc, arith::CmpFPredicate::OEQ, sum, zero);
+               Value ratio = arith::DivFOp::create(b, loc, own, sum);
+               ratio = arith::SelectOp::create(b, loc, none, zero, ratio);
+               ratio = arith::MulFOp::create(
+                   b, loc, ratio, number(gate.getScale().convertToDouble()));
+               linalg::YieldOp::create(b, loc, ratio);
+             })
+      .getResult(0);
+}
+
 LogicalResult MoEConverter::convert(RouterOp router) {
   builder.setInsertionPoint(router);
   Location loc = router.getLoc();
@@ -102,8 +175,13 @@ LogicalResult MoEConverter::convert(GateOp gate) {
     return refuse("a subset of the pool");
   if (gate.getSparseMixer())
     return refuse("sparse_mixer");
-  if (gate.getNorm() != Norm::None && gate.getNorm() != Norm::Selected)
-    return refuse("a norm over some kinds of experts");
+  bool some = gate.getNorm() == Norm::Real || gate.getNorm() == Norm::Nonzero;
+  PoolOp pool = gate.getPoolAttr()
+                    ? PoolOp::lookup(gate, gate.getPoolAttr(), collection)
+                    : PoolOp();
+  if (some && (gate.getValues() || gate.getSkipRatio() || !pool))
+    return refuse("a norm over some kinds of experts, beside a skip rule or "
+                  "values of its own,");
   if (gate.getSkipCumulative())
     return refuse("a cumulative skip rule");
   if (gate.getSkipRatio() && gate.getValues())
@@ -125,8 +203,9 @@ LogicalResult MoEConverter::convert(GateOp gate) {
                             static_cast<moert::Score>(gate.getScore())),
       gate.getLogits(), gate.getChoiceBias(), gate.getK(),
       ValueRange{ids, weights}, unit(gate.getSelectFirst()),
-      unit(gate.getNorm() == Norm::Selected), gate.getNormEpsilonAttr(),
-      gate.getScaleAttr(),
+      unit(gate.getNorm() == Norm::Selected),
+      some ? builder.getF64FloatAttr(0) : gate.getNormEpsilonAttr(),
+      some ? builder.getF64FloatAttr(1) : gate.getScaleAttr(),
       builder.getI64IntegerAttr(gate.getGroups().value_or(0)),
       builder.getI64IntegerAttr(gate.getTopGroups().value_or(0)),
       unit(gate.getGroupScore() == GroupScore::Top2),
@@ -135,6 +214,8 @@ LogicalResult MoEConverter::convert(GateOp gate) {
   Value chosen = route.getResult(1);
   if (gate.getValues())
     chosen = gatherValues(builder, gate, route.getResult(0));
+  if (some)
+    chosen = normalizeSome(builder, gate, pool, route.getResult(0), chosen);
   // Choices are always counted, unless an observer does.
   bool observed = llvm::any_of(gate.getIds().getUsers(), [](Operation *user) {
     auto observe = dyn_cast<ObserveOp>(user);
