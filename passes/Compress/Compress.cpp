@@ -114,7 +114,8 @@ llvm::Expected<std::vector<CompressStep>> moe::parseSteps(StringRef text) {
 LogicalResult moe::compressModule(ModuleOp module, ArrayRef<CompressStep> steps,
                                   WeightSource &weights, const Profile *profile,
                                   Ledger &ledger,
-                                  llvm::function_ref<void(StringRef)> begin) {
+                                  llvm::function_ref<void(StringRef)> begin,
+                                  const OutputError *reference) {
   CompressInputs &inputs = CompressInputs::of(module.getContext());
   inputs.weights = &weights;
   inputs.profile = profile;
@@ -135,12 +136,13 @@ LogicalResult moe::compressModule(ModuleOp module, ArrayRef<CompressStep> steps,
              << "--compress: " << step.text << ": " << first;
     }
   }
-  std::optional<OutputError> error;
-  if (profile) {
+  std::optional<OutputError> own;
+  if (profile && !reference) {
     auto made = OutputError::of(module, *profile, weights);
     if (failed(made))
       return failure();
-    error = std::move(*made);
+    own = std::move(*made);
+    reference = &*own;
   }
   ledger.steps.push_back({"", measureCost(module), std::nullopt, std::nullopt});
   for (auto [step, manager] : llvm::zip(steps, managers)) {
@@ -149,8 +151,8 @@ LogicalResult moe::compressModule(ModuleOp module, ArrayRef<CompressStep> steps,
       return failure();
     LedgerStep entry{step.text, {}, std::nullopt, std::nullopt};
     llvm::StringMap<double> slots;
-    if (error) {
-      auto now = error->measure(module, *profile, weights);
+    if (reference) {
+      auto now = reference->measure(module, *profile, weights);
       if (failed(now))
         return failure();
       entry.outputError = now->error;

@@ -6,6 +6,7 @@
 #include "llvm/Support/Error.h"
 
 namespace moe {
+class OutputError;
 class Profile;
 class WeightSource;
 
@@ -22,11 +23,13 @@ struct CompressStep {
 llvm::Expected<std::vector<CompressStep>> parseSteps(llvm::StringRef text);
 
 /// Runs the steps on a module whose MoE layers are raised, and enters each in
-/// the ledger; `begin` is told each step's text. Errors are diagnostics.
+/// the ledger; `begin` is told each step's text. Output errors are against
+/// `reference`, or the module as it came. Errors are diagnostics.
 mlir::LogicalResult
 compressModule(mlir::ModuleOp module, llvm::ArrayRef<CompressStep> steps,
                WeightSource &weights, const Profile *profile, Ledger &ledger,
-               llvm::function_ref<void(llvm::StringRef)> begin);
+               llvm::function_ref<void(llvm::StringRef)> begin,
+               const OutputError *reference = nullptr);
 
 } // namespace moe
 

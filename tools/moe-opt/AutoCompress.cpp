@@ -13,12 +13,12 @@ static constexpr size_t kMeasured = 6;
 /// narrower experts before fewer bits (see `passes/Compress/Order.h`).
 static const char *const kShapes[] = {
     "",
-    "narrow-experts{12.5%,budget=layer}",
-    "narrow-experts{25%,budget=layer}",
-    "narrow-experts{50%,budget=layer}",
-    "prune-experts{ratio=12.5%,reconstruction,search=greedy}",
-    "prune-experts{ratio=25%,reconstruction,search=greedy}",
-    "prune-experts{ratio=50%,reconstruction,search=greedy}",
+    "narrow-experts{12.5%,budget=layer,multiple=32}",
+    "narrow-experts{25%,budget=layer,multiple=32}",
+    "narrow-experts{50%,budget=layer,multiple=32}",
+    "prune-experts{ratio=12.5%,reconstruction,search=greedy,rows=512}",
+    "prune-experts{ratio=25%,reconstruction,search=greedy,rows=512}",
+    "prune-experts{ratio=50%,reconstruction,search=greedy,rows=512}",
     "merge-experts{ratio=25%}",
 };
 static const char *const kStorages[] = {
@@ -88,7 +88,7 @@ Expected<std::string> moe::searchRecipe(const AutoRequest &request,
         steps += ",";
       steps += storage;
       tools.progress("try " + steps);
-      auto candidate = tools.apply(steps);
+      auto candidate = tools.apply(shape, storage);
       if (candidate) {
         tried.push_back(std::move(*candidate));
         continue;

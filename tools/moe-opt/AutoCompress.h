@@ -27,7 +27,10 @@ struct Candidate {
 /// How recipes are judged: `apply` compresses a copy of the model and tells
 /// cost and output error; `measure` (may be null) the bits per byte it loses.
 struct AutoTools {
-  std::function<llvm::Expected<Candidate>(llvm::StringRef steps)> apply;
+  /// Steps that change numbers, then those that store them; one may be empty.
+  std::function<llvm::Expected<Candidate>(llvm::StringRef shape,
+                                          llvm::StringRef storage)>
+      apply;
   std::function<llvm::Expected<double>(llvm::StringRef steps)> measure;
   std::function<void(llvm::StringRef)> progress;
 };

@@ -2,6 +2,7 @@
 
 #include "mlir/IR/Diagnostics.h"
 #include "passes/Analysis/ModelFingerprint.h"
+#include "passes/Compress/OutputError.h"
 #include "tools/moe-opt/Measure.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -28,34 +29,56 @@ Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
     return createStringError(
         "--compress=auto needs a profile (--profile=FILE)");
   ModelCost original = measureCost(module);
-  // Copies that a recipe does not suit say so; that is not the user's concern.
-  auto compressed =
-      [&](StringRef text,
-          Ledger &ledger) -> Expected<mlir::OwningOpRef<mlir::ModuleOp>> {
+  auto reference = OutputError::of(module, *profile, weights);
+  if (failed(reference))
+    return createStringError("");
+  using Copy = mlir::OwningOpRef<mlir::ModuleOp>;
+  auto apply = [&](mlir::ModuleOp from, StringRef text,
+                   Ledger &ledger) -> Expected<Copy> {
     auto parsed = parseSteps(text);
     if (!parsed)
       return parsed.takeError();
-    mlir::OwningOpRef<mlir::ModuleOp> copy = module.clone();
+    Copy copy = from.clone();
+    // A recipe that does not suit the model says so; the user has not asked
+    // for it.
     std::string why;
     mlir::ScopedDiagnosticHandler quiet(module.getContext(),
                                         [&](mlir::Diagnostic &diagnostic) {
                                           why = diagnostic.str();
                                           return mlir::success();
                                         });
-    if (failed(compressModule(*copy, *parsed, weights, profile.get(), ledger,
-                              [](StringRef) {})))
+    if (failed(compressModule(
+            *copy, *parsed, weights, profile.get(), ledger, [](StringRef) {},
+            &*reference)))
       return createStringError(why);
     return copy;
   };
+  // Many ways to store follow one way to shape.
+  std::string lastShape;
+  Copy shaped;
   AutoTools tools;
   tools.progress = options.progress;
-  tools.apply = [&](StringRef text) -> Expected<Candidate> {
+  tools.apply = [&](StringRef shape, StringRef storage) -> Expected<Candidate> {
     Ledger ledger;
-    auto copy = compressed(text, ledger);
-    if (!copy)
-      return copy.takeError();
+    if (!shape.empty() && (shape != lastShape || storage.empty())) {
+      auto copy = apply(module, shape, ledger);
+      lastShape = shape.str();
+      shaped = Copy();
+      if (!copy)
+        return copy.takeError();
+      shaped = std::move(*copy);
+    }
+    if (!shape.empty() && !shaped)
+      return createStringError("the model has no such shape");
+    if (!storage.empty())
+      if (auto copy = apply(shape.empty() ? module : *shaped, storage, ledger);
+          !copy)
+        return copy.takeError();
     Candidate candidate;
-    candidate.steps = text.str();
+    candidate.steps = shape.str();
+    if (!shape.empty() && !storage.empty())
+      candidate.steps += ",";
+    candidate.steps += storage;
     candidate.cost = ledger.steps.back().cost;
     candidate.predicted = ledger.steps.back().outputError.value_or(0);
     return candidate;
@@ -63,7 +86,7 @@ Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
   if (!texts.empty())
     tools.measure = [&](StringRef text) -> Expected<double> {
       Ledger ledger;
-      auto copy = compressed(text, ledger);
+      auto copy = apply(module, text, ledger);
       if (!copy)
         return copy.takeError();
       auto bits = measureBits(**copy, weights, options, texts);

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Prints what recipes of compression cost the byte-level model: a Markdown table.
+
+usage: compress_table.py BIN_DIR MODEL_DIR WORK_DIR [RECIPE...]
+
+Profiles MODEL_DIR/model.onnx on MODEL_DIR/calib, compresses it with each recipe (the ones of the README where none is
+given), and runs the executables on MODEL_DIR/eval.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+RECIPES = [
+    "quantize{int8}", "quantize{int4}", "quantize{int4,mode=aware}", "quantize{nf4,mode=aware}", "quantize{mxfp4}",
+    "quantize{mxfp4,mode=aware}",
+    *(f"prune-experts{{keep={keep},{score}}}" for keep in (12, 8)
+      for score in ("frequency", "probability", "saliency", "reconstruction", "magnitude")),
+    "merge-experts{keep=8}", "merge-experts{keep=8,budget=global}", "merge-experts{dek,keep=8}",
+    "narrow-experts{50%}", "narrow-experts{50%,budget=layer}", "factorize-experts{ratio=50%}",
+    "factorize-experts{ratio=50%,weighted=true}", "factorize-experts{ratio=50%,rows-kept=0.1}",
+    "skip-experts{share=0.3}", "skip-experts{share=0.5}",
+    "narrow-experts{25%,budget=layer,multiple=32},quantize{mxfp4,mode=aware}",
+]
+
+
+def run(*command):
+    result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f"{command[0]} failed: {result.stderr}")
+    return result
+
+
+def evaluate(program, texts):
+    out = run(program, *(flag for text in texts for flag in ("--eval", text))).stdout
+    speeds = [float(s) for s in re.findall(r"(\d+) tokens/s", out)]
+    return float(re.findall(r"mean +([\d.]+) bits", out)[0]), sum(speeds) / len(speeds)
+
+
+def main():
+    binaries, models, work = map(pathlib.Path, sys.argv[1:4])
+    recipes = sys.argv[4:] or RECIPES
+    work.mkdir(parents=True, exist_ok=True)
+    model, profile = models / "model.onnx", work / "calib.moeprof"
+    texts, calib = sorted((models / "eval").glob("*.txt")), sorted((models / "calib").glob("*.txt"))
+    profile.unlink(missing_ok=True)
+    run(binaries / "moe-opt", model, "--instrument", "-o", work / "probe")
+    run(work / "probe", "--profile", profile, *(flag for text in calib for flag in ("--eval", text)))
+    run(binaries / "moe-opt", model, "-o", work / "original")
+    base, speed = evaluate(work / "original", texts)
+    size = (work / "original").stat().st_size
+    print(f"original: {base:.4f} bits per byte, {size / 1e6:.2f} MB, {speed:.0f} tokens/s")
+    print("| recipe | experts, % of f32 | MFLOP per token in experts | executable, MB | bits per byte | loss | s |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for recipe in recipes:
+        start = time.time()
+        ledger = run(binaries / "moe-opt", model, "--profile", profile, f"--compress={recipe}",
+                     "-o", work / "small").stderr.splitlines()
+        seconds = time.time() - start
+        first, last = ledger[1].split(), ledger[-1][ledger[-1].index("}") + 1:].split()
+        params = (float(first[3]) / 2) * 1e6  # the file holds them as bf16
+        bits, _ = evaluate(work / "small", texts)
+        print(f"| `{recipe}` | {100 * float(last[2]) * 1e6 / (4 * params):.2f} | {last[5]} "
+              f"| {(work / 'small').stat().st_size / 1e6:.2f} | {bits:.4f} | {bits - base:+.4f} | {seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
