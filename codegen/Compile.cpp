@@ -212,15 +212,16 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
   if (mlir::failed(raiseExperts(module, options)))
     return failure();
   // Of the model as it came: what follows depends on the target.
-  std::string fingerprint;
-  if (options.fingerprint || !options.profiles.empty()) {
+  std::string fingerprint, profiled = options.profileFingerprint;
+  if (options.fingerprint || (!options.profiles.empty() && profiled.empty())) {
     auto made = modelFingerprint(module, weights);
     if (mlir::failed(made))
       return failure();
     fingerprint = std::move(*made);
   }
   FailureOr<rt::Profile> profile =
-      profileOf(module, options.profiles, options.name, fingerprint);
+      profileOf(module, options.profiles, options.name,
+                profiled.empty() ? fingerprint : profiled);
   if (mlir::failed(profile))
     return failure();
   auto collect = [&] {
@@ -346,6 +347,8 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   text.cpuFeatures = requiredFeatures(*machine);
   text.weightsSize = weightsSize;
   facts["target"] = "cpu:" + options.target.cpu;
+  for (const auto &fact : options.extraFacts)
+    facts[fact.first] = fact.second;
   // What binaries say about themselves; matrices are for the report.
   llvm::json::Object manifest(facts);
   manifest.erase("expert_similarity");

@@ -26,6 +26,11 @@ struct CompileOptions {
   /// Profiles of runs of the model, by the names of their files: checked to be
   /// of it. Facts compare its experts then.
   std::vector<std::pair<std::string, rt::Profile>> profiles;
+  /// The fingerprint that profiles must have, where it is not the module's:
+  /// that of the model before it was compressed.
+  std::string profileFingerprint;
+  /// More facts for the manifest: what compression cost.
+  llvm::json::Object extraFacts;
   /// The model's name in messages and in moe_<name>_api.
   std::string name;
   /// Called with the name of each step as it begins.

@@ -102,6 +102,15 @@ public:
     return builder.CreateGlobalString(text, "", 0, &module);
   }
 
+  /// In a section of its own, so that tools find it without running the code
+  /// (runtime/Bundle/Manifest.h).
+  llvm::Constant *manifest(StringRef text) {
+    llvm::GlobalVariable *global =
+        builder.CreateGlobalString(text, "moert_manifest", 0, &module);
+    global->setSection("moe_manifest");
+    return global;
+  }
+
   llvm::Constant *array(llvm::Type *element,
                         ArrayRef<llvm::Constant *> values) {
     auto *type = llvm::ArrayType::get(element, values.size());
@@ -286,7 +295,7 @@ void moe::emitDescriptor(llvm::Module &module, const ModelSignature &signature,
       {llvm::ConstantInt::get(i32, MOERT_MAGIC),
        llvm::ConstantInt::get(i16, MOERT_ABI_MAJOR),
        llvm::ConstantInt::get(i16, MOERT_ABI_MINOR), emitter.string(text.name),
-       emitter.string(text.manifest), emitter.string(text.cpuFeatures),
+       emitter.manifest(text.manifest), emitter.string(text.cpuFeatures),
        llvm::ConstantInt::get(i32, signature.inputs.size()),
        llvm::ConstantInt::get(i32, signature.outputs.size()),
        emitter.ports(signature.inputs), emitter.ports(signature.outputs),

@@ -1,8 +1,10 @@
 #include "passes/Compress/Ledger.h"
 
 #include "dialects/MoE/MoEOps.h"
-#include "llvm/ADT/DenseSet.h"
-#include "llvm/Support/Format.h"
+#include "dialects/Onnx/OnnxOps.h"
+#include "runtime/Bank/LedgerTable.h"
+#include "llvm/ADT/MapVector.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace moe;
@@ -10,6 +12,18 @@ using namespace moe;
 /// Bytes that a bank's numbers take.
 static int64_t bytesOf(RankedTensorType type) {
   return (type.getNumElements() * type.getElementTypeBitWidth() + 7) / 8;
+}
+
+/// Is the weight a table of which tokens take rows, and nothing else?
+static bool isLookedUp(WeightOp weight) {
+  return !weight->use_empty() &&
+         llvm::all_of(weight->getUses(), [](OpOperand &use) {
+           auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
+           if (!node || !node.is("Gather") || use.getOperandNumber() != 0)
+             return false;
+           auto axis = dyn_cast_or_null<IntegerAttr>(node.attribute("axis"));
+           return !axis || axis.getInt() == 0;
+         });
 }
 
 ModelCost moe::measureCost(ModuleOp module,
@@ -23,7 +37,7 @@ ModelCost moe::measureCost(ModuleOp module,
   llvm::StringMap<Pool> pools;
   for (PoolOp pool : module.getOps<PoolOp>()) {
     ExpertCost sum;
-    int64_t flops = 0, active = 0, working = 0;
+    int64_t working = 0;
     for (int64_t e = 0, n = pool.getNumEntries(); e < n; ++e) {
       ExpertCost own = pool.getEntry(e).getCost(symbols);
       cost.expertParams += own.params;
@@ -31,11 +45,10 @@ ModelCost moe::measureCost(ModuleOp module,
       ExpertOpInterface entry = pool.getResolvedEntry(e);
       working += entry.needsDispatch();
       ExpertCost used = entry.getCost(symbols);
-      active += used.params;
-      flops += used.flopsPerToken.value_or(0);
+      sum.params += used.params;
+      sum.bytes += used.bytes;
+      *sum.flopsPerToken += used.flopsPerToken.value_or(0);
     }
-    sum.params = active;
-    sum.flopsPerToken = flops;
     pools[pool.getSymName()] = {sum, pool.getNumEntries(), working};
   }
   module.walk([&](ApplyOp apply) {
@@ -52,80 +65,69 @@ ModelCost moe::measureCost(ModuleOp module,
         known != slotsOf.end() && working > 0)
       slots = known->second / static_cast<double>(working);
     cost.activeParams += slots * static_cast<double>(sum.params);
+    cost.bytesReadPerToken += slots * static_cast<double>(sum.bytes);
     cost.flopsPerToken += slots * static_cast<double>(*sum.flopsPerToken);
   });
-  // The rest: what the code names itself, each bank once.
-  llvm::DenseSet<StringRef> seen;
-  SymbolTable table(module);
+  // The rest: what the code names itself, each bank once; read whole where any
+  // use reads it whole.
+  llvm::MapVector<StringRef, bool> isRead;
   module.walk([&](WeightOp weight) {
-    auto bank = table.lookup<BankOp>(weight.getBank());
-    if (!bank || !seen.insert(weight.getBank()).second)
-      return;
-    cost.params += bank.getTensorType().getNumElements();
-    cost.bytes += bytesOf(bank.getTensorType());
+    isRead[weight.getBank()] |= !isLookedUp(weight);
   });
+  SymbolTable table(module);
+  for (auto [name, whole] : isRead) {
+    auto bank = table.lookup<BankOp>(name);
+    if (!bank)
+      continue;
+    RankedTensorType type = bank.getTensorType();
+    int64_t bytes = bytesOf(type);
+    cost.params += type.getNumElements();
+    cost.bytes += bytes;
+    int64_t rows = whole || type.getRank() == 0 ? 1 : type.getDimSize(0);
+    cost.bytesReadPerToken += static_cast<double>(bytes) /
+                              static_cast<double>(std::max<int64_t>(rows, 1));
+  }
   cost.params += cost.expertParams;
   cost.bytes += cost.expertBytes;
   return cost;
 }
 
 void Ledger::print(llvm::raw_ostream &os) const {
-  bool error = llvm::any_of(
-      steps, [](const LedgerStep &step) { return bool(step.outputError); });
-  bool bits = llvm::any_of(
-      steps, [](const LedgerStep &step) { return bool(step.bitsPerByte); });
-  size_t width = 8;
-  for (const LedgerStep &step : steps)
-    width = std::max(width, step.name.size());
-  auto name = [&](StringRef text) {
-    os << text;
-    os.indent(width - text.size() + 1);
-  };
-  name("step");
-  os << "  params/M  bytes/MB  experts/MB      %  active/M  MFLOP/token";
-  if (error)
-    os << "  output error";
-  if (bits)
-    os << "  bits/byte     loss";
-  os << "\n";
+  std::vector<rt::LedgerLine> lines;
   for (const LedgerStep &step : steps) {
-    const ModelCost &cost = step.cost, &first = steps.front().cost;
-    name(step.name.empty() ? "original" : StringRef(step.name));
-    os << llvm::format(
-        "%10.3f%10.3f%12.3f%7.2f%10.3f%13.3f",
-        static_cast<double>(cost.params) / 1e6,
-        static_cast<double>(cost.bytes) / 1e6,
-        static_cast<double>(cost.expertBytes) / 1e6,
-        100.0 * static_cast<double>(cost.expertBytes) /
-            static_cast<double>(std::max<int64_t>(first.expertBytes, 1)),
-        cost.activeParams / 1e6, cost.flopsPerToken / 1e6);
-    if (step.outputError)
-      os << llvm::format("%14.4f", *step.outputError);
-    else if (error)
-      os.indent(14);
-    if (step.bitsPerByte) {
-      os << llvm::format("%11.4f", *step.bitsPerByte);
-      if (steps.front().bitsPerByte)
-        os << llvm::format("%+9.4f",
-                           *step.bitsPerByte - *steps.front().bitsPerByte);
-    }
-    os << "\n";
+    const ModelCost &cost = step.cost;
+    rt::LedgerLine line;
+    line.step = step.name;
+    line.params = static_cast<double>(cost.params);
+    line.bytes = static_cast<double>(cost.bytes);
+    line.expertBytes = static_cast<double>(cost.expertBytes);
+    line.activeParams = cost.activeParams;
+    line.bytesReadPerToken = cost.bytesReadPerToken;
+    line.flopsPerToken = cost.flopsPerToken;
+    line.outputError = step.outputError;
+    line.bitsPerByte = step.bitsPerByte;
+    lines.push_back(std::move(line));
   }
+  os << rt::ledgerTable(lines);
 }
 
 llvm::json::Array Ledger::toJSON() const {
   llvm::json::Array list;
   for (const LedgerStep &step : steps) {
-    llvm::json::Object entry{{"step", step.name},
-                             {"params", step.cost.params},
-                             {"bytes", step.cost.bytes},
-                             {"expert_params", step.cost.expertParams},
-                             {"expert_bytes", step.cost.expertBytes},
-                             {"active_params", step.cost.activeParams},
-                             {"flops_per_token", step.cost.flopsPerToken}};
-    if (step.outputError)
+    // Arguments of a command line need not be UTF-8, JSON must.
+    llvm::json::Object entry{
+        {"step", llvm::json::fixUTF8(step.name)},
+        {"params", step.cost.params},
+        {"bytes", step.cost.bytes},
+        {"expert_params", step.cost.expertParams},
+        {"expert_bytes", step.cost.expertBytes},
+        {"active_params", step.cost.activeParams},
+        {"bytes_read_per_token", step.cost.bytesReadPerToken},
+        {"flops_per_token", step.cost.flopsPerToken}};
+    // JSON has no word for what is not finite.
+    if (step.outputError && std::isfinite(*step.outputError))
       entry["output_error"] = *step.outputError;
-    if (step.bitsPerByte)
+    if (step.bitsPerByte && std::isfinite(*step.bitsPerByte))
       entry["bits_per_byte"] = *step.bitsPerByte;
     list.push_back(std::move(entry));
   }

@@ -18,6 +18,11 @@ struct ModelCost {
   /// layer, as often as the gate chooses.
   double activeParams = 0;
   double flopsPerToken = 0;
+  /// Of weights, as stored, that decoding one token reads: experts as above,
+  /// rows of tables that are only looked up, and all of the rest. That is not
+  /// the peak memory of a run: weights are mapped, and what stays in memory of
+  /// them is the system's choice.
+  double bytesReadPerToken = 0;
 };
 
 /// `slots` says how many experts run per token, by layer, where that is known

@@ -1,10 +1,12 @@
 // moe-bank: looks into files of weights and arrays.
 #include "runtime/Bank/Safetensors.h"
 #include "runtime/Bundle/Bundle.h"
+#include "runtime/Bundle/Manifest.h"
 #include "runtime/Core/Tensor.h"
 #include "runtime/Core/Text.h"
 #include "runtime/Runner/Npz.h"
 #include "runtime/Runner/Program.h"
+#include "tools/moe-bank/Manifests.h"
 #include "tools/moe-bank/Profiles.h"
 
 #include <algorithm>
@@ -21,8 +23,8 @@ constexpr const char *usage =
     "       moe-bank verify FILE              check everything, hashes too\n"
     "       moe-bank merge -o OUT FILE FILE.. add expert profiles up\n"
     "\n"
-    "FILE: .safetensors, .npz, .npy, a bundle (.moe) made by moe-opt, or an\n"
-    "expert profile (.moeprof) made by --profile\n";
+    "FILE: .safetensors, .npz, .npy, a bundle (.moe), library or executable\n"
+    "made by moe-opt, or an expert profile (.moeprof) made by --profile\n";
 
 /// One thing inside a file.
 struct Entry {
@@ -37,6 +39,7 @@ struct Entry {
 struct Archive {
   std::string kind;
   std::string_view mapped;
+  std::string_view manifest; // of compiled models
   std::vector<Array> arrays;
   std::vector<BundleSection> sections;
   Profile profile;
@@ -91,6 +94,9 @@ Status addBundle(Archive &archive, const std::string &path) {
   if (!info)
     return info.error();
   archive.sections = info->sections;
+  // Code for other machines, or of older compilers, may hide it.
+  if (auto manifest = findManifest(archive.mapped, path))
+    archive.manifest = *manifest;
   for (const BundleSection &section : info->sections)
     archive.entries.push_back(
         {section.kind,
@@ -111,6 +117,12 @@ Result<Archive> openArchive(const std::string &path) {
   if (mapped->substr(0, bundleMagic.size()) == bundleMagic) {
     archive.kind = "bundle";
     status = addBundle(archive, path);
+  } else if (mapped->substr(0, elfMagic.size()) == elfMagic) {
+    archive.kind = "compiled model";
+    auto manifest = findManifest(*mapped, path);
+    if (!manifest)
+      return manifest.error();
+    archive.manifest = *manifest;
   } else if (endsWith(path, ".npz")) {
     archive.kind = "npz";
     auto arrays = parseNpz(*mapped, path);
@@ -134,16 +146,23 @@ Result<Archive> openArchive(const std::string &path) {
   return archive;
 }
 
-int list(const Archive &archive) {
+Result<int> list(const Archive &archive, const std::string &path) {
   uint64_t total = 0;
+  bool isElf = archive.kind == "compiled model";
   for (const Entry &entry : archive.entries) {
     total += entry.size;
     std::printf("%-48s %-9s %-20s %s\n", printable(entry.name).c_str(),
                 printable(entry.type).c_str(), printable(entry.shape).c_str(),
                 bytesText(static_cast<double>(entry.size)).c_str());
   }
-  std::printf("%zu entries, %s\n", archive.entries.size(),
-              bytesText(static_cast<double>(total)).c_str());
+  if (!isElf)
+    std::printf("%zu entries, %s\n", archive.entries.size(),
+                bytesText(static_cast<double>(total)).c_str());
+  if (archive.manifest.empty())
+    return ExitDone;
+  Status status = moe::listManifest(archive.manifest, path);
+  if (!status.ok())
+    return status;
   return ExitDone;
 }
 
@@ -189,6 +208,10 @@ Result<int> show(const Archive &archive, const std::string &path,
 }
 
 Result<int> verify(const Archive &archive, const std::string &path) {
+  if (archive.kind == "compiled model")
+    return Status(Code::Unsupported, quote(path) +
+                                         " carries no hashes to verify; only "
+                                         "bundles (.moe) do");
   for (const BundleSection &section : archive.sections) {
     Status status = verifySection(archive.mapped, section, path);
     if (!status.ok())
@@ -209,7 +232,7 @@ Result<int> runCommand(const std::string &command, const std::string &path,
     return ExitDone;
   }
   if (command == "ls")
-    return list(*archive);
+    return list(*archive, path);
   if (command == "cat")
     return show(*archive, path, name, output);
   return verify(*archive, path);

@@ -55,10 +55,10 @@ static double printMachine(int threads) {
 static void printWork(rt::Program &program,
                       const std::vector<rt::Array> &inputs, double ms,
                       double peak) {
-  // Keys of the manifest are sorted: the model's comes before its layers'.
-  constexpr char key[] = "\"flops_per_token\":";
-  const char *at = std::strstr(program.api->manifest(), key);
-  double flops = at ? std::strtod(at + sizeof key - 1, nullptr) : 0;
+  auto manifest = rt::parseJson(program.api->manifest());
+  const rt::Json *counted =
+      manifest ? manifest->find("flops_per_token") : nullptr;
+  double flops = counted ? std::strtod(counted->text.c_str(), nullptr) : 0;
   std::string tokens = rt::findRoles(program).tokens;
   for (const rt::Array &array : inputs) {
     auto count = rt::elementCount(array.tensor.shape, array.tensor.rank);

@@ -1,7 +1,9 @@
 #include "tools/moe-opt/AutoCompress.h"
 
+#include "runtime/Bank/LedgerTable.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
+#include <cmath>
 
 using namespace llvm;
 using namespace moe;
@@ -156,30 +158,29 @@ static bool isOnFront(const Candidate &candidate, ArrayRef<Candidate> all) {
 }
 
 void moe::printCandidates(raw_ostream &os, const ModelCost &original,
-                          ArrayRef<Candidate> tried) {
-  os << "   bytes  output error  loss measured  recipe (* on the front)\n";
-  for (const Candidate &candidate : tried) {
-    os << format("%7.2f%%%14.4f", 100 * share(original, candidate),
-                 candidate.predicted);
-    if (candidate.loss)
-      os << format("%+15.4f", *candidate.loss);
-    else
-      os << "              -";
-    os << (isOnFront(candidate, tried) ? "  * " : "    ") << candidate.steps
-       << "\n";
-  }
+                          ArrayRef<Candidate> tried, StringRef chosen) {
+  std::vector<rt::FrontLine> lines;
+  for (const Candidate &candidate : tried)
+    lines.push_back({candidate.steps, share(original, candidate),
+                     candidate.predicted, candidate.loss,
+                     isOnFront(candidate, tried), candidate.steps == chosen});
+  os << rt::frontTable(lines);
 }
 
 json::Array moe::candidatesJSON(const ModelCost &original,
-                                ArrayRef<Candidate> tried) {
+                                ArrayRef<Candidate> tried, StringRef chosen) {
   json::Array list;
   for (const Candidate &candidate : tried) {
+    // JSON has no word for what is not finite.
+    if (!std::isfinite(candidate.predicted))
+      continue;
     json::Object entry{{"steps", candidate.steps},
                        {"bytes", candidate.cost.bytes},
                        {"share", share(original, candidate)},
                        {"output_error", candidate.predicted},
-                       {"front", isOnFront(candidate, tried)}};
-    if (candidate.loss)
+                       {"front", isOnFront(candidate, tried)},
+                       {"chosen", candidate.steps == chosen}};
+    if (candidate.loss && std::isfinite(*candidate.loss))
       entry["loss"] = *candidate.loss;
     list.push_back(std::move(entry));
   }

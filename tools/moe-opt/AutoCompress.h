@@ -43,11 +43,13 @@ llvm::Expected<std::string> searchRecipe(const AutoRequest &request,
                                          const AutoTools &tools,
                                          std::vector<Candidate> &tried);
 
-/// The front: recipes of which none is both smaller and better, marked.
+/// All that were tried: the front, of which none is both smaller and better,
+/// marked, and the one whose steps are `chosen`.
 void printCandidates(llvm::raw_ostream &os, const ModelCost &original,
-                     llvm::ArrayRef<Candidate> tried);
+                     llvm::ArrayRef<Candidate> tried, llvm::StringRef chosen);
 llvm::json::Array candidatesJSON(const ModelCost &original,
-                                 llvm::ArrayRef<Candidate> tried);
+                                 llvm::ArrayRef<Candidate> tried,
+                                 llvm::StringRef chosen);
 
 } // namespace moe
 

@@ -97,10 +97,13 @@ Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
   std::vector<Candidate> tried;
   auto found = searchRecipe(*request, original, tools, tried);
   options.progress("");
-  printCandidates(errs(), original, tried);
-  facts["front"] = candidatesJSON(original, tried);
+  StringRef chosen = found ? StringRef(*found) : StringRef();
+  printCandidates(errs(), original, tried, chosen);
   if (!found)
     return found.takeError();
+  facts["front"] = candidatesJSON(original, tried, chosen);
+  facts["front_limits"] =
+      json::Object{{"share", request->bytes}, {"loss", request->maxLoss}};
   errs() << "chosen: " << *found << "\n";
   return parse(*found);
 }
@@ -111,13 +114,15 @@ Error Compression::run(mlir::ModuleOp module, WeightSource &weights,
   auto said = [] { return createStringError(""); };
   if (failed(raiseExperts(module, options)))
     return said();
-  if (profile) {
-    auto fingerprint = modelFingerprint(module, weights);
-    if (failed(fingerprint))
+  if (profile || !options.profiles.empty()) {
+    auto made = modelFingerprint(module, weights);
+    if (failed(made))
       return said();
-    rt::Status status =
-        rt::checkModel(profile->getStored(), profile->getPath().str(),
-                       modelName, *fingerprint);
+    fingerprint = std::move(*made);
+  }
+  if (profile) {
+    rt::Status status = rt::checkModel(
+        profile->getStored(), profile->getPath().str(), modelName, fingerprint);
     if (!status.ok())
       return createStringError(status.message);
   }

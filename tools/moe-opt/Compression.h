@@ -13,6 +13,9 @@ public:
   std::unique_ptr<Profile> profile; ///< may be null
   std::vector<std::string> texts;   ///< of `--eval`
   std::string modelName;            ///< for messages
+  /// Of the model before compression, where profiles make it needed; set by
+  /// `run`.
+  std::string fingerprint;
 
   llvm::Error parse(llvm::StringRef text);
 

@@ -216,6 +216,10 @@ int moe::runProductDriver(int argc, char **argv,
   if (!request.compress.empty())
     if (Error error = compression.run(*module, weights, options, facts))
       return fail(toString(std::move(error)));
+  options.profileFingerprint = compression.fingerprint;
+  for (StringRef key : {"compression", "front", "front_limits"})
+    if (const json::Value *fact = facts.get(key))
+      options.extraFacts[key] = *fact;
   if (stop || *kind == Emit::MLIR || request.output.empty()) {
     Phase last = stop                  ? *stop
                  : *kind == Emit::MLIR ? Phase::Imported

@@ -1,0 +1,18 @@
+// What compiled models say about themselves, on the command line.
+#ifndef MOE_TOOLS_MOE_BANK_MANIFESTS_H
+#define MOE_TOOLS_MOE_BANK_MANIFESTS_H
+
+#include "runtime/Core/Status.h"
+
+#include <string>
+#include <string_view>
+
+namespace moe {
+
+/// Prints a line about the model, what compression cost, and the recipes that
+/// were tried.
+rt::Status listManifest(std::string_view manifest, const std::string &path);
+
+} // namespace moe
+
+#endif // MOE_TOOLS_MOE_BANK_MANIFESTS_H
