@@ -189,6 +189,24 @@ profileOf(ModuleOp module,
   return sum;
 }
 
+/// Adds `extra`. What the last step of compression left counts: the module
+/// still has the banks that its recipes read.
+static void addExtraFacts(const llvm::json::Object &extra,
+                          llvm::json::Object &facts) {
+  for (const auto &fact : extra)
+    facts[fact.first] = fact.second;
+  const llvm::json::Array *steps = extra.getArray("compression");
+  const llvm::json::Object *last =
+      steps && !steps->empty() ? steps->back().getAsObject() : nullptr;
+  if (!last)
+    return;
+  auto number = [&](StringRef key) { return last->getNumber(key).value_or(0); };
+  facts["parameters"] = static_cast<int64_t>(number("params"));
+  facts["weight_bytes"] = static_cast<int64_t>(number("bytes"));
+  facts["active_parameters"] = static_cast<int64_t>(
+      number("params") - number("expert_params") + number("active_params"));
+}
+
 LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
                            const CompileOptions &options,
                            llvm::json::Object &facts) {
@@ -226,6 +244,7 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
     return failure();
   auto collect = [&] {
     facts = collectModelFacts(module);
+    addExtraFacts(options.extraFacts, facts);
     if (options.fingerprint)
       facts["fingerprint"] = fingerprint;
     if (!options.profiles.empty()) {
@@ -347,8 +366,6 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   text.cpuFeatures = requiredFeatures(*machine);
   text.weightsSize = weightsSize;
   facts["target"] = "cpu:" + options.target.cpu;
-  for (const auto &fact : options.extraFacts)
-    facts[fact.first] = fact.second;
   // What binaries say about themselves; matrices are for the report.
   llvm::json::Object manifest(facts);
   manifest.erase("expert_similarity");

@@ -1,6 +1,6 @@
 #include "codegen/Report/ExpertPlots.h"
 
-#include "codegen/Report/Report.h"
+#include "codegen/Report/Html.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
@@ -12,6 +12,7 @@
 #include <cmath>
 
 using namespace llvm;
+using namespace moe;
 
 namespace {
 std::vector<double> listOf(const json::Object &object, StringRef key) {

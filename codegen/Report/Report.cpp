@@ -1,6 +1,8 @@
 #include "codegen/Report/Report.h"
 
+#include "codegen/Report/CompressionPlots.h"
 #include "codegen/Report/ExpertPlots.h"
+#include "codegen/Report/Html.h"
 #include "codegen/Report/ReportStyle.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SmallVector.h"
@@ -10,71 +12,29 @@
 #include <algorithm>
 
 using namespace llvm;
+using namespace moe;
 
 namespace {
-using Table = SmallVector<SmallVector<std::string>>;
-
-std::string text(const json::Object &object, StringRef key) {
-  if (std::optional<StringRef> value = object.getString(key))
-    return moe::escapeHtml(*value);
-  if (std::optional<int64_t> value = object.getInteger(key))
-    return std::to_string(*value);
-  return "";
-}
-
-/// 7583680 -> "7.58 M": three digits, powers of a thousand.
-std::string count(double value) {
-  static const char *units[] = {"", " k", " M", " G", " T", " P"};
-  unsigned unit = 0;
-  while (value >= 1000 && unit + 1 < std::size(units))
-    value /= 1000, ++unit;
-  if (unit == 0)
-    return formatv("{0:f0}", value);
-  return formatv(value < 10    ? "{0:f2}{1}"
-                 : value < 100 ? "{0:f1}{1}"
-                               : "{0:f0}{1}",
-                 value, units[unit]);
-}
-
-std::string bytes(double value) {
-  std::string text = count(value);
-  return text + (text.find(' ') == std::string::npos ? " B" : "B");
-}
-
 void card(raw_ostream &os, StringRef title, StringRef value,
           StringRef note = "") {
   os << "<div class=card><div class=title>" << title << "</div><div class=big>"
      << value << "</div><div class=note>" << note << "</div></div>\n";
 }
 
-void table(raw_ostream &os, ArrayRef<StringRef> header, const Table &rows) {
-  os << "<div class=scroll><table><thead><tr>";
-  for (StringRef cell : header)
-    os << "<th>" << cell << "</th>";
-  os << "</tr></thead><tbody>\n";
-  for (const auto &row : rows) {
-    os << "<tr>";
-    for (const std::string &cell : row)
-      os << "<td>" << cell << "</td>";
-    os << "</tr>\n";
-  }
-  os << "</tbody></table></div>\n";
-}
-
 void summary(raw_ostream &os, const json::Object &facts) {
   os << "<div class=cards>\n";
   auto number = [&](StringRef key) { return facts.getNumber(key).value_or(0); };
   if (facts.get("parameters"))
-    card(os, "Parameters", count(number("parameters")),
-         count(number("active_parameters")) + " active per token");
+    card(os, "Parameters", countText(number("parameters")),
+         countText(number("active_parameters")) + " active per token");
   if (facts.get("weight_bytes"))
-    card(os, "Weights", bytes(number("weight_bytes")), "as stored");
+    card(os, "Weights", bytesText(number("weight_bytes")), "as stored");
   if (facts.get("flops_per_token"))
-    card(os, "Work per token", count(number("flops_per_token")) + "FLOP",
+    card(os, "Work per token", countText(number("flops_per_token")) + "FLOP",
          "in MoE layers and raised projections");
   if (facts.get("executable_bytes"))
-    card(os, "Executable", bytes(number("executable_bytes")),
-         bytes(number("code_bytes")) + " without weights");
+    card(os, "Executable", bytesText(number("executable_bytes")),
+         bytesText(number("code_bytes")) + " without weights");
   if (facts.get("compile_seconds"))
     card(os, "Compile time",
          formatv("{0:f2} s", number("compile_seconds")).str(),
@@ -87,26 +47,27 @@ void layers(raw_ostream &os, const json::Object &facts) {
   if (!list || list->empty())
     return;
   os << "<h2>MoE layers</h2>\n";
-  Table rows;
+  HtmlTable rows;
   for (const json::Value &value : *list) {
     const json::Object *layer = value.getAsObject();
     if (!layer)
       continue;
-    std::string experts = text(*layer, "experts");
+    std::string experts = textOf(*layer, "experts");
     if (layer->getInteger("null_experts").value_or(0))
-      experts += " + " + text(*layer, "null_experts") + " null";
-    rows.push_back({text(*layer, "layer"), experts, text(*layer, "top_k"),
-                    text(*layer, "router"), text(*layer, "expert"),
-                    text(*layer, "hidden") + " &rarr; " + text(*layer, "inner"),
-                    count(layer->getNumber("parameters").value_or(0)),
-                    bytes(layer->getNumber("bytes").value_or(0)),
-                    count(layer->getNumber("flops_per_token").value_or(0)),
-                    text(*layer, "encoding")});
+      experts += " + " + textOf(*layer, "null_experts") + " null";
+    rows.push_back(
+        {textOf(*layer, "layer"), experts, textOf(*layer, "top_k"),
+         textOf(*layer, "router"), textOf(*layer, "expert"),
+         textOf(*layer, "hidden") + " &rarr; " + textOf(*layer, "inner"),
+         countText(layer->getNumber("parameters").value_or(0)),
+         bytesText(layer->getNumber("bytes").value_or(0)),
+         countText(layer->getNumber("flops_per_token").value_or(0)),
+         textOf(*layer, "encoding")});
   }
-  table(os,
-        {"Layer", "Experts", "Per token", "Router", "Expert", "Widths",
-         "Parameters", "Bytes", "FLOP/token", "Found as"},
-        rows);
+  writeTable(os,
+             {"Layer", "Experts", "Per token", "Router", "Expert", "Widths",
+              "Parameters", "Bytes", "FLOP/token", "Found as"},
+             rows);
 }
 
 void operations(raw_ostream &os, const json::Object &facts) {
@@ -114,29 +75,29 @@ void operations(raw_ostream &os, const json::Object &facts) {
   if (!list || list->empty())
     return;
   os << "<h2>What the graph became</h2>\n";
-  Table rows;
+  HtmlTable rows;
   for (const json::Value &value : *list)
     if (const json::Object *op = value.getAsObject())
-      rows.push_back({"<code>" + text(*op, "op") + "</code>",
-                      text(*op, "count"), text(*op, "what")});
-  table(os, {"Operation", "Count", "Meaning"}, rows);
+      rows.push_back({"<code>" + textOf(*op, "op") + "</code>",
+                      textOf(*op, "count"), textOf(*op, "what")});
+  writeTable(os, {"Operation", "Count", "Meaning"}, rows);
 }
 
 void evaluation(raw_ostream &os, const json::Array &runs) {
-  Table rows;
+  HtmlTable rows;
   for (const json::Value &value : runs) {
     const json::Object *run = value.getAsObject();
     if (!run || !run->getNumber("bits_per_byte"))
       continue;
     double tokens = run->getNumber("tokens_per_second").value_or(0);
-    rows.push_back({text(*run, "name"),
+    rows.push_back({textOf(*run, "name"),
                     formatv("{0:f4}", *run->getNumber("bits_per_byte")).str(),
-                    tokens ? count(tokens) : "&ndash;"});
+                    tokens ? countText(tokens) : "&ndash;"});
   }
   if (rows.empty())
     return;
   os << "<h2>Evaluation</h2>\n";
-  table(os, {"Text", "Bits per byte", "Tokens/s"}, rows);
+  writeTable(os, {"Text", "Bits per byte", "Tokens/s"}, rows);
 }
 
 /// Rows are runs, columns are experts; colour is the share of the choices
@@ -159,7 +120,7 @@ void heatMaps(raw_ostream &os, const json::Array &runs) {
           layer ? layer->getString("name") : std::nullopt;
       if (!counts || !name)
         continue;
-      Row row{text(*run, "name"), {}};
+      Row row{textOf(*run, "name"), {}};
       for (const json::Value &n : *counts)
         row.counts.push_back(n.getAsNumber().value_or(0));
       byLayer[*name].push_back(std::move(row));
@@ -232,45 +193,23 @@ void phases(raw_ostream &os, const json::Array &runs) {
 }
 } // namespace
 
-std::string moe::escapeHtml(StringRef text) {
-  std::string escaped;
-  raw_string_ostream os(escaped);
-  for (char c : text) {
-    switch (c) {
-    case '&':
-      os << "&amp;";
-      break;
-    case '<':
-      os << "&lt;";
-      break;
-    case '>':
-      os << "&gt;";
-      break;
-    case '"':
-      os << "&quot;";
-      break;
-    default:
-      // Control characters have no business in a page.
-      os << (static_cast<unsigned char>(c) < 0x20 ? ' ' : c);
-    }
-  }
-  return escaped;
-}
-
 std::string moe::renderReport(const json::Object &facts,
                               const json::Array &runs) {
   std::string page;
   raw_string_ostream os(page);
-  std::string model = text(facts, "model");
+  std::string model = textOf(facts, "model");
   os << "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\n"
         "<meta name=viewport content=\"width=device-width\">\n<title>"
      << model << " &middot; moe-opt</title>\n<style>" << reportStyle
      << "</style></head>\n<body><main>\n<h1>" << model
-     << "</h1>\n<p class=note>" << text(facts, "producer");
+     << "</h1>\n<p class=note>" << textOf(facts, "producer");
   if (facts.getString("target"))
-    os << " &middot; compiled for <code>" << text(facts, "target") << "</code>";
+    os << " &middot; compiled for <code>" << textOf(facts, "target")
+       << "</code>";
   os << "</p>\n";
   summary(os, facts);
+  moe::plotCompression(os, facts);
+  moe::plotFront(os, facts);
   layers(os, facts);
   evaluation(os, runs);
   moe::plotCounts(os, runs);

@@ -17,9 +17,6 @@ namespace moe {
 ///   phases           [{"name": text, "seconds": s}, ...], optional
 std::string renderReport(const llvm::json::Object &facts,
                          const llvm::json::Array &runs);
-
-/// `text` with the characters that HTML gives a meaning replaced.
-std::string escapeHtml(llvm::StringRef text);
 } // namespace moe
 
 #endif // MOE_CODEGEN_REPORT_REPORT_H

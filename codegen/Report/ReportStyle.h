@@ -4,8 +4,8 @@
 namespace moe {
 /// The style sheet of the report: system fonts, light and dark.
 inline constexpr char reportStyle[] = R"css(
-:root{--ink:#1d2433;--soft:#667085;--line:#e4e7ec;--page:#f7f8fa;--card:#fff;--accent:#3b6fd8}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#98a2b3;--line:#2c3442;--page:#12161d;--card:#1a202a;--accent:#7aa2f7}}
+:root{--ink:#1d2433;--soft:#667085;--line:#e4e7ec;--page:#f7f8fa;--card:#fff;--accent:#3b6fd8;--warm:#c2571a}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#98a2b3;--line:#2c3442;--page:#12161d;--card:#1a202a;--accent:#7aa2f7;--warm:#f0a06a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1240px;margin:0 auto;padding:32px 24px 48px}
@@ -28,7 +28,12 @@ figure{margin:0;background:var(--card);border:1px solid var(--line);border-radiu
 figcaption{font-size:13px;font-weight:600;margin-bottom:6px}
 figure img{display:block;width:220px;height:220px;image-rendering:pixelated;border-radius:4px}
 figure .note{margin:6px 0 0;max-width:220px}figure svg{display:block}
-.mark{fill:var(--accent)}.even{stroke:var(--soft);stroke-dasharray:4 3}
+.mark{fill:var(--accent)}.rest{fill:var(--soft);opacity:.45}.hollow{fill:var(--card);stroke:var(--accent);stroke-width:1.5}
+.ring{fill:none;stroke:var(--warm);stroke-width:2}.stem{stroke:var(--warm);stroke-width:2}.drop{fill:var(--warm)}.axis{stroke:var(--line)}.path{fill:none;stroke:var(--accent);stroke-opacity:.45}
+.chart{width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;font-variant-numeric:tabular-nums}
+.chart text{fill:var(--ink)}.chart .faint{fill:var(--soft)}.chart .strong{font-weight:650}.chart .warm{fill:var(--warm);font-weight:650}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:16px;margin-bottom:14px}
+.scroll .name{white-space:normal;overflow-wrap:anywhere;min-width:260px}details{margin-top:12px}summary{color:var(--soft);font-size:13px;cursor:pointer;margin-bottom:8px}.even{stroke:var(--soft);stroke-dasharray:4 3}
 .plot h3{font-size:14px;font-weight:600;margin:18px 0 8px}.plot .note{margin-top:8px}.fit{margin-right:18px}
 .bars{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px}
 .bar{display:grid;grid-template-columns:170px 1fr 150px;gap:12px;align-items:center;padding:3px 0}

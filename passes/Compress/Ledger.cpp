@@ -16,14 +16,13 @@ static int64_t bytesOf(RankedTensorType type) {
 
 /// Is the weight a table of which tokens take rows, and nothing else?
 static bool isLookedUp(WeightOp weight) {
-  return !weight->use_empty() &&
-         llvm::all_of(weight->getUses(), [](OpOperand &use) {
-           auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
-           if (!node || !node.is("Gather") || use.getOperandNumber() != 0)
-             return false;
-           auto axis = dyn_cast_or_null<IntegerAttr>(node.attribute("axis"));
-           return !axis || axis.getInt() == 0;
-         });
+  return llvm::all_of(weight->getUses(), [](OpOperand &use) {
+    auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
+    if (!node || !node.is("Gather") || use.getOperandNumber() != 0)
+      return false;
+    auto axis = dyn_cast_or_null<IntegerAttr>(node.attribute("axis"));
+    return !axis || axis.getInt() == 0;
+  });
 }
 
 ModelCost moe::measureCost(ModuleOp module,
@@ -72,6 +71,8 @@ ModelCost moe::measureCost(ModuleOp module,
   // use reads it whole.
   llvm::MapVector<StringRef, bool> isRead;
   module.walk([&](WeightOp weight) {
+    if (weight->use_empty()) // what a step has replaced
+      return;
     isRead[weight.getBank()] |= !isLookedUp(weight);
   });
   SymbolTable table(module);
