@@ -124,16 +124,16 @@ void table(raw_ostream &os, ArrayRef<Step> steps) {
   };
   for (const Step &step : steps)
     rows.push_back({step.name, countText(step.number("params")),
-                    bytesText(step.bytes), bytesText(step.expertBytes),
-                    percent(step.expertBytes, steps.front().expertBytes),
+                    bytesText(step.bytes),
+                    bytesText(step.expertBytes) + " &middot; " +
+                        percent(step.expertBytes, steps.front().expertBytes),
                     countText(step.number("active_params")),
                     bytesText(step.number("bytes_read_per_token")),
                     countText(step.number("flops_per_token")),
                     optional(step.error), optional(step.bits)});
   writeTable(os,
-             {"Step", "Parameters", "Bytes", "Of experts", "Left of experts",
-              "Active in experts", "Read per token", "FLOP/token in experts",
-              "Output error", "Bits per byte"},
+             {"Step", "Parameters", "Bytes", "Expert bytes", "Active",
+              "Read/token", "FLOP/token", "Output error", "Bits/byte"},
              rows);
 }
 } // namespace
@@ -145,8 +145,10 @@ void moe::plotCompression(raw_ostream &os, const json::Object &facts) {
   os << "<h2>What compression cost</h2>\n<p class=note>The model after each "
         "step. Output error: of the MoE layers on inputs that the profile "
         "sampled, relative, root mean square over layers. Bits per byte: "
-        "measured by running the model. Read per token: bytes of weights, not "
-        "the peak memory of a run.</p>\n";
+        "measured by running the model. Active parameters and FLOP are those "
+        "of experts that one token meets; read per token are bytes of all "
+        "weights that decoding one token reads, not the peak memory of a "
+        "run.</p>\n";
   chart(os, steps);
   os << "<br>\n";
   table(os, steps);

@@ -364,7 +364,7 @@ json::Object describe(ApplyOp apply, const rt::Profile &profile, Reader &reader,
   };
   if (experts.empty() || (experts[0].getKind() != ExpertKind::Ffn &&
                           experts[0].getKind() != ExpertKind::Glu))
-    return refuse("its experts differ in shape or kind");
+    return refuse("its experts are quantised, or differ in shape or kind");
   auto shape = experts[0].getShape(symbols);
   if (failed(shape))
     return refuse("its experts cannot be read");

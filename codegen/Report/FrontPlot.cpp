@@ -198,6 +198,17 @@ void scatter(raw_ostream &os, ArrayRef<Recipe> recipes, const Scatter &what,
      << "</div></figure>\n";
 }
 
+/// `text` with places where a line may end.
+std::string breakable(StringRef text) {
+  std::string out;
+  for (char c : text) {
+    out += c;
+    if (c == ',')
+      out += "<wbr>";
+  }
+  return out;
+}
+
 void table(raw_ostream &os, ArrayRef<Recipe> recipes, bool named) {
   HtmlTable rows;
   for (const Recipe &recipe : recipes) {
@@ -208,17 +219,14 @@ void table(raw_ostream &os, ArrayRef<Recipe> recipes, bool named) {
       what += what.empty() ? "on the front" : ", on the front";
     rows.push_back(
         {named ? std::to_string(recipe.label) : "",
-         "<div class=name><code>" + recipe.steps + "</code></div>",
+         "<div class=name><code>" + breakable(recipe.steps) + "</code></div>",
          formatv("{0:f1} %", 100 * recipe.share).str(),
          formatv("{0:f4}", recipe.error).str(),
          recipe.loss ? formatv("{0:f4}", *recipe.loss).str() : "&ndash;",
          what});
   }
   if (!rows.empty())
-    writeTable(os,
-               {"", "Recipe", "Bytes", "Output error (predicted)",
-                "Loss in bits per byte (measured)", ""},
-               rows);
+    writeTable(os, {"", "Recipe", "Bytes", "Output error", "Loss", ""}, rows);
 }
 } // namespace
 
@@ -238,7 +246,7 @@ void moe::plotFront(raw_ostream &os, const json::Object &facts) {
         "evaluation text. Hollow: only predicted, from the profile's sample. "
         "The line joins the front, of which none is both smaller and better in "
         "prediction; the ring marks the one that was chosen; dashes are what "
-        "was asked for.</p>\n<div class=charts>\n";
+        "was asked for. Loss: in bits per byte.</p>\n<div class=charts>\n";
   Scatter predicted = {"Predicted",
                        "Relative error of the outputs of the MoE layers, root "
                        "mean square over layers.",

@@ -210,6 +210,9 @@ std::string moe::renderReport(const json::Object &facts,
   summary(os, facts);
   moe::plotCompression(os, facts);
   moe::plotFront(os, facts);
+  if (facts.getArray("compression") && !runs.empty())
+    os << "<p class=note>Expert profiles below are of the model before "
+          "compression.</p>\n";
   layers(os, facts);
   evaluation(os, runs);
   moe::plotCounts(os, runs);

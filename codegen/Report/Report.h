@@ -7,7 +7,8 @@
 namespace moe {
 /// One HTML file about a compiled model: no scripts, no network, every name
 /// escaped. `facts` is what `collectModelFacts` says (missing members are left
-/// out of the page); `runs` holds one object per measured run:
+/// out of the page), with what the driver knows of compression
+/// (CompressionPlots.h); `runs` holds one object per measured run:
 ///
 ///   name             text the reader knows the run by ("prose")
 ///   bits_per_byte    number, optional

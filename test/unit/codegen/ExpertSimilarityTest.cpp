@@ -181,6 +181,7 @@ TEST(ExpertSimilarity, SaysWhatItCannotCompare) {
   llvm::json::Object layer = compare(up, down, router,
                                      "ffn relu up @up[3, 0:4] down "
                                      "@down[3, :, 0:4]");
-  EXPECT_EQ(layer.getString("note"), "its experts differ in shape or kind");
+  EXPECT_EQ(layer.getString("note"),
+            "its experts are quantised, or differ in shape or kind");
   EXPECT_FALSE(layer.get("weights"));
 }
