@@ -14,11 +14,16 @@ static int64_t bytesOf(RankedTensorType type) {
   return (type.getNumElements() * type.getElementTypeBitWidth() + 7) / 8;
 }
 
-/// Is the weight a table of which tokens take rows, and nothing else?
-static bool isLookedUp(WeightOp weight) {
-  return llvm::all_of(weight->getUses(), [](OpOperand &use) {
+/// Is the value, part of a weight, a table of which tokens take rows, and
+/// nothing else? It may be widened first.
+static bool isLookedUp(Value table) {
+  return llvm::all_of(table.getUses(), [](OpOperand &use) {
     auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
-    if (!node || !node.is("Gather") || use.getOperandNumber() != 0)
+    if (!node || use.getOperandNumber() != 0)
+      return false;
+    if (node.is("Cast") || node.is("DequantizeLinear"))
+      return isLookedUp(node.getResult(0));
+    if (!node.is("Gather"))
       return false;
     auto axis = dyn_cast_or_null<IntegerAttr>(node.attribute("axis"));
     return !axis || axis.getInt() == 0;
@@ -73,7 +78,7 @@ ModelCost moe::measureCost(ModuleOp module,
   module.walk([&](WeightOp weight) {
     if (weight->use_empty()) // what a step has replaced
       return;
-    isRead[weight.getBank()] |= !isLookedUp(weight);
+    isRead[weight.getBank()] |= !isLookedUp(weight.getResult());
   });
   SymbolTable table(module);
   for (auto [name, whole] : isRead) {
