@@ -123,8 +123,8 @@ void table(raw_ostream &os, ArrayRef<Step> steps) {
     return value ? formatv("{0:f4}", *value).str() : "&ndash;";
   };
   for (const Step &step : steps)
-    rows.push_back({step.name, countText(step.number("params")),
-                    bytesText(step.bytes),
+    rows.push_back({"<div class=step>" + breakable(step.name) + "</div>",
+                    countText(step.number("params")), bytesText(step.bytes),
                     bytesText(step.expertBytes) + " &middot; " +
                         percent(step.expertBytes, steps.front().expertBytes),
                     countText(step.number("active_params")),

@@ -198,17 +198,6 @@ void scatter(raw_ostream &os, ArrayRef<Recipe> recipes, const Scatter &what,
      << "</div></figure>\n";
 }
 
-/// `text` with places where a line may end.
-std::string breakable(StringRef text) {
-  std::string out;
-  for (char c : text) {
-    out += c;
-    if (c == ',')
-      out += "<wbr>";
-  }
-  return out;
-}
-
 void table(raw_ostream &os, ArrayRef<Recipe> recipes, bool named) {
   HtmlTable rows;
   for (const Recipe &recipe : recipes) {

@@ -31,6 +31,16 @@ std::string moe::escapeHtml(StringRef text) {
   return escaped;
 }
 
+std::string moe::breakable(StringRef text) {
+  std::string out;
+  for (char c : text) {
+    out += c;
+    if (c == ',')
+      out += "<wbr>";
+  }
+  return out;
+}
+
 std::string moe::textOf(const json::Object &object, StringRef key) {
   if (std::optional<StringRef> value = object.getString(key))
     return escapeHtml(*value);

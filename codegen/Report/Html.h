@@ -13,6 +13,9 @@ namespace moe {
 /// `text` with the characters that HTML gives a meaning replaced.
 std::string escapeHtml(llvm::StringRef text);
 
+/// Escaped `text` with places after commas where a line may end.
+std::string breakable(llvm::StringRef text);
+
 /// The text or whole number under `key`, escaped; empty where there is none.
 std::string textOf(const llvm::json::Object &object, llvm::StringRef key);
 

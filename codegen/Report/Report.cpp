@@ -211,7 +211,8 @@ std::string moe::renderReport(const json::Object &facts,
   moe::plotCompression(os, facts);
   moe::plotFront(os, facts);
   if (facts.getArray("compression") && !runs.empty())
-    os << "<p class=note>Expert profiles below are of the model before "
+    os << "<p class=\"note below\">Expert profiles below are of the model "
+          "before "
           "compression.</p>\n";
   layers(os, facts);
   evaluation(os, runs);

@@ -32,8 +32,8 @@ figure .note{margin:6px 0 0;max-width:220px}figure svg{display:block}
 .ring{fill:none;stroke:var(--warm);stroke-width:2}.stem{stroke:var(--warm);stroke-width:2}.drop{fill:var(--warm)}.axis{stroke:var(--line)}.path{fill:none;stroke:var(--accent);stroke-opacity:.45}
 .chart{width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;font-variant-numeric:tabular-nums}
 .chart text{fill:var(--ink)}.chart .faint{fill:var(--soft)}.chart .strong{font-weight:650}.chart .warm{fill:var(--warm);font-weight:650}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:16px;margin-bottom:14px}
-.scroll .name{white-space:normal;overflow-wrap:anywhere;min-width:480px}details{margin-top:12px}summary{color:var(--soft);font-size:13px;cursor:pointer;margin-bottom:8px}.even{stroke:var(--soft);stroke-dasharray:4 3}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),588px));gap:16px;margin-bottom:14px}
+.scroll .name{white-space:normal;overflow-wrap:anywhere;min-width:480px}.scroll .step{white-space:normal;overflow-wrap:anywhere;min-width:170px}.below{margin-top:10px}details{margin-top:12px}summary{color:var(--soft);font-size:13px;cursor:pointer;margin-bottom:8px}.even{stroke:var(--soft);stroke-dasharray:4 3}
 .plot h3{font-size:14px;font-weight:600;margin:18px 0 8px}.plot .note{margin-top:8px}.fit{margin-right:18px}
 .bars{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px}
 .bar{display:grid;grid-template-columns:170px 1fr 150px;gap:12px;align-items:center;padding:3px 0}

@@ -86,9 +86,11 @@ size_t countOf(const std::string &page, const std::string &what) {
 
 TEST(Report, ShowsWhatCompressionCost) {
   std::string page = moe::renderReport(compressed(), {});
-  EXPECT_NE(page.find("<td>quantize{&lt;int4&gt;}</td><td>2.00 M</td><td>4.00 "
-                      "MB</td><td>2.00 MB &middot; 33.3 %</td>"),
-            std::string::npos);
+  EXPECT_NE(
+      page.find("<div class=step>quantize{&lt;int4&gt;}</div></td><td>2.00 "
+                "M</td><td>4.00 "
+                "MB</td><td>2.00 MB &middot; 33.3 %</td>"),
+      std::string::npos);
   EXPECT_EQ(page.find("<int4>"), std::string::npos);
   EXPECT_NE(page.find("1.9000 (&minus;0.1000)"), std::string::npos);
   // Bars: 430 wide for the original, 6 of its 8 MB experts; half of it after.
