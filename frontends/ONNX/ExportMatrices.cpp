@@ -146,8 +146,11 @@ FailureOr<std::string> Exporter::exportQuantised(Operation *op, SliceAttr slice,
   scale.name = values.name + ".scales";
   scale.type = RankedTensorType::get(scales->shape, scales->elementType());
   scale.pieces.push_back({*scales, {}});
-  SmallVector<std::string> inputs = {plan(std::move(values)),
-                                     plan(std::move(scale))};
+  // The operator's result has the type of its scales, to which it would round
+  // the product.
+  SmallVector<std::string> inputs = {
+      plan(std::move(values)),
+      cast(plan(std::move(scale)), scales->elementType(), type)};
   if (quant.getZeros()) {
     auto zeros = BankView::of(quant.getZeros(), symbols, op);
     if (failed(zeros))
@@ -168,8 +171,7 @@ FailureOr<std::string> Exporter::exportQuantised(Operation *op, SliceAttr slice,
       attribute("axis", quant.getBlock() ? 1 - rowAxis : rowAxis)};
   if (quant.getBlock())
     attributes.push_back(attribute("block_size", quant.getBlock()));
-  return cast(emit("DequantizeLinear", inputs, attributes),
-              scales->elementType(), type);
+  return emit("DequantizeLinear", inputs, attributes);
 }
 
 /// The initializer of a whole bank; quantised ones are dequantised by a node,
