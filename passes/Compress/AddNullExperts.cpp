@@ -26,11 +26,11 @@ struct AddNullExpertsPass
       return emitError(module.getLoc(), "add-null-experts: ");
     };
     if (count < 1)
-      return wrong() << "count is 1 or more, not " << count;
+      return wrong() << "count is 1 or more, not " << count.getValue();
     if (kind != "zero" && kind != "copy")
       return wrong() << "kind is zero or copy, not '" << kind << "'";
     if (k != -1 && k < 1)
-      return wrong() << "k is 1 or more, not " << k;
+      return wrong() << "k is 1 or more, not " << k.getValue();
     if (failed(enterStage(module, "add-null-experts", Stage::Trim)))
       return failure();
     auto found =
@@ -44,7 +44,7 @@ struct AddNullExpertsPass
         return emitLayerError(layer) << "has " << columns
                                      << " columns then, of which none can "
                                         "choose "
-                                     << k;
+                                     << k.getValue();
       if (layer.gate.getGroups() || layer.gate.getSparseMixer() ||
           layer.gate.getK())
         return emitLayerError(layer)

@@ -34,7 +34,7 @@ struct FactorizeExpertsPass
       return wrong() << "give rank or ratio (share of the numbers that is "
                         "kept), not both";
     if (rank != -1 && rank < 1)
-      return wrong() << "rank is 1 or more, not " << rank;
+      return wrong() << "rank is 1 or more, not " << rank.getValue();
     if (rank == -1 && !(ratio > 0 && ratio < 1))
       return wrong() << "ratio is between 0 and 1, not " << ratio;
     if (!(rowsKept >= 0 && rowsKept < 1) || rows < 1)

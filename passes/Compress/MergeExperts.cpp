@@ -47,7 +47,7 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
       return wrong() << "only dek merges rows of the router, so that they "
                         "could have a bias";
     if (rows < 2)
-      return wrong() << "rows is 2 or more, not " << rows;
+      return wrong() << "rows is 2 or more, not " << rows.getValue();
     std::string kind = similarity.empty() ? dek ? "outputs" : "router-logits"
                                           : similarity.getValue();
     if (failed(enterStage(module, "merge-experts", Stage::Merge)))

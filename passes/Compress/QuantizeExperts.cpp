@@ -65,9 +65,11 @@ struct QuantizeExpertsPass
 
   LogicalResult check(const Storage &storage) {
     if (block != 0 && block != 32 && block != 64 && block != 128)
-      return wrong() << "block is 32, 64, 128, or 0 for a row, not " << block;
+      return wrong() << "block is 32, 64, 128, or 0 for a row, not "
+                     << block.getValue();
     if (storage.code == "fp4" && block != 32)
-      return wrong() << "mxfp4 has blocks of 32 inputs, not " << block
+      return wrong() << "mxfp4 has blocks of 32 inputs, not "
+                     << block.getValue()
                      << " (OCP Microscaling Formats 1.0, section 5.2)";
     if (asymmetric && storage.code != "int")
       return wrong() << "only int8 and int4 are asymmetric, not "
@@ -88,7 +90,7 @@ struct QuantizeExpertsPass
       return wrong() << "mixed needs bytes, the share of the f32 bytes that "
                         "experts may take";
     if (rows < 1)
-      return wrong() << "rows is 1 or more, not " << rows;
+      return wrong() << "rows is 1 or more, not " << rows.getValue();
     if (failed(check(*first)) || (second && failed(check(*second))))
       return failure();
     if (failed(enterStage(module, "quantize", Stage::Quantize)))

@@ -23,7 +23,7 @@ struct ReduceTopKPass : moe::impl::ReduceTopKPassBase<ReduceTopKPass> {
     ModuleOp module = getOperation();
     if (k < 1)
       return emitError(module.getLoc(), "reduce-top-k: k is 1 or more, not ")
-             << k;
+             << k.getValue();
     if (failed(enterStage(module, "reduce-top-k", Stage::Trim)))
       return failure();
     auto found =
@@ -37,7 +37,7 @@ struct ReduceTopKPass : moe::impl::ReduceTopKPassBase<ReduceTopKPass> {
         return emitLayerError(layer) << "chooses " << now
                                      << " experts, which reduce-top-k cannot "
                                         "make "
-                                     << k;
+                                     << k.getValue();
       if (layer.gate.getK() || layer.gate.getSparseMixer())
         return emitLayerError(layer)
                << "its number of experts is not the gate's to change";

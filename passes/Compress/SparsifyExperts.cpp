@@ -33,10 +33,10 @@ struct SparsifyExpertsPass
     if (ratio != -1.0 && !(ratio >= 0 && ratio < 1))
       return wrong() << "ratio is at least 0 and less than 1, not " << ratio;
     if (n < 1 || m < 2 || n >= m)
-      return wrong() << "keeps n of every m weights, 0 < n < m, not " << n
-                     << " of " << m;
+      return wrong() << "keeps n of every m weights, 0 < n < m, not "
+                     << n.getValue() << " of " << m.getValue();
     if (rows < 1)
-      return wrong() << "rows is 1 or more, not " << rows;
+      return wrong() << "rows is 1 or more, not " << rows.getValue();
     if (failed(enterStage(module, "sparsify-experts", Stage::Factor)))
       return failure();
     auto found =
@@ -95,8 +95,8 @@ struct SparsifyExpertsPass
       } else if (columns % m != 0) {
         return emitLayerError(layer)
                << "expert '" << expert.getEntryName() << "': matrix '" << name
-               << "' has " << columns << " inputs, which groups of " << m
-               << " do not divide";
+               << "' has " << columns << " inputs, which groups of "
+               << m.getValue() << " do not divide";
       }
       replaceMatrix(layer, expert, name,
                     SparsifyAttr::get(&getContext(), expert->getAttr(name),
