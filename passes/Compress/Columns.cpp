@@ -121,6 +121,11 @@ LogicalResult moe::mixColumns(MoELayer &layer, ArrayRef<MixedColumn> columns,
     return failure();
   if (choice && !(choice = editor.edit(choice, 0, columns, "choice bias")))
     return failure();
+  SmallVector<Value> old{router.getWeight()};
+  if (bias)
+    old.push_back(router.getBias());
+  if (choice)
+    old.push_back(gate.getChoiceBias());
   router.getWeightMutable().assign(weight);
   if (!isChoice(columns))
     router.setTransposed(false);
@@ -128,6 +133,10 @@ LogicalResult moe::mixColumns(MoELayer &layer, ArrayRef<MixedColumn> columns,
     router.getBiasMutable().assign(bias);
   if (choice)
     gate.getChoiceBiasMutable().assign(choice);
+  // What nobody reads any more must not keep its bank.
+  for (Value value : old)
+    if (auto op = value.getDefiningOp<WeightOp>(); op && op->use_empty())
+      op->erase();
   auto logits = cast<RankedTensorType>(router.getLogits().getType());
   router.getLogits().setType(RankedTensorType::get(
       {logits.getDimSize(0), count}, logits.getElementType()));

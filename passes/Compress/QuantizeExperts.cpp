@@ -236,9 +236,11 @@ struct QuantizeExpertsPass
                                moments);
     };
     Type unsigned8 = builder.getIntegerType(8, /*isSigned=*/false);
-    int64_t blocks = block ? columns / block : 1;
     auto perBlock = [&](Type element) {
-      return RankedTensorType::get({rowCount, blocks}, element);
+      SmallVector<int64_t> sizes{rowCount};
+      if (block)
+        sizes.push_back(columns / block);
+      return RankedTensorType::get(sizes, element);
     };
     BankOp values =
         addBank(layer, symbols, prefix, recipe("values"),

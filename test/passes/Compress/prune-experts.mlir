@@ -1,3 +1,4 @@
+// REQUIRES: python-onnx
 // RUN: %python %S/Inputs/profile.py %t.moeprof l0 4 4
 // RUN: moe-opt %s --moe-prune-experts='keep=2 score=magnitude' | FileCheck %s
 // RUN: moe-opt %s --moe-prune-experts='keep=2 score=magnitude semantics=null' | FileCheck %s --check-prefix=ZERO
@@ -55,7 +56,7 @@ moe.bank @router recipe(dense<[[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0,
 // ALL-NEXT: moe.expert @e2
 // ALL-NEXT: moe.expert @e3
 // ALL-NEXT: }
-// REMARK: remark: [Passed] prune {{.*}} "dropped e0, e1 of l0", kept=2
+// REMARK: remark: [Passed] prune | Category:moe-compress | Remark="dropped e0, e1 of l0", kept=2
 moe.pool @ffn {
   moe.expert @e0 ffn relu up @up[0] down @down[0]
   moe.expert @e1 ffn relu up @up[1] down @down[1]
