@@ -6,8 +6,8 @@ using namespace moe;
 using EmitError = function_ref<InFlightDiagnostic()>;
 
 static LogicalResult verifySource(EmitError emitError, Attribute source) {
-  if (isa<SliceAttr, MixAttr, StackAttr, PermuteAttr, LowRankAttr, QuantizeAttr,
-          SparsifyAttr, FactoredAttr>(source))
+  if (isa<SliceAttr, FactoredAttr, MixAttr, StackAttr, PermuteAttr, LowRankAttr,
+          QuantizeAttr, SparsifyAttr>(source))
     return success();
   return emitError() << "needs a slice or a recipe, not " << source;
 }
