@@ -163,6 +163,8 @@ def MoE_QuantAttr : MoE_Attr<"Quant", "quant"> {
 
     ```mlir
     #moe.quant<bits = 4, block = 32, scales = <@s[0]>>
+    ```
+    ```mlir
     #moe.quant<bits = 4, block = 64, scales = <@s[0]>, code = "nf4">
     ```
   }];

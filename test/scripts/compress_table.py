@@ -58,10 +58,11 @@ def main():
         ledger = run(binaries / "moe-opt", model, "--profile", profile, f"--compress={recipe}",
                      "-o", work / "small").stderr.splitlines()
         seconds = time.time() - start
-        first, last = ledger[1].split(), ledger[-1][ledger[-1].index("}") + 1:].split()
-        params = (float(first[3]) / 2) * 1e6  # the file holds them as bf16
+        rows = [line[line.rfind("}") + 1:].replace("original", "").split() for line in ledger[1:]]
+        first, last = rows[0], rows[-1]  # params, bytes, experts, %, active, read, FLOPs
+        params = (float(first[2]) / 2) * 1e6  # the file holds them as bf16
         bits, _ = evaluate(work / "small", texts)
-        print(f"| `{recipe}` | {100 * float(last[2]) * 1e6 / (4 * params):.2f} | {last[5]} "
+        print(f"| `{recipe}` | {100 * float(last[2]) * 1e6 / (4 * params):.2f} | {last[6]} "
               f"| {(work / 'small').stat().st_size / 1e6:.2f} | {bits:.4f} | {bits - base:+.4f} | {seconds:.0f} |", flush=True)
 
 

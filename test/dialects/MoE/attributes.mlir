@@ -19,6 +19,8 @@ module @attributes attributes {
   e1.slice = #moe.slice<@w[0] quant<bits = 8, block = 0, scales = <@s[0]>, zeros = <@z[0]>>>,
   // CHECK-SAME: e2.fp4 = #moe.quant<bits = 4, block = 32, scales = <@s[0]>, code = "fp4">
   e2.fp4 = #moe.quant<bits = 4, block = 32, scales = <@s[0]>, code = "fp4">,
+  // CHECK-SAME: e2.nf4 = #moe.quant<bits = 4, block = 64, scales = <@s[0]>, code = "nf4">
+  e2.nf4 = #moe.quant<bits = 4, block = 64, scales = <@s[0]>, code = "nf4">,
   // CHECK-SAME: e3.int = #moe.quant<bits = 4, block = 0, scales = <@s[0]>, zeros = <@z[0]>>
   e3.int = #moe.quant<bits = 4, block = 0, scales = <@s[0]>, zeros = <@z[0]>, code = "int">,
   // CHECK-SAME: e4.panels = #moe.quant_panels<bits = 4, stored = 4, flip = 8, width = 32, depth = 192, interleave = 0

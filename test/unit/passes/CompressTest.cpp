@@ -606,26 +606,28 @@ TEST(Ledger, PrintsWhatItKnows) {
   };
   Ledger plain{{{"", before, std::nullopt, std::nullopt},
                 {"quantize{int8}", after, std::nullopt, std::nullopt}}};
-  EXPECT_EQ(
-      printed(plain),
-      "step             params/M  bytes/MB  experts/MB      %  active/M  "
-      "MFLOP/token\n"
-      "original            7.500    30.000      28.000 100.00     0.875        "
-      "1.750\n"
-      "quantize{int8}      7.500     9.000       7.000  25.00     0.875        "
-      "1.750\n");
+  EXPECT_EQ(printed(plain),
+            "step             params/M  bytes/MB  experts/MB      %  active/M  "
+            "read MB/token  MFLOP/token\n"
+            "original            7.500    30.000      28.000 100.00     0.875  "
+            "        0.000        "
+            "1.750\n"
+            "quantize{int8}      7.500     9.000       7.000  25.00     0.875  "
+            "        0.000        "
+            "1.750\n");
   Ledger measured = plain;
   measured.steps[1].outputError = 0.0125;
   measured.steps[0].bitsPerByte = 2.0;
   measured.steps[1].bitsPerByte = 2.015;
-  EXPECT_EQ(
-      printed(measured),
-      "step             params/M  bytes/MB  experts/MB      %  active/M  "
-      "MFLOP/token  output error  bits/byte     loss\n"
-      "original            7.500    30.000      28.000 100.00     0.875        "
-      "1.750                   2.0000  +0.0000\n"
-      "quantize{int8}      7.500     9.000       7.000  25.00     0.875        "
-      "1.750        0.0125     2.0150  +0.0150\n");
+  EXPECT_EQ(printed(measured),
+            "step             params/M  bytes/MB  experts/MB      %  active/M  "
+            "read MB/token  MFLOP/token  output error  bits/byte     loss\n"
+            "original            7.500    30.000      28.000 100.00     0.875  "
+            "        0.000        "
+            "1.750                   2.0000  +0.0000\n"
+            "quantize{int8}      7.500     9.000       7.000  25.00     0.875  "
+            "        0.000        "
+            "1.750        0.0125     2.0150  +0.0150\n");
   llvm::json::Array list = measured.toJSON();
   ASSERT_EQ(list.size(), 2u);
   const llvm::json::Object *second = list[1].getAsObject();
