@@ -4,12 +4,13 @@
 usage: check_kernels.py MOE_OPT MOE_RUN WORK_DIR [--target T] [--road R] [--level 0..3] [--tolerance X] [only...]
 Prints a line per case; exit code 1 when one differs.
 """
-import argparse
 import pathlib
 import subprocess
 import sys
 
 import numpy as np
+
+import running
 
 WIDTH = 32
 NAMES = {"float32": "f32", "int64": "i64", "int32": "i32", "bool": "i1"}
@@ -408,19 +409,8 @@ def compile_case(options, base):
 
 def main() -> int:
     global WIDTH
-    parser = argparse.ArgumentParser()
-    parser.add_argument("moe_opt")
-    parser.add_argument("moe_run")
-    parser.add_argument("work", type=pathlib.Path)
-    parser.add_argument("--target", default="cpu:native")
+    parser = running.kernel_arguments(level="2")
     parser.add_argument("--width", type=int, help="columns of a panel (default: what the processor likes)")
-    parser.add_argument("--road", default="fast")
-    parser.add_argument("--threads", default="2")
-    parser.add_argument("--split-vectors", action="store_true",
-                        help="test kernels for 512-bit vectors on processors with 256 bits")
-    parser.add_argument("--level", default="2", help="of optimisation")
-    parser.add_argument("--tolerance", type=float, default=5e-6)
-    parser.add_argument("only", nargs="*")
     options = parser.parse_args()
     wide = options.split_vectors or "avx512f" in pathlib.Path("/proc/cpuinfo").read_text()
     WIDTH = options.width or (32 if wide else 16)

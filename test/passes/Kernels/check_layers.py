@@ -5,12 +5,13 @@ usage: check_layers.py MOE_OPT MOE_RUN WORK_DIR [--target T] [--threads N] [only
 Every layer is compiled once per road and runs on several inputs. The chosen experts must be equal, weights and
 results close. Prints a line per layer; exit code 1 when one differs.
 """
-import argparse
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
+
+import running
+from running import call
 
 TOLERANCE = 1e-5  # of the largest number of a result
 ROADS = {"fast": "-O1", "oracle-f64": "-O0"}
@@ -132,20 +133,10 @@ def difference(fast, oracle, names):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("moe_opt")
-    parser.add_argument("moe_run")
-    parser.add_argument("work", type=pathlib.Path)
-    parser.add_argument("--target", default="cpu:native")
-    parser.add_argument("--threads", default="2")
-    parser.add_argument("only", nargs="*")
+    parser = running.arguments()
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     bad = 0
-
-    def call(*command):
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-        return done.stderr.strip()[:2000] if done.returncode else ""
 
     for number, layer in enumerate(layers(np.random.default_rng(11))):
         runs = list(layer.inputs())

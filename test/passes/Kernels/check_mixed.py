@@ -4,12 +4,13 @@
 usage: check_mixed.py MOE_OPT MOE_RUN WORK_DIR [--target T] [--road R] [--split-vectors] [--threads N] [only...]
 Prints a line per layer; exit code 1 when one differs.
 """
-import argparse
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
+
+import running
+from running import call
 from quantised import Quantised
 
 ACTIVATIONS = {"silu": lambda v: v / (1 + np.exp(-v)), "relu": lambda v: np.maximum(v, 0), "identity": lambda v: v}
@@ -187,26 +188,11 @@ def layers(rng):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("moe_opt")
-    parser.add_argument("moe_run")
-    parser.add_argument("work", type=pathlib.Path)
-    parser.add_argument("--target", default="cpu:native")
-    parser.add_argument("--road", default="fast")
-    parser.add_argument("--level", default="1", help="of optimisation")
-    parser.add_argument("--split-vectors", action="store_true",
-                        help="test kernels for 512-bit vectors on processors with 256 bits")
+    parser = running.kernel_arguments(level="1")
     parser.add_argument("--loops", action="store_true", help="test loops over what kernels would read")
-    parser.add_argument("--threads", default="2")
-    parser.add_argument("--tolerance", type=float, default=5e-6)
-    parser.add_argument("only", nargs="*")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     bad = 0
-
-    def call(*command):
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-        return done.stderr.strip()[:2000] if done.returncode else ""
 
     for number, layer in enumerate(layers(np.random.default_rng(5))):
         runs = list(layer.runs())
