@@ -2,6 +2,8 @@
 
 #include "dialects/MoE/MoEOps.h"
 #include "mlir/IR/Matchers.h"
+#include "passes/Analysis/Activation.h"
+#include "passes/Analysis/Recipe.h"
 #include "passes/Analysis/WeightSource.h"
 #include "runtime/Bank/Profile.h"
 #include <Eigen/Dense>
@@ -75,42 +77,16 @@ Eigen::MatrixXd cosines(const Eigen::MatrixXd &products) {
 /// Reads weights of experts and routers through banks.
 class Reader {
 public:
-  Reader(ModuleOp module, WeightSource &source)
-      : module(module), symbols(module), source(source) {}
+  explicit Reader(WeightSource &source) : source(source) {}
 
   /// A slice as `[out, in]` numbers, quantised ones dequantised.
-  FailureOr<Matrix> matrix(SliceAttr slice) {
-    auto bank = symbols.lookup<BankOp>(slice.getBank().getValue());
-    if (!bank)
+  FailureOr<Matrix> matrix(Operation *at, SliceAttr slice) {
+    FailureOr<Numbers> numbers = evaluate(at, slice, source);
+    if (failed(numbers))
       return failure();
-    RankedTensorType type = bank.getTensorType();
-    auto geometry = slice.resolve(type, [&] { return bank.emitOpError(); });
-    if (failed(geometry))
-      return failure();
-    SmallVector<int64_t, 2> shape = geometry->shape;
-    if (slice.getTransposed())
-      std::swap(shape.front(), shape.back());
-    auto quant = dyn_cast_or_null<QuantAttr>(slice.getQuant());
-    if (quant && quant.getBits() < 8 && !type.getElementType().isInteger(4))
-      shape.back() *= 8 / quant.getBits();
-    // A derived bank of its own, for a moment: it evaluates any slice.
-    OpBuilder builder(module.getBodyRegion());
-    auto recipe =
-        MixAttr::get(builder.getContext(), builder.getArrayAttr(slice),
-                     builder.getF64ArrayAttr(1.0));
-    auto made = BankOp::create(
-        builder, bank.getLoc(), builder.getStringAttr("moe.report.slice"),
-        StringAttr(), StringAttr(), IntegerAttr(), IntegerAttr(), recipe,
-        TypeAttr::get(RankedTensorType::get(shape, builder.getF32Type())));
-    FailureOr<StringRef> bytes = source.bytes(made);
-    FailureOr<Matrix> out = failure();
-    if (succeeded(bytes)) {
-      out = Matrix(Eigen::Map<const Matrix>(
-          reinterpret_cast<const float *>(bytes->data()), shape[0],
-          shape.size() > 1 ? shape[1] : 1));
-      source.release(*bytes);
-    }
-    made.erase();
+    Matrix out(numbers->rows, numbers->columns);
+    llvm::transform(numbers->values, out.data(),
+                    [](double v) { return static_cast<float>(v); });
     return out;
   }
 
@@ -119,7 +95,7 @@ public:
       auto slice = dyn_cast_or_null<SliceAttr>(from);
       if (!slice)
         return LogicalResult::success(!from);
-      FailureOr<Matrix> read = this->matrix(slice);
+      FailureOr<Matrix> read = this->matrix(expert, slice);
       if (succeeded(read))
         matrix = std::move(*read);
       return LogicalResult(read);
@@ -146,7 +122,8 @@ public:
     Value value = router.getWeight();
     Matrix rows;
     if (auto weight = value.getDefiningOp<WeightOp>()) {
-      FailureOr<Matrix> read = matrix(SliceAttr::get(weight.getBankAttr()));
+      FailureOr<Matrix> read =
+          matrix(weight, SliceAttr::get(weight.getBankAttr()));
       if (failed(read))
         return std::nullopt;
       rows = std::move(*read);
@@ -172,29 +149,8 @@ public:
   }
 
 private:
-  ModuleOp module;
-  SymbolTable symbols;
   WeightSource &source;
 };
-
-float activate(Activation activation, double alpha, float v) {
-  switch (activation) {
-  case Activation::Identity:
-    return v;
-  case Activation::Relu:
-    return std::max(v, 0.0f);
-  case Activation::Relu2:
-    return v > 0 ? v * v : 0.0f;
-  case Activation::Silu:
-    return v / (1 + std::exp(-static_cast<float>(alpha) * v));
-  case Activation::Gelu:
-    return 0.5f * v * (1 + std::erf(v * 0.70710678f));
-  case Activation::GeluTanh:
-    return 0.5f * v *
-           (1 + std::tanh(0.79788456f * (v + 0.044715f * v * v * v)));
-  }
-  return v;
-}
 
 /// The expert on every row of x.
 Matrix run(ExpertOp expert, const Weights &w, const Matrix &x) {
@@ -210,7 +166,7 @@ Matrix run(ExpertOp expert, const Weights &w, const Matrix &x) {
   auto bend = [&](float v) {
     if (limit > 0)
       v = std::min(v, static_cast<float>(limit));
-    return activate(expert.getActivation(), alpha, v);
+    return static_cast<float>(activate(expert.getActivation(), alpha, v));
   };
   Matrix inner = product(x, w.up, w.upBias);
   if (expert.isGlu()) {
@@ -391,7 +347,7 @@ json::Array moe::expertSimilarity(ModuleOp module, WeightSource &weights,
                                   const rt::Profile &profile) {
   json::Array layers;
   SymbolTableCollection symbols;
-  Reader reader(module, weights);
+  Reader reader(weights);
   SmallVector<ApplyOp> applies;
   module.walk([&](ApplyOp apply) { applies.push_back(apply); });
   for (ApplyOp apply : applies)

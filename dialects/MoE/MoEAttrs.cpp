@@ -1,3 +1,4 @@
+#include "dialects/CodeTables.h"
 #include "dialects/MoE/MoEOps.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -208,29 +209,7 @@ LogicalResult QuantAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 }
 
 double QuantAttr::decode(StringRef code, unsigned q) {
-  static constexpr double fp4[8] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
-  // bitsandbytes, as published with QLoRA: f32 numbers.
-  static constexpr float nf4[16] = {
-      -1.0f,
-      -0.6961928009986877f,
-      -0.5250730514526367f,
-      -0.39491748809814453f,
-      -0.28444138169288635f,
-      -0.18477343022823334f,
-      -0.09105003625154495f,
-      0.0f,
-      0.07958029955625534f,
-      0.16093020141124725f,
-      0.24611230194568634f,
-      0.33791524171829224f,
-      0.44070982933044434f,
-      0.5626170039176941f,
-      0.7229568362236023f,
-      1.0f,
-  };
-  if (code == "nf4")
-    return nf4[q & 15];
-  return q & 8 ? -fp4[q & 7] : fp4[q & 7];
+  return (code == "nf4" ? kNf4Table : kFp4Table)[q & 15];
 }
 
 // quant_panels_c1

@@ -1,3 +1,4 @@
+#include "dialects/CodeTables.h"
 #include "dialects/MoERT/MoERTOps.h"
 
 using namespace mlir;
@@ -277,28 +278,7 @@ std::string moe::moert::badRouteCount(int64_t most) {
 }
 
 ArrayRef<float> moe::moert::codeTable(Coding coding) {
-  // Both stand in the moe dialect too, on which this one must not depend.
-  static constexpr float fp4[16] = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
-                                    -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
-  static constexpr float nf4[16] = {
-      -1.0f,
-      -0.6961928009986877f,
-      -0.5250730514526367f,
-      -0.39491748809814453f,
-      -0.28444138169288635f,
-      -0.18477343022823334f,
-      -0.09105003625154495f,
-      0.0f,
-      0.07958029955625534f,
-      0.16093020141124725f,
-      0.24611230194568634f,
-      0.33791524171829224f,
-      0.44070982933044434f,
-      0.5626170039176941f,
-      0.7229568362236023f,
-      1.0f,
-  };
-  return coding == Coding::Nf4 ? ArrayRef(nf4) : ArrayRef(fp4);
+  return coding == Coding::Nf4 ? ArrayRef(kNf4Table) : ArrayRef(kFp4Table);
 }
 
 LogicalResult ExpertFfnOp::verify() {

@@ -8,6 +8,14 @@
 using namespace mlir;
 using namespace moe;
 
+Numbers moe::transposed(const Numbers &numbers) {
+  Numbers result(numbers.columns, numbers.rows);
+  for (int64_t r = 0; r < numbers.rows; ++r)
+    for (int64_t c = 0; c < numbers.columns; ++c)
+      result.at(c, r) = numbers.at(r, c);
+  return result;
+}
+
 bool moe::isNumberType(Type type) {
   if (isa<FloatType>(type))
     return type.getIntOrFloatBitWidth() % 8 == 0;

@@ -25,6 +25,9 @@ struct Numbers {
   }
 };
 
+/// Rows for columns.
+Numbers transposed(const Numbers &numbers);
+
 /// True for the types that weights may have: floats of whole bytes, integers
 /// of 4 and 8 bits.
 bool isNumberType(mlir::Type type);

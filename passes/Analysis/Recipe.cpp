@@ -19,8 +19,8 @@ static LogicalResult applyScales(Operation *at, SliceAttr slice,
   auto quant = cast<QuantAttr>(slice.getQuant());
   if (!quant.isInteger())
     for (double &number : numbers.values)
-      number = QuantAttr::decode(quant.getCode(),
-                                 static_cast<int64_t>(number) & 15);
+      number =
+          QuantAttr::decode(quant.getCode(), static_cast<int64_t>(number) & 15);
   auto scales = sliceNumbers(at, quant.getScales(), source);
   if (failed(scales))
     return failure();
@@ -127,6 +127,15 @@ static LogicalResult checkFinite(Operation *at, const Numbers &numbers) {
   return success();
 }
 
+/// `evaluate` for those who compare or divide numbers.
+static FailureOr<Numbers> evaluateFinite(Operation *at, Attribute recipe,
+                                         WeightSource &source) {
+  auto numbers = evaluate(at, recipe, source);
+  if (failed(numbers) || failed(checkFinite(at, *numbers)))
+    return failure();
+  return numbers;
+}
+
 /// Mean squares of `columns` inputs; none where there are no moments.
 static FailureOr<std::vector<double>> momentsOf(Operation *at, Attribute recipe,
                                                 int64_t columns,
@@ -196,11 +205,7 @@ static FailureOr<Numbers> sumOf(Operation *at, FactoredAttr matrix,
       return at->emitOpError("multiplies ")
              << left->rows << " x " << left->columns << " numbers by "
              << right->rows << " x " << right->columns;
-    Numbers transposed(right->columns, right->rows);
-    for (int64_t r = 0; r < right->rows; ++r)
-      for (int64_t c = 0; c < right->columns; ++c)
-        transposed.at(c, r) = right->at(r, c);
-    Numbers product = timesTransposed(*left, transposed);
+    Numbers product = timesTransposed(*left, transposed(*right));
     if (matrix.getScale())
       for (double &value : product.values)
         value *= matrix.getScale().getValueAsDouble();
@@ -257,38 +262,41 @@ static FailureOr<Numbers> lowRank(Operation *at, LowRankAttr recipe,
   auto whole = LowRankAttr::get(
       at->getContext(), recipe.getSource(), recipe.getRank(),
       StringAttr::get(at->getContext(), "left"), recipe.getMoments());
-  auto from = evaluate(at, recipe.getSource(), source);
-  if (failed(from) || failed(checkFinite(at, *from)))
-    return failure();
-  if (recipe.getRank() > std::min(from->rows, from->columns))
-    return at->emitOpError("asks for rank ")
-           << recipe.getRank() << " of a matrix of " << from->rows << " x "
-           << from->columns;
-  if (memo.factoredOf != whole) {
-    auto moments = momentsOf(at, recipe.getMoments(), from->columns, source);
+  bool known = memo.factoredOf == whole, rest = recipe.getFactor() == "rest";
+  Numbers from;
+  if (!known || rest) {
+    auto numbers = evaluateFinite(at, recipe.getSource(), source);
+    if (failed(numbers))
+      return failure();
+    from = std::move(*numbers);
+  }
+  if (!known) {
+    if (recipe.getRank() > std::min(from.rows, from.columns))
+      return at->emitOpError("asks for rank ")
+             << recipe.getRank() << " of a matrix of " << from.rows << " x "
+             << from.columns;
+    auto moments = momentsOf(at, recipe.getMoments(), from.columns, source);
     if (failed(moments))
       return failure();
     memo.factoredOf = {};
-    if (!factorize(*from, recipe.getRank(), *moments, memo.left, memo.right))
+    if (!factorize(from, recipe.getRank(), *moments, memo.left, memo.right))
       return at->emitOpError("has no singular value decomposition");
     memo.factoredOf = whole;
   }
-  if (recipe.getFactor() == "left")
-    return memo.left;
-  if (recipe.getFactor() == "right")
-    return memo.right;
-  llvm::parallelFor(0, from->rows, [&](size_t r) {
+  if (!rest)
+    return recipe.getFactor() == "left" ? memo.left : memo.right;
+  llvm::parallelFor(0, from.rows, [&](size_t r) {
     for (int64_t i = 0; i < memo.left.columns; ++i)
-      for (int64_t c = 0; c < from->columns; ++c)
-        from->at(r, c) -= memo.left.at(r, i) * memo.right.at(i, c);
+      for (int64_t c = 0; c < from.columns; ++c)
+        from.at(r, c) -= memo.left.at(r, i) * memo.right.at(i, c);
   });
   return from;
 }
 
 static FailureOr<Numbers> sparsify(Operation *at, SparsifyAttr recipe,
                                    WeightSource &source) {
-  auto from = evaluate(at, recipe.getSource(), source);
-  if (failed(from) || failed(checkFinite(at, *from)))
+  auto from = evaluateFinite(at, recipe.getSource(), source);
+  if (failed(from))
     return failure();
   auto moments = momentsOf(at, recipe.getMoments(), from->columns, source);
   if (failed(moments))
@@ -329,8 +337,8 @@ static LogicalResult quantizeIt(Operation *at, QuantizeAttr recipe,
       recipe.getAsymmetric(), recipe.getMoments());
   if (memo.quantizedOf == whole)
     return success();
-  auto from = evaluate(at, recipe.getSource(), source);
-  if (failed(from) || failed(checkFinite(at, *from)))
+  auto from = evaluateFinite(at, recipe.getSource(), source);
+  if (failed(from))
     return failure();
   auto moments = momentsOf(at, recipe.getMoments(), from->columns, source);
   if (failed(moments))
@@ -373,6 +381,25 @@ FailureOr<Numbers> moe::evaluate(Operation *at, Attribute recipe,
     return asNumbers(made.rows, made.columns, made.codes);
   }
   return at->emitOpError("has a recipe that cannot be executed: ") << recipe;
+}
+
+FailureOr<SmallVector<int64_t, 2>> moe::shapeOf(Operation *at, SliceAttr slice,
+                                                const SymbolTable &symbols) {
+  auto bank = symbols.lookup<BankOp>(slice.getBank().getValue());
+  if (!bank)
+    return at->emitOpError("reads ")
+           << slice.getBank() << ", which is not a moe.bank";
+  RankedTensorType type = bank.getTensorType();
+  auto geometry = slice.resolve(type, [&] { return at->emitOpError(); });
+  if (failed(geometry))
+    return failure();
+  SmallVector<int64_t, 2> shape(geometry->shape);
+  if (slice.getTransposed())
+    std::swap(shape.front(), shape.back());
+  auto quant = dyn_cast_or_null<QuantAttr>(slice.getQuant());
+  if (quant && quant.getBits() < 8 && type.getElementTypeBitWidth() == 8)
+    shape.back() *= 8 / quant.getBits();
+  return shape;
 }
 
 LogicalResult moe::makeBank(BankOp bank, WeightSource &source,

@@ -1,8 +1,8 @@
 #ifndef MOE_PASSES_ANALYSIS_RECIPE_H
 #define MOE_PASSES_ANALYSIS_RECIPE_H
 
+#include "mlir/IR/SymbolTable.h"
 #include "passes/Analysis/Quantization.h"
-#include "llvm/ADT/StringMap.h"
 
 namespace moe {
 class BankOp;
@@ -23,6 +23,11 @@ struct RecipeMemo {
 /// reported.
 mlir::FailureOr<Numbers> evaluate(mlir::Operation *at, mlir::Attribute recipe,
                                   WeightSource &source);
+
+/// The sizes of a slice in numbers: `[out, in]`, or `[n]` of a vector. Fails
+/// with an error on `at`.
+mlir::FailureOr<llvm::SmallVector<int64_t, 2>>
+shapeOf(mlir::Operation *at, SliceAttr slice, const mlir::SymbolTable &symbols);
 
 /// Makes the bytes of a derived bank: any recipe but panels and plain numbers.
 /// Fails with a diagnostic on the bank.

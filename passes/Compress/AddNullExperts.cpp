@@ -31,11 +31,7 @@ struct AddNullExpertsPass
       return wrong() << "kind is zero or copy, not '" << kind << "'";
     if (k != -1 && k < 1)
       return wrong() << "k is 1 or more, not " << k.getValue();
-    if (failed(enterStage(module, "add-null-experts", Stage::Trim)))
-      return failure();
-    auto found =
-        collectLayers(module, "moe-compress",
-                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    auto found = beginStep(module, "add-null-experts", Stage::Trim, *layers);
     if (failed(found))
       return failure();
     for (MoELayer &layer : *found) {

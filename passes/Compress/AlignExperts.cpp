@@ -23,11 +23,7 @@ struct AlignExpertsPass : moe::impl::AlignExpertsPassBase<AlignExpertsPass> {
 
   LogicalResult run() {
     ModuleOp module = getOperation();
-    if (failed(enterStage(module, "align-experts", Stage::Merge)))
-      return failure();
-    auto found =
-        collectLayers(module, "moe-compress",
-                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    auto found = beginStep(module, "align-experts", Stage::Merge, *layers);
     if (failed(found))
       return failure();
     CompressInputs &inputs = CompressInputs::of(&getContext());
@@ -46,36 +42,15 @@ struct AlignExpertsPass : moe::impl::AlignExpertsPassBase<AlignExpertsPass> {
           continue;
         }
         auto order = alignedOrder(reference, expert, *inputs.weights);
-        if (failed(order) ||
-            failed(permuteHidden(layer, expert, *order, symbols)))
+        if (failed(order))
+          return failure();
+        // A unit out of place is worth a recipe.
+        if (!llvm::is_sorted(*order) &&
+            failed(takeHiddenUnits(layer, expert, *order, symbols)))
           return failure();
       }
     }
     eraseUnusedBanks(module);
-    return success();
-  }
-
-  LogicalResult permuteHidden(MoELayer &layer, ExpertOp expert,
-                              ArrayRef<int64_t> order, SymbolTable &symbols) {
-    if (llvm::is_sorted(order))
-      return success();
-    auto attribute = DenseI64ArrayAttr::get(&getContext(), order);
-    SmallVector<StringRef> names = matrixNames(expert);
-    for (StringRef name : {"gate_bias", "up_bias"})
-      if (expert->getAttr(name))
-        names.push_back(name);
-    for (StringRef name : names) {
-      auto shape = shapeOf(expert, name, symbols);
-      if (failed(shape))
-        return failure();
-      SmallVector<int64_t> sizes{shape->first};
-      if (!name.ends_with("bias"))
-        sizes.push_back(shape->second);
-      replaceMatrix(layer, expert, name,
-                    PermuteAttr::get(&getContext(), expert->getAttr(name),
-                                     name == "down", attribute),
-                    sizes, symbols);
-    }
     return success();
   }
 };

@@ -1,12 +1,13 @@
 #include "passes/Compress/Calibration.h"
 
 #include "dialects/Onnx/OnnxOps.h"
+#include "passes/Analysis/Activation.h"
 #include "passes/Analysis/LinearAlgebra.h"
 #include "passes/Analysis/Recipe.h"
 #include "passes/Analysis/WeightSource.h"
 #include "passes/Compress/Profile.h"
 #include "passes/Raise/GateModel.h"
-#include <cmath>
+#include "llvm/ADT/Sequence.h"
 
 using namespace mlir;
 using namespace moe;
@@ -25,14 +26,6 @@ static FailureOr<Numbers> constant(const MoELayer &layer, Value value,
                   tensor.rank() > 1 ? tensor.shape[1] : 1);
   numbers.values = tensor.data;
   return numbers;
-}
-
-static Numbers transpose(const Numbers &from) {
-  Numbers to(from.columns, from.rows);
-  for (int64_t r = 0; r < from.rows; ++r)
-    for (int64_t c = 0; c < from.columns; ++c)
-      to.at(c, r) = from.at(r, c);
-  return to;
 }
 
 FailureOr<Calibration> Calibration::of(const MoELayer &layer,
@@ -67,7 +60,7 @@ FailureOr<Calibration> Calibration::of(const MoELayer &layer,
   if (failed(weight))
     return failure();
   if (router.getTransposed())
-    *weight = transpose(*weight);
+    *weight = transposed(*weight);
   if (weight->columns != result.inputs.columns)
     return emitLayerError(layer)
            << "the sample in '" << profile.getPath() << "' has rows of "
@@ -88,6 +81,8 @@ FailureOr<Calibration> Calibration::of(const MoELayer &layer,
       return failure();
     result.bias = *bias;
   }
+  result.gates = result.gateWeights(
+      llvm::to_vector(llvm::seq<int64_t>(0, result.logits.columns)));
   return result;
 }
 
@@ -116,12 +111,6 @@ static void skipSmall(Numbers &weights, double beta, bool normed) {
 }
 
 Numbers Calibration::gateWeights(ArrayRef<int64_t> columns) const {
-  SmallVector<int64_t> all;
-  if (columns.empty()) {
-    for (int64_t c = 0; c < logits.columns; ++c)
-      all.push_back(c);
-    columns = all;
-  }
   GateOp gate = layer.gate;
   GateMatch match;
   match.score = gate.getScore();
@@ -168,104 +157,91 @@ Numbers Calibration::gateWeights(ArrayRef<int64_t> columns) const {
   return result;
 }
 
-static double activate(Activation kind, double alpha, double x) {
-  switch (kind) {
-  case Activation::Identity:
-    return x;
-  case Activation::Relu:
-    return std::max(x, 0.0);
-  case Activation::Relu2:
-    return x > 0 ? x * x : 0;
-  case Activation::Silu:
-    return x / (1 + std::exp(-alpha * x));
-  case Activation::Gelu:
-    return 0.5 * x * (1 + std::erf(x * 0.7071067811865476));
-  case Activation::GeluTanh:
-    return 0.5 * x *
-           (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
-  }
-  llvm_unreachable("all activations are handled");
+/// Rows times a matrix of the expert, plus its bias.
+static FailureOr<Numbers> multiply(ExpertOp expert, const Numbers &rows,
+                                   Attribute matrix,
+                                   std::optional<SliceAttr> bias,
+                                   WeightSource &weights) {
+  auto numbers = evaluate(expert, matrix, weights);
+  if (failed(numbers))
+    return failure();
+  if (numbers->columns != rows.columns)
+    return expert.emitOpError("reads ")
+           << numbers->columns << " features, but the sample has "
+           << rows.columns;
+  Numbers result = timesTransposed(rows, *numbers);
+  if (!bias || !*bias)
+    return result;
+  auto addend = evaluate(expert, *bias, weights);
+  if (failed(addend))
+    return failure();
+  for (int64_t r = 0; r < result.rows; ++r)
+    for (int64_t c = 0; c < result.columns; ++c)
+      result.at(r, c) += addend->values[c];
+  return result;
 }
 
-FailureOr<Numbers> moe::runExpert(ExpertOp expert, const Numbers &x,
-                                  WeightSource &weights, Numbers *hiddenOut) {
-  if (expert.getKind() != ExpertKind::Glu &&
-      expert.getKind() != ExpertKind::Ffn)
+FailureOr<Numbers> moe::hiddenOf(ExpertOp expert, const Numbers &x,
+                                 WeightSource &weights) {
+  bool glu = expert.isGlu();
+  if (!glu && expert.getKind() != ExpertKind::Ffn)
     return expert.emitOpError("of another kind than ffn and glu cannot be "
                               "evaluated on a sample");
-  bool sound = true;
-  auto product = [&](const Numbers &rows, Attribute matrix,
-                     std::optional<SliceAttr> bias) -> Numbers {
-    auto numbers = evaluate(expert, matrix, weights);
-    if (failed(numbers) || numbers->columns != rows.columns) {
-      if (succeeded(numbers))
-        expert.emitOpError("reads ")
-            << numbers->columns << " features, but the sample has "
-            << rows.columns;
-      sound = false;
-      return {};
-    }
-    Numbers result = timesTransposed(rows, *numbers);
-    if (!bias || !*bias)
-      return result;
-    auto addend = evaluate(expert, *bias, weights);
-    if (failed(addend)) {
-      sound = false;
-      return {};
-    }
-    for (int64_t r = 0; r < result.rows; ++r)
-      for (int64_t c = 0; c < result.columns; ++c)
-        result.at(r, c) += addend->values[c];
-    return result;
-  };
   double alpha = expert.getAlpha().convertToDouble();
   double beta = expert.getBeta().convertToDouble();
   double limit = expert.getLimit().convertToDouble();
-  Numbers hidden = product(x, expert.getUp(), expert.getUpBias());
-  Numbers gate;
-  if (expert.isGlu())
-    gate = product(x, *expert.getGate(), expert.getGateBias());
-  if (!sound)
+  auto hidden =
+      multiply(expert, x, expert.getUp(), expert.getUpBias(), weights);
+  if (failed(hidden))
     return failure();
-  for (size_t i = 0; i < hidden.values.size(); ++i) {
-    double line = hidden.values[i];
-    double argument = expert.isGlu() ? gate.values[i] : line;
+  if (!glu) {
+    for (double &value : hidden->values)
+      value = activate(expert.getActivation(), alpha,
+                       limit > 0 ? std::min(value, limit) : value);
+    return hidden;
+  }
+  auto gate =
+      multiply(expert, x, *expert.getGate(), expert.getGateBias(), weights);
+  if (failed(gate))
+    return failure();
+  for (auto [line, argument] : llvm::zip(hidden->values, gate->values)) {
     if (limit > 0) {
       argument = std::min(argument, limit);
       line = std::clamp(line, -limit, limit);
     }
-    double a = activate(expert.getActivation(), alpha, argument);
-    hidden.values[i] = expert.isGlu() ? a * (line + beta) : a;
+    line = activate(expert.getActivation(), alpha, argument) * (line + beta);
   }
-  Numbers result = product(hidden, *expert.getDown(), expert.getDownBias());
-  if (!sound)
-    return failure();
-  double scale = expert.getOutputScale().convertToDouble();
-  for (double &value : result.values)
-    value *= scale;
-  if (hiddenOut)
-    *hiddenOut = std::move(hidden);
-  return result;
+  return hidden;
 }
 
-FailureOr<Numbers> Calibration::outputs(int64_t e, WeightSource &weights,
-                                        Numbers *hidden) const {
+FailureOr<Numbers> Calibration::outputs(int64_t e, const Numbers &rows,
+                                        WeightSource &weights) const {
   PoolOp pool = layer.pool;
   ExpertOpInterface entry = pool.getResolvedEntry(e);
-  if (auto expert = dyn_cast<ExpertOp>(entry.getOperation()))
-    return runExpert(expert, inputs, weights, hidden);
+  if (auto expert = dyn_cast<ExpertOp>(entry.getOperation())) {
+    auto hidden = hiddenOf(expert, rows, weights);
+    if (failed(hidden))
+      return failure();
+    auto result = multiply(expert, *hidden, *expert.getDown(),
+                           expert.getDownBias(), weights);
+    if (failed(result))
+      return failure();
+    double scale = expert.getOutputScale().convertToDouble();
+    for (double &value : result->values)
+      value *= scale;
+    return result;
+  }
   if (auto null = dyn_cast<NullExpertOp>(entry.getOperation())) {
     if (null.getKind() == NullKind::Copy)
-      return inputs;
+      return rows;
     if (null.getKind() == NullKind::Zero)
-      return Numbers(inputs.rows, inputs.columns);
+      return Numbers(rows.rows, rows.columns);
   }
   return emitLayerError(layer) << "entry '" << entry.getEntryName()
                                << "' cannot be evaluated on a sample";
 }
 
 double Calibration::slotsPerToken() const {
-  Numbers gates = gateWeights({});
   PoolOp pool = layer.pool;
   int64_t count = 0;
   for (int64_t e = 0; e < gates.columns; ++e)
@@ -276,7 +252,6 @@ double Calibration::slotsPerToken() const {
 }
 
 FailureOr<Numbers> Calibration::layerOutput(WeightSource &weights) const {
-  Numbers gates = gateWeights({});
   PoolOp pool = layer.pool;
   ApplyOp apply = layer.apply;
   auto type = cast<RankedTensorType>(apply.getResult(0).getType());
@@ -288,12 +263,11 @@ FailureOr<Numbers> Calibration::layerOutput(WeightSource &weights) const {
         rows.push_back(r);
     if (rows.empty())
       continue;
-    Calibration part = *this;
-    part.inputs = Numbers(static_cast<int64_t>(rows.size()), inputs.columns);
+    Numbers routed(static_cast<int64_t>(rows.size()), inputs.columns);
     for (size_t i = 0; i < rows.size(); ++i)
       std::copy_n(&inputs.values[rows[i] * inputs.columns], inputs.columns,
-                  &part.inputs.values[i * inputs.columns]);
-    auto output = part.outputs(e, weights);
+                  &routed.values[i * inputs.columns]);
+    auto output = outputs(e, routed, weights);
     if (failed(output))
       return failure();
     if (output->columns != result.columns)

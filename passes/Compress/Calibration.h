@@ -18,17 +18,17 @@ public:
                                          WeightSource &weights, int64_t rows);
 
   const Numbers &getInputs() const { return inputs; }
-  const Numbers &getLogits() const { return logits; }
-  /// The weight of every column for every row, `[rows, experts]`, where the
-  /// gate may choose among `columns` alone (all where empty); the numbers of
+  /// The weight of every column for every row, `[rows, experts]`.
+  const Numbers &getGates() const { return gates; }
+  /// The same where the gate may choose among `columns` alone; the numbers of
   /// the others are zero.
   Numbers gateWeights(llvm::ArrayRef<int64_t> columns) const;
 
-  /// What entry `e` makes of all rows, `[rows, out]`; `hidden`, where given,
-  /// takes what its last matrix reads. Entries that are no experts of
-  /// matrices give null, copies or constants.
-  mlir::FailureOr<Numbers> outputs(int64_t e, WeightSource &weights,
-                                   Numbers *hidden = nullptr) const;
+  /// What entry `e` makes of all rows, `[rows, out]`. Fails for entries that
+  /// are neither experts of matrices nor zero or copy.
+  mlir::FailureOr<Numbers> outputs(int64_t e, WeightSource &weights) const {
+    return outputs(e, inputs, weights);
+  }
 
   /// Entries that compute something, per row: neither skipped nor null.
   double slotsPerToken() const;
@@ -37,13 +37,16 @@ public:
   mlir::FailureOr<Numbers> layerOutput(WeightSource &weights) const;
 
 private:
+  mlir::FailureOr<Numbers> outputs(int64_t e, const Numbers &rows,
+                                   WeightSource &weights) const;
+
   MoELayer layer;
-  Numbers inputs, logits, bias;
+  Numbers inputs, logits, bias, gates;
 };
 
-/// `y` of an expert for rows `x`; see `outputs`.
-mlir::FailureOr<Numbers> runExpert(ExpertOp expert, const Numbers &x,
-                                   WeightSource &weights, Numbers *hidden);
+/// What the last matrix of an expert reads for rows `x`, `[rows, hidden]`.
+mlir::FailureOr<Numbers> hiddenOf(ExpertOp expert, const Numbers &x,
+                                  WeightSource &weights);
 
 } // namespace moe
 

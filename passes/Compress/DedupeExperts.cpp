@@ -28,9 +28,7 @@ struct DedupeExpertsPass : moe::impl::DedupeExpertsPassBase<DedupeExpertsPass> {
     if (!weights)
       return emitError(module.getLoc(),
                        "dedupe-experts: there are no weights to look at");
-    auto found =
-        collectLayers(module, "moe-compress",
-                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    auto found = collectLayers(module, *layers);
     if (failed(found))
       return failure();
     for (MoELayer &layer : *found) {

@@ -34,9 +34,7 @@ static FailureOr<std::vector<Part>> choose(ModuleOp module, StringRef pass,
   auto wrong = [&] { return emitError(module.getLoc()) << pass << ": "; };
   if (count < 1)
     return wrong() << "count is 1 or more, not " << count;
-  if (failed(enterStage(module, pass, Stage::Trim)))
-    return failure();
-  auto layers = collectLayers(module, "moe-compress", {});
+  auto layers = beginStep(module, pass, Stage::Trim);
   if (failed(layers))
     return failure();
   const Profile *profile = CompressInputs::of(module.getContext()).profile;
@@ -79,10 +77,19 @@ static FailureOr<std::vector<Part>> choose(ModuleOp module, StringRef pass,
   return parts;
 }
 
-static void say(const Part &part) {
-  remark::passed(part.layer.apply->getLoc(),
-                 remark::RemarkOpts::name("drop").category("moe-compress"))
-      << "dropped " << part.layer.name << remark::metric("cosine", part.cosine);
+/// Lets the streams in front of the parts take the place of those behind them.
+static void bypass(MutableArrayRef<Part> parts) {
+  for (Part &part : parts) {
+    remark::passed(part.layer.apply->getLoc(),
+                   remark::RemarkOpts::name("drop").category("moe-compress"))
+        << "dropped " << part.layer.name
+        << remark::metric("cosine", part.cosine);
+    part.after.replaceAllUsesWith(part.before);
+    // The stream in front of a part may be what another part gave.
+    for (Part &other : parts)
+      if (other.before == part.after)
+        other.before = part.before;
+  }
 }
 
 namespace {
@@ -93,13 +100,7 @@ struct DropLayersPass : moe::impl::DropLayersPassBase<DropLayersPass> {
     auto parts = choose(getOperation(), "drop-layers", count, /*blocks=*/false);
     if (failed(parts))
       return signalPassFailure();
-    for (Part &part : *parts) {
-      say(part);
-      part.after.replaceAllUsesWith(part.before);
-      for (Part &other : *parts)
-        if (other.before == part.after)
-          other.before = part.before;
-    }
+    bypass(*parts);
     eraseDeadCode(getOperation());
   }
 };
@@ -138,14 +139,7 @@ struct DropBlocksPass : moe::impl::DropBlocksPassBase<DropBlocksPass> {
         if (!earlier.contains(op) && readsStream(op, part.before))
           inside.insert(op);
     }
-    for (Part &part : *parts) {
-      say(part);
-      part.after.replaceAllUsesWith(part.before);
-      // The stream in front of a block may be what another block gave.
-      for (Part &other : *parts)
-        if (other.before == part.after)
-          other.before = part.before;
-    }
+    bypass(*parts);
     auto function =
         (*parts)[0].after.getParentRegion()->getParentOfType<func::FuncOp>();
     Operation *end = function.getBody().front().getTerminator();

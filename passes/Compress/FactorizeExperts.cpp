@@ -40,11 +40,7 @@ struct FactorizeExpertsPass
     if (!(rowsKept >= 0 && rowsKept < 1) || rows < 1)
       return wrong() << "rows-kept is at least 0 and less than 1, and rows 1 "
                         "or more";
-    if (failed(enterStage(module, "factorize-experts", Stage::Factor)))
-      return failure();
-    auto found =
-        collectLayers(module, "moe-compress",
-                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    auto found = beginStep(module, "factorize-experts", Stage::Factor, *layers);
     if (failed(found))
       return failure();
     CompressInputs &inputs = CompressInputs::of(&getContext());
@@ -52,34 +48,20 @@ struct FactorizeExpertsPass
       return wrong() << "weighted errors need a profile (--profile=FILE)";
     SymbolTable symbols(module);
     for (MoELayer &layer : *found) {
-      std::optional<Calibration> calibration;
-      if (weighted) {
-        auto own =
-            Calibration::of(layer, *inputs.profile, *inputs.weights, rows);
-        if (failed(own))
-          return failure();
-        calibration = std::move(*own);
-      }
+      auto moments = LayerMoments::of(layer, inputs, rows, weighted);
+      if (failed(moments))
+        return failure();
       for (auto [e, entry] : llvm::enumerate(layer.pool.getEntries())) {
         auto expert = dyn_cast<ExpertOp>(entry.getOperation());
         if (!expert)
           continue;
-        SliceAttr input, hidden;
-        if (calibration) {
-          auto moments = momentsOf(layer, static_cast<int64_t>(e), *calibration,
-                                   *inputs.profile, *inputs.weights);
-          if (failed(moments))
-            return failure();
-          std::string prefix =
-              (layer.pool.getSymName() + "." + expert.getEntryName()).str();
-          input = wholeOf(
-              addNumbers(layer, symbols, prefix + ".inputs", moments->input));
-          hidden = wholeOf(
-              addNumbers(layer, symbols, prefix + ".hidden", moments->hidden));
-        }
+        auto slices =
+            moments->addBanks(static_cast<int64_t>(e), expert, symbols);
+        if (failed(slices))
+          return failure();
         for (StringRef name : matrixNames(expert))
-          if (failed(factor(layer, expert, name,
-                            name == "down" ? hidden : input, inputs, symbols)))
+          if (failed(factor(layer, expert, name, slices->of(name), inputs,
+                            symbols)))
             return failure();
       }
     }
@@ -93,7 +75,7 @@ struct FactorizeExpertsPass
     auto shape = shapeOf(expert, name, symbols);
     if (failed(shape))
       return failure();
-    auto [out, in] = *shape;
+    int64_t out = shape->front(), in = shape->back();
     int64_t kept = std::llround(rowsKept * static_cast<double>(out));
     int64_t own = rank;
     if (own == -1) {

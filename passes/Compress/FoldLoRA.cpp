@@ -21,9 +21,7 @@ struct FoldLoRAPass : moe::impl::FoldLoRAPassBase<FoldLoRAPass> {
 
   LogicalResult run() {
     ModuleOp module = getOperation();
-    auto found =
-        collectLayers(module, "moe-compress",
-                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    auto found = collectLayers(module, *layers);
     if (failed(found))
       return failure();
     SymbolTable symbols(module);
@@ -45,8 +43,7 @@ struct FoldLoRAPass : moe::impl::FoldLoRAPassBase<FoldLoRAPass> {
           auto shape = shapeOf(expert, name, symbols);
           if (failed(shape))
             return failure();
-          replaceMatrix(layer, expert, name, recipe,
-                        {shape->first, shape->second}, symbols);
+          replaceMatrix(layer, expert, name, recipe, *shape, symbols);
         }
       }
     eraseUnusedBanks(module);

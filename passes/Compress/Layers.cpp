@@ -8,7 +8,6 @@ using namespace mlir;
 using namespace moe;
 
 FailureOr<std::vector<MoELayer>> moe::collectLayers(ModuleOp module,
-                                                    StringRef category,
                                                     ArrayRef<int64_t> only) {
   std::vector<MoELayer> layers;
   llvm::StringMap<int64_t> runs;
@@ -38,7 +37,7 @@ FailureOr<std::vector<MoELayer>> moe::collectLayers(ModuleOp module,
       layers.push_back(std::move(layer));
     else
       remark::missed(apply.getLoc(),
-                     remark::RemarkOpts::name("layer").category(category))
+                     remark::RemarkOpts::name("layer").category("moe-compress"))
           << "left " << layer.name << " alone: " << why;
   });
   if (layers.empty())

@@ -16,12 +16,11 @@ struct MoELayer {
   PoolOp pool;
 };
 
-/// The layers of a module that have this form; the others get a remark of
-/// `category`. With `only` not empty, those with these numbers; fails with an
+/// The layers of a module that have this form; the others get a remark. With
+/// `only` not empty, those with these numbers; fails with an
 /// error where there is none such.
 mlir::FailureOr<std::vector<MoELayer>>
-collectLayers(mlir::ModuleOp module, llvm::StringRef category,
-              llvm::ArrayRef<int64_t> only);
+collectLayers(mlir::ModuleOp module, llvm::ArrayRef<int64_t> only = {});
 
 /// An error about the layer, which it names.
 mlir::InFlightDiagnostic emitLayerError(const MoELayer &layer);

@@ -1,11 +1,16 @@
 #include "passes/Compress/Matrices.h"
 
 #include "mlir/IR/Builders.h"
+#include "passes/Analysis/Recipe.h"
 #include "passes/Analysis/WeightSource.h"
+#include "passes/Compress/Inputs.h"
 #include "passes/Compress/Profile.h"
 
 using namespace mlir;
 using namespace moe;
+
+/// Fewer rows say too little about what an expert reads.
+static constexpr int64_t kEnoughRows = 16;
 
 SmallVector<StringRef> moe::matrixNames(ExpertOp expert) {
   SmallVector<StringRef> names;
@@ -15,29 +20,12 @@ SmallVector<StringRef> moe::matrixNames(ExpertOp expert) {
   return names;
 }
 
-FailureOr<std::pair<int64_t, int64_t>>
+FailureOr<SmallVector<int64_t, 2>>
 moe::shapeOf(ExpertOp expert, StringRef matrix, const SymbolTable &symbols) {
-  auto slice = expert->getAttrOfType<SliceAttr>(matrix);
-  if (!slice)
-    return expert.emitOpError("'") << expert.getEntryName() << "': its matrix '"
-                                   << matrix << "' has been factored already";
-  auto bank = symbols.lookup<BankOp>(slice.getBank().getValue());
-  if (!bank)
-    return expert.emitOpError("reads ")
-           << slice.getBank() << ", which is not a moe.bank";
-  auto geometry =
-      slice.resolve(bank.getTensorType(), [&] { return expert.emitOpError(); });
-  if (failed(geometry))
-    return failure();
-  SmallVector<int64_t, 2> shape(geometry->shape);
-  shape.resize(2, 1);
-  if (slice.getTransposed())
-    std::swap(shape[0], shape[1]);
-  if (auto quant = dyn_cast_or_null<QuantAttr>(slice.getQuant()))
-    if (quant.getBits() < 8 &&
-        !bank.getTensorType().getElementType().isInteger(4))
-      shape[1] *= 8 / quant.getBits();
-  return std::make_pair(shape[0], shape[1]);
+  if (auto slice = expert->getAttrOfType<SliceAttr>(matrix))
+    return shapeOf(expert, slice, symbols);
+  return expert.emitOpError("'") << expert.getEntryName() << "': its matrix '"
+                                 << matrix << "' has been factored already";
 }
 
 FloatType moe::plainType(SliceAttr slice, const SymbolTable &symbols) {
@@ -62,15 +50,36 @@ void moe::replaceMatrix(const MoELayer &layer, ExpertOp expert,
   expert->setAttr(matrix, wholeOf(bank));
 }
 
+LogicalResult moe::takeHiddenUnits(const MoELayer &layer, ExpertOp expert,
+                                   ArrayRef<int64_t> order,
+                                   SymbolTable &symbols) {
+  MLIRContext *context = expert.getContext();
+  auto units = DenseI64ArrayAttr::get(context, order);
+  SmallVector<StringRef> names = matrixNames(expert);
+  for (StringRef name : {"gate_bias", "up_bias"})
+    if (expert->getAttr(name))
+      names.push_back(name);
+  for (StringRef name : names) {
+    auto shape = shapeOf(expert, name, symbols);
+    if (failed(shape))
+      return failure();
+    int64_t dim = name == "down";
+    (*shape)[dim] = static_cast<int64_t>(order.size());
+    replaceMatrix(layer, expert, name,
+                  PermuteAttr::get(context, expert->getAttr(name), dim, units),
+                  *shape, symbols);
+  }
+  return success();
+}
+
 /// Mean squares of columns, over the rows that the gate sends to `e`; over all
-/// where it sends fewer than `enough`.
+/// where it sends fewer than `kEnoughRows`.
 static std::vector<double> meanSquares(const Numbers &numbers,
                                        const Numbers &weights, int64_t e) {
-  constexpr int64_t enough = 16;
   int64_t routed = 0;
   for (int64_t r = 0; r < numbers.rows; ++r)
     routed += weights.at(r, e) != 0;
-  bool all = routed < enough;
+  bool all = routed < kEnoughRows;
   std::vector<double> result(numbers.columns);
   for (int64_t r = 0; r < numbers.rows; ++r)
     if (all || weights.at(r, e) != 0)
@@ -81,28 +90,55 @@ static std::vector<double> meanSquares(const Numbers &numbers,
   return result;
 }
 
-FailureOr<Moments> moe::momentsOf(const MoELayer &layer, int64_t e,
-                                  const Calibration &calibration,
-                                  const Profile &profile,
-                                  WeightSource &weights) {
-  Moments moments;
-  Numbers gates = calibration.gateWeights({});
-  Numbers hidden;
-  if (failed(calibration.outputs(e, weights, &hidden)))
+FailureOr<LayerMoments> LayerMoments::of(const MoELayer &layer,
+                                         const CompressInputs &inputs,
+                                         int64_t rows, bool wanted) {
+  LayerMoments result;
+  result.layer = layer;
+  if (!wanted)
+    return result;
+  auto calibration =
+      Calibration::of(layer, *inputs.profile, *inputs.weights, rows);
+  if (failed(calibration))
     return failure();
-  moments.hidden = meanSquares(hidden, gates, e);
-  auto sums = profile.get(layer.name, "input_square_sum");
-  auto counts = profile.get(layer.name, "counts");
-  if (sums && counts && sums->rows == gates.columns &&
-      counts->rows == gates.columns &&
-      sums->columns == calibration.getInputs().columns &&
-      counts->values[e] >= 16) {
+  result.weights = inputs.weights;
+  auto sums = inputs.profile->get(layer.name, "input_square_sum");
+  auto counts = inputs.profile->get(layer.name, "counts");
+  int64_t experts = calibration->getGates().columns;
+  if (sums && counts && sums->rows == experts && counts->rows == experts &&
+      sums->columns == calibration->getInputs().columns)
+    result.sums = std::move(sums), result.counts = std::move(counts);
+  result.calibration = std::move(*calibration);
+  return result;
+}
+
+FailureOr<Moments> LayerMoments::get(int64_t e, ExpertOp expert) const {
+  const Numbers &gates = calibration->getGates();
+  auto hidden = hiddenOf(expert, calibration->getInputs(), *weights);
+  if (failed(hidden))
+    return failure();
+  Moments moments;
+  moments.hidden = meanSquares(*hidden, gates, e);
+  if (sums && counts->values[e] >= kEnoughRows)
     for (int64_t c = 0; c < sums->columns; ++c)
       moments.input.push_back(sums->at(e, c) / counts->values[e]);
-    return moments;
-  }
-  moments.input = meanSquares(calibration.getInputs(), gates, e);
+  else
+    moments.input = meanSquares(calibration->getInputs(), gates, e);
   return moments;
+}
+
+FailureOr<MomentSlices> LayerMoments::addBanks(int64_t e, ExpertOp expert,
+                                               SymbolTable &symbols) const {
+  if (!calibration)
+    return MomentSlices();
+  auto moments = get(e, expert);
+  if (failed(moments))
+    return failure();
+  PoolOp pool = layer.pool;
+  std::string prefix = (pool.getSymName() + "." + expert.getEntryName()).str();
+  return MomentSlices{
+      wholeOf(addNumbers(layer, symbols, prefix + ".inputs", moments->input)),
+      wholeOf(addNumbers(layer, symbols, prefix + ".hidden", moments->hidden))};
 }
 
 BankOp moe::addNumbers(const MoELayer &layer, SymbolTable &symbols,

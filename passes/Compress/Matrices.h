@@ -4,13 +4,14 @@
 #include "passes/Compress/Calibration.h"
 
 namespace moe {
+class CompressInputs;
 
 /// The names of an expert's matrices that are there, of `gate`, `up`, `down`.
 llvm::SmallVector<llvm::StringRef> matrixNames(ExpertOp expert);
 
-/// Rows and columns of a matrix that is a slice, as `[out, in]`; vectors have
-/// one column. Fails with an error on the expert.
-mlir::FailureOr<std::pair<int64_t, int64_t>>
+/// The sizes of a matrix or vector that is a slice (`shapeOf`). Fails with an
+/// error on the expert, also where it has been factored.
+mlir::FailureOr<llvm::SmallVector<int64_t, 2>>
 shapeOf(ExpertOp expert, llvm::StringRef matrix,
         const mlir::SymbolTable &symbols);
 
@@ -24,16 +25,49 @@ void replaceMatrix(const MoELayer &layer, ExpertOp expert,
                    llvm::StringRef matrix, mlir::Attribute recipe,
                    llvm::ArrayRef<int64_t> shape, mlir::SymbolTable &symbols);
 
-/// Mean squares of what the matrices of entry `e` read: of the layer's inputs
+/// Gives the expert the hidden units `order` of those that it has, in this
+/// order: rows of gate, up and their biases, columns of down.
+mlir::LogicalResult takeHiddenUnits(const MoELayer &layer, ExpertOp expert,
+                                    llvm::ArrayRef<int64_t> order,
+                                    mlir::SymbolTable &symbols);
+
+/// Mean squares of what the matrices of an expert read: of the layer's inputs
 /// (those routed to the expert, where the profile knows them) for `gate` and
 /// `up`, of its hidden numbers on the sample for `down`.
 struct Moments {
   std::vector<double> input, hidden;
 };
-mlir::FailureOr<Moments> momentsOf(const MoELayer &layer, int64_t e,
-                                   const Calibration &calibration,
-                                   const Profile &profile,
-                                   WeightSource &weights);
+
+/// The same as banks, for recipes; null where nobody wants them.
+struct MomentSlices {
+  SliceAttr input, hidden;
+  SliceAttr of(llvm::StringRef matrix) const {
+    return matrix == "down" ? hidden : input;
+  }
+};
+
+/// The moments of a layer's experts, on at most `rows` rows of the sample.
+class LayerMoments {
+public:
+  /// Without `wanted` nothing is read, and slices are null. Fails with an error
+  /// that says what is missing.
+  static mlir::FailureOr<LayerMoments> of(const MoELayer &layer,
+                                          const CompressInputs &inputs,
+                                          int64_t rows, bool wanted = true);
+
+  const Calibration &getCalibration() const { return *calibration; }
+  /// Of the expert that is entry `e`.
+  mlir::FailureOr<Moments> get(int64_t e, ExpertOp expert) const;
+  mlir::FailureOr<MomentSlices> addBanks(int64_t e, ExpertOp expert,
+                                         mlir::SymbolTable &symbols) const;
+
+private:
+  MoELayer layer;
+  std::optional<Calibration> calibration;
+  WeightSource *weights = nullptr;
+  /// Of the profile: sums of squares `[experts, in]`, and selections.
+  std::optional<Numbers> sums, counts;
+};
 
 /// A bank of f32 numbers, for recipes.
 BankOp addNumbers(const MoELayer &layer, mlir::SymbolTable &symbols,

@@ -50,11 +50,7 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
       return wrong() << "rows is 2 or more, not " << rows.getValue();
     std::string kind = similarity.empty() ? dek ? "outputs" : "router-logits"
                                           : similarity.getValue();
-    if (failed(enterStage(module, "merge-experts", Stage::Merge)))
-      return failure();
-    auto found =
-        collectLayers(module, "moe-compress",
-                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    auto found = beginStep(module, "merge-experts", Stage::Merge, *layers);
     if (failed(found))
       return failure();
     auto counts = keptCounts("merge-experts", *found, keep, ratio);
@@ -183,7 +179,7 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
     struct Part {
       StringRef name;
       Attribute recipe;
-      SmallVector<int64_t> shape;
+      SmallVector<int64_t, 2> shape;
     };
     SmallVector<Part> parts;
     SmallVector<StringRef> names = matrixNames(experts[0]);
@@ -212,10 +208,7 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
       }
       auto recipe = MixAttr::get(&getContext(), builder.getArrayAttr(sources),
                                  builder.getF64ArrayAttr(merge.weights));
-      SmallVector<int64_t> sizes{shape->first};
-      if (!name.ends_with("bias"))
-        sizes.push_back(shape->second);
-      parts.push_back({name, recipe, sizes});
+      parts.push_back({name, recipe, *shape});
     }
     for (Part &part : parts)
       replaceMatrix(layer, experts[0], part.name, part.recipe, part.shape,

@@ -32,11 +32,7 @@ struct NarrowExpertsPass : moe::impl::NarrowExpertsPassBase<NarrowExpertsPass> {
       return wrong() << "budget is expert or layer, not '" << budget << "'";
     if (multiple < 1 || rows < 1)
       return wrong() << "multiple and rows are 1 or more";
-    if (failed(enterStage(module, "narrow-experts", Stage::Factor)))
-      return failure();
-    auto found =
-        collectLayers(module, "moe-compress",
-                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    auto found = beginStep(module, "narrow-experts", Stage::Factor, *layers);
     if (failed(found))
       return failure();
     CompressInputs &inputs = CompressInputs::of(&getContext());
@@ -52,17 +48,15 @@ struct NarrowExpertsPass : moe::impl::NarrowExpertsPassBase<NarrowExpertsPass> {
 
   /// What each hidden unit adds to the layer's output, as a mean square over
   /// all tokens.
-  FailureOr<std::vector<double>> importance(const MoELayer &layer, int64_t e,
-                                            ExpertOp expert,
-                                            const Calibration &calibration,
+  FailureOr<std::vector<double>> importance(int64_t e, ExpertOp expert,
+                                            const LayerMoments &layerMoments,
                                             CompressInputs &inputs) {
-    auto moments =
-        momentsOf(layer, e, calibration, *inputs.profile, *inputs.weights);
+    auto moments = layerMoments.get(e, expert);
     auto down = evaluate(expert, *expert.getDown(), *inputs.weights);
     if (failed(moments) || failed(down))
       return failure();
     // Weights of the gate tell how much of it arrives.
-    Numbers gates = calibration.gateWeights({});
+    const Numbers &gates = layerMoments.getCalibration().getGates();
     double share = 0;
     for (int64_t r = 0; r < gates.rows; ++r)
       share += gates.at(r, e) * gates.at(r, e);
@@ -79,9 +73,8 @@ struct NarrowExpertsPass : moe::impl::NarrowExpertsPassBase<NarrowExpertsPass> {
 
   LogicalResult narrow(MoELayer &layer, CompressInputs &inputs,
                        SymbolTable &symbols) {
-    auto calibration =
-        Calibration::of(layer, *inputs.profile, *inputs.weights, rows);
-    if (failed(calibration))
+    auto moments = LayerMoments::of(layer, inputs, rows);
+    if (failed(moments))
       return failure();
     struct Unit {
       double importance;
@@ -95,8 +88,7 @@ struct NarrowExpertsPass : moe::impl::NarrowExpertsPassBase<NarrowExpertsPass> {
       auto expert = dyn_cast<ExpertOp>(entry.getOperation());
       if (!expert)
         continue;
-      auto own = importance(layer, static_cast<int64_t>(e), expert,
-                            *calibration, inputs);
+      auto own = importance(static_cast<int64_t>(e), expert, *moments, inputs);
       if (failed(own))
         return failure();
       for (auto [unit, value] : llvm::enumerate(*own))
@@ -133,32 +125,8 @@ struct NarrowExpertsPass : moe::impl::NarrowExpertsPassBase<NarrowExpertsPass> {
         chosen[unit.expert].push_back(unit.unit);
     for (auto [expert, own] : llvm::zip(experts, chosen)) {
       llvm::sort(own);
-      if (failed(keepUnits(layer, expert, own, symbols)))
+      if (failed(takeHiddenUnits(layer, expert, own, symbols)))
         return failure();
-    }
-    return success();
-  }
-
-  LogicalResult keepUnits(MoELayer &layer, ExpertOp expert,
-                          ArrayRef<int64_t> units, SymbolTable &symbols) {
-    auto order = DenseI64ArrayAttr::get(&getContext(), units);
-    SmallVector<StringRef> names = matrixNames(expert);
-    for (StringRef name : {"gate_bias", "up_bias"})
-      if (expert->getAttr(name))
-        names.push_back(name);
-    int64_t width = static_cast<int64_t>(units.size());
-    for (StringRef name : names) {
-      auto shape = shapeOf(expert, name, symbols);
-      if (failed(shape))
-        return failure();
-      bool down = name == "down";
-      SmallVector<int64_t> sizes{down ? shape->first : width};
-      if (!name.ends_with("bias"))
-        sizes.push_back(down ? width : shape->second);
-      replaceMatrix(
-          layer, expert, name,
-          PermuteAttr::get(&getContext(), expert->getAttr(name), down, order),
-          sizes, symbols);
     }
     return success();
   }

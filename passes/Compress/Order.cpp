@@ -14,7 +14,7 @@ static StringRef nameOf(int64_t stage) {
   return names[stage];
 }
 
-LogicalResult moe::enterStage(ModuleOp module, StringRef name, Stage stage) {
+static LogicalResult enterStage(ModuleOp module, StringRef name, Stage stage) {
   Builder builder(module.getContext());
   SmallVector<Attribute> history;
   if (auto before = module->getAttrOfType<ArrayAttr>(kHistory))
@@ -38,4 +38,12 @@ LogicalResult moe::enterStage(ModuleOp module, StringRef name, Stage stage) {
        builder.getNamedAttr("stage", builder.getI64IntegerAttr(own))}));
   module->setAttr(kHistory, builder.getArrayAttr(history));
   return success();
+}
+
+FailureOr<std::vector<MoELayer>> moe::beginStep(ModuleOp module, StringRef name,
+                                                Stage stage,
+                                                ArrayRef<int64_t> only) {
+  if (failed(enterStage(module, name, stage)))
+    return failure();
+  return collectLayers(module, only);
 }

@@ -1,7 +1,7 @@
 #ifndef MOE_PASSES_COMPRESS_ORDER_H
 #define MOE_PASSES_COMPRESS_ORDER_H
 
-#include "mlir/IR/BuiltinOps.h"
+#include "passes/Compress/Layers.h"
 
 namespace moe {
 
@@ -10,10 +10,12 @@ namespace moe {
 /// (arXiv 2406.02500, section 5).
 enum class Stage { Trim, Merge, Factor, Quantize };
 
-/// Notes in the module that step `name` has run. Fails with an error where a
-/// step of a later stage has run before.
-mlir::LogicalResult enterStage(mlir::ModuleOp module, llvm::StringRef name,
-                               Stage stage);
+/// Notes in the module that step `name` has run, and gives the layers that it
+/// is to work on (`only`, or all). Fails with an error where a step of a later
+/// stage has run before, or there is no such layer.
+mlir::FailureOr<std::vector<MoELayer>>
+beginStep(mlir::ModuleOp module, llvm::StringRef name, Stage stage,
+          llvm::ArrayRef<int64_t> only = {});
 
 } // namespace moe
 

@@ -14,7 +14,7 @@ static FailureOr<llvm::StringMap<Numbers>> run(ModuleOp module,
                                                WeightSource &weights,
                                                llvm::StringMap<double> *slots) {
   llvm::StringMap<Numbers> results;
-  auto layers = collectLayers(module, "moe-compress", {});
+  auto layers = collectLayers(module);
   if (failed(layers))
     return failure();
   for (const MoELayer &layer : *layers) {

@@ -39,12 +39,10 @@ struct PruneExpertsPass : moe::impl::PruneExpertsPassBase<PruneExpertsPass> {
     if (score == "reconstruction" && budget == "global")
       return wrong() << "losses of reconstruction say nothing about other "
                         "layers, so they cannot share a budget";
-    if (failed(enterStage(module, "prune-experts", Stage::Trim)))
+    auto found = beginStep(module, "prune-experts", Stage::Trim, *layers);
+    if (failed(found))
       return failure();
-    auto layers = collectLayers(module, "moe-compress", layerNumbers());
-    if (failed(layers))
-      return failure();
-    auto counts = keptCounts("prune-experts", *layers, keep, ratio);
+    auto counts = keptCounts("prune-experts", *found, keep, ratio);
     if (failed(counts))
       return failure();
     CompressInputs &inputs = CompressInputs::of(&getContext());
@@ -53,7 +51,7 @@ struct PruneExpertsPass : moe::impl::PruneExpertsPassBase<PruneExpertsPass> {
     // All choices first: nothing has changed where one fails.
     std::vector<std::vector<int64_t>> kept;
     if (score == "reconstruction") {
-      for (auto [layer, count] : llvm::zip(*layers, *counts)) {
+      for (auto [layer, count] : llvm::zip(*found, *counts)) {
         auto own = reconstruct(layer, count, inputs);
         if (failed(own))
           return failure();
@@ -61,7 +59,7 @@ struct PruneExpertsPass : moe::impl::PruneExpertsPassBase<PruneExpertsPass> {
       }
     } else {
       std::vector<std::vector<double>> scores;
-      for (MoELayer &layer : *layers) {
+      for (MoELayer &layer : *found) {
         auto own =
             scoreExperts(layer, score, inputs.profile, *inputs.weights, rows);
         if (!own)
@@ -72,18 +70,14 @@ struct PruneExpertsPass : moe::impl::PruneExpertsPassBase<PruneExpertsPass> {
           return failure();
         scores.push_back(std::move(**own));
       }
-      kept = choose(*layers, *counts, scores);
+      kept = choose(*found, *counts, scores);
     }
     SymbolTable symbols(module);
-    for (auto [layer, own] : llvm::zip(*layers, kept))
+    for (auto [layer, own] : llvm::zip(*found, kept))
       if (failed(drop(layer, own, symbols)))
         return failure();
     eraseUnusedBanks(module);
     return success();
-  }
-
-  SmallVector<int64_t> layerNumbers() {
-    return SmallVector<int64_t>(layers.begin(), layers.end());
   }
 
   FailureOr<std::vector<int64_t>>

@@ -93,11 +93,7 @@ struct QuantizeExpertsPass
       return wrong() << "rows is 1 or more, not " << rows.getValue();
     if (failed(check(*first)) || (second && failed(check(*second))))
       return failure();
-    if (failed(enterStage(module, "quantize", Stage::Quantize)))
-      return failure();
-    auto found =
-        collectLayers(module, "moe-compress",
-                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    auto found = beginStep(module, "quantize", Stage::Quantize, *layers);
     if (failed(found))
       return failure();
     CompressInputs &inputs = CompressInputs::of(&getContext());
@@ -110,36 +106,22 @@ struct QuantizeExpertsPass
       if (second &&
           failed(chooseImportant(layer, *first, *second, inputs, important)))
         return failure();
-      std::optional<Calibration> calibration;
-      if (aware) {
-        auto own =
-            Calibration::of(layer, *inputs.profile, *inputs.weights, rows);
-        if (failed(own))
-          return failure();
-        calibration = std::move(*own);
-      }
+      auto moments = LayerMoments::of(layer, inputs, rows, aware);
+      if (failed(moments))
+        return failure();
       auto entries = layer.pool.getEntries();
       for (auto [e, entry] : llvm::enumerate(entries)) {
         auto expert = dyn_cast<ExpertOp>(entry.getOperation());
         if (!expert)
           continue;
-        SliceAttr input, hidden;
-        if (calibration) {
-          auto moments = momentsOf(layer, static_cast<int64_t>(e), *calibration,
-                                   *inputs.profile, *inputs.weights);
-          if (failed(moments))
-            return failure();
-          std::string prefix =
-              (layer.pool.getSymName() + "." + expert.getEntryName()).str();
-          input = wholeOf(
-              addNumbers(layer, symbols, prefix + ".inputs", moments->input));
-          hidden = wholeOf(
-              addNumbers(layer, symbols, prefix + ".hidden", moments->hidden));
-        }
+        auto slices =
+            moments->addBanks(static_cast<int64_t>(e), expert, symbols);
+        if (failed(slices))
+          return failure();
         bool less = second && !important[e];
         for (StringRef name : matrixNames(expert))
           if (failed(store(layer, expert, name, less ? *second : *first,
-                           name == "down" ? hidden : input, symbols)))
+                           slices->of(name), symbols)))
             return failure();
       }
       remark::passed(
@@ -195,8 +177,7 @@ struct QuantizeExpertsPass
   LogicalResult store(MoELayer &layer, ExpertOp expert, StringRef name,
                       const Storage &storage, SliceAttr moments,
                       SymbolTable &symbols) {
-    // Factors are stored one by one.
-    if (auto factored = expert->getAttrOfType<FactoredAttr>(name))
+    if (expert->getAttrOfType<FactoredAttr>(name))
       return emitLayerError(layer)
              << "expert '" << expert.getEntryName()
              << "' has factored matrices, which are not quantised yet";
@@ -207,7 +188,7 @@ struct QuantizeExpertsPass
     auto shape = shapeOf(expert, name, symbols);
     if (failed(shape))
       return failure();
-    auto [rowCount, columns] = *shape;
+    int64_t rowCount = shape->front(), columns = shape->back();
     std::string prefix =
         (layer.pool.getSymName() + "." + expert.getEntryName() + "." + name +
          "." + storage.name)

@@ -24,11 +24,7 @@ struct ReduceTopKPass : moe::impl::ReduceTopKPassBase<ReduceTopKPass> {
     if (k < 1)
       return emitError(module.getLoc(), "reduce-top-k: k is 1 or more, not ")
              << k.getValue();
-    if (failed(enterStage(module, "reduce-top-k", Stage::Trim)))
-      return failure();
-    auto found =
-        collectLayers(module, "moe-compress",
-                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    auto found = beginStep(module, "reduce-top-k", Stage::Trim, *layers);
     if (failed(found))
       return failure();
     for (MoELayer &layer : *found) {

@@ -45,7 +45,7 @@ static FailureOr<std::vector<double>> saliency(const MoELayer &layer,
   auto calibration = Calibration::of(layer, profile, weights, rows);
   if (failed(calibration))
     return failure();
-  Numbers gates = calibration->gateWeights({});
+  const Numbers &gates = calibration->getGates();
   std::vector<double> result(gates.columns);
   for (int64_t e = 0; e < gates.columns; ++e) {
     auto outputs = calibration->outputs(e, weights);
@@ -111,7 +111,7 @@ FailureOr<Reconstruction> Reconstruction::of(const Calibration &calibration,
   Reconstruction result;
   result.calibration = &calibration;
   result.experts = experts;
-  result.weights = calibration.gateWeights({});
+  result.weights = calibration.getGates();
   std::vector<Numbers> outputs;
   for (int64_t e = 0; e < experts; ++e) {
     auto own = calibration.outputs(e, weights);

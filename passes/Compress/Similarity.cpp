@@ -212,16 +212,8 @@ moe::alignedOrder(ExpertOp reference, ExpertOp expert, WeightSource &weights) {
     if (failed(left) || failed(right))
       return failure();
     // Hidden units are rows of gate and up, columns of down.
-    if (name == "down") {
-      auto flip = [](const Numbers &from) {
-        Numbers to(from.columns, from.rows);
-        for (int64_t r = 0; r < from.rows; ++r)
-          for (int64_t c = 0; c < from.columns; ++c)
-            to.at(c, r) = from.at(r, c);
-        return to;
-      };
-      *left = flip(*left), *right = flip(*right);
-    }
+    if (name == "down")
+      *left = transposed(*left), *right = transposed(*right);
     if (left->rows != right->rows || left->columns != right->columns)
       return expert.emitOpError("'")
              << expert.getEntryName() << "' has another shape than '"

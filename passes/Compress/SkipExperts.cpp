@@ -55,11 +55,7 @@ struct SkipExpertsPass : moe::impl::SkipExpertsPassBase<SkipExpertsPass> {
       return wrong() << "beta is not negative, not " << beta;
     if (!(share >= 0 && share <= 1) || rows < 1)
       return wrong() << "share is between 0 and 1, and rows 1 or more";
-    if (failed(enterStage(module, "skip-experts", Stage::Trim)))
-      return failure();
-    auto found =
-        collectLayers(module, "moe-compress",
-                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    auto found = beginStep(module, "skip-experts", Stage::Trim, *layers);
     if (failed(found))
       return failure();
     CompressInputs &inputs = CompressInputs::of(&getContext());
@@ -76,7 +72,7 @@ struct SkipExpertsPass : moe::impl::SkipExpertsPassBase<SkipExpertsPass> {
           Calibration::of(layer, *inputs.profile, *inputs.weights, rows);
       if (failed(calibration))
         return failure();
-      betas.push_back(quantile(ratiosOf(calibration->gateWeights({})), share));
+      betas.push_back(quantile(ratiosOf(calibration->getGates()), share));
     }
     Builder builder(&getContext());
     for (auto [layer, own] : llvm::zip(*found, betas)) {

@@ -37,11 +37,7 @@ struct SparsifyExpertsPass
                      << n.getValue() << " of " << m.getValue();
     if (rows < 1)
       return wrong() << "rows is 1 or more, not " << rows.getValue();
-    if (failed(enterStage(module, "sparsify-experts", Stage::Factor)))
-      return failure();
-    auto found =
-        collectLayers(module, "moe-compress",
-                      SmallVector<int64_t>(layers.begin(), layers.end()));
+    auto found = beginStep(module, "sparsify-experts", Stage::Factor, *layers);
     if (failed(found))
       return failure();
     CompressInputs &inputs = CompressInputs::of(&getContext());
@@ -49,18 +45,13 @@ struct SparsifyExpertsPass
       return wrong() << "score=wanda needs a profile (--profile=FILE)";
     SymbolTable symbols(module);
     for (MoELayer &layer : *found) {
-      std::optional<Calibration> calibration;
-      if (wanda) {
-        auto own =
-            Calibration::of(layer, *inputs.profile, *inputs.weights, rows);
-        if (failed(own))
-          return failure();
-        calibration = std::move(*own);
-      }
+      auto moments = LayerMoments::of(layer, inputs, rows, wanda);
+      if (failed(moments))
+        return failure();
       for (auto [e, entry] : llvm::enumerate(layer.pool.getEntries()))
         if (auto expert = dyn_cast<ExpertOp>(entry.getOperation()))
-          if (failed(sparsify(layer, static_cast<int64_t>(e), expert,
-                              calibration, inputs, symbols)))
+          if (failed(sparsify(layer, static_cast<int64_t>(e), expert, *moments,
+                              symbols)))
             return failure();
     }
     eraseUnusedBanks(module);
@@ -68,26 +59,16 @@ struct SparsifyExpertsPass
   }
 
   LogicalResult sparsify(MoELayer &layer, int64_t e, ExpertOp expert,
-                         const std::optional<Calibration> &calibration,
-                         CompressInputs &inputs, SymbolTable &symbols) {
-    SliceAttr input, hidden;
-    if (calibration) {
-      auto moments =
-          momentsOf(layer, e, *calibration, *inputs.profile, *inputs.weights);
-      if (failed(moments))
-        return failure();
-      std::string prefix =
-          (layer.pool.getSymName() + "." + expert.getEntryName()).str();
-      input = wholeOf(
-          addNumbers(layer, symbols, prefix + ".inputs", moments->input));
-      hidden = wholeOf(
-          addNumbers(layer, symbols, prefix + ".hidden", moments->hidden));
-    }
+                         const LayerMoments &layerMoments,
+                         SymbolTable &symbols) {
+    auto slices = layerMoments.addBanks(e, expert, symbols);
+    if (failed(slices))
+      return failure();
     for (StringRef name : matrixNames(expert)) {
       auto shape = shapeOf(expert, name, symbols);
       if (failed(shape))
         return failure();
-      auto [rowCount, columns] = *shape;
+      int64_t columns = shape->back();
       int64_t kept = n, group = m;
       if (ratio != -1.0) {
         group = 0;
@@ -100,9 +81,8 @@ struct SparsifyExpertsPass
       }
       replaceMatrix(layer, expert, name,
                     SparsifyAttr::get(&getContext(), expert->getAttr(name),
-                                      kept, group,
-                                      name == "down" ? hidden : input),
-                    {rowCount, columns}, symbols);
+                                      kept, group, slices->of(name)),
+                    *shape, symbols);
     }
     if (ratio == -1.0)
       expert.setNOfM(ArrayRef<int64_t>{n, m});

@@ -9,62 +9,59 @@
 using namespace mlir;
 using namespace moe;
 
+namespace {
+/// A slot of a token: what its weight may depend on.
+struct Slot {
+  Value token, place; ///< indices into ids
+  Value column;       ///< that was chosen, -1 in an empty slot
+  Value safeColumn;   ///< the same, 0 in an empty slot
+
+  Value isEmpty(Code c) const {
+    return c.is(arith::CmpIPredicate::slt, column, c.index(0));
+  }
+};
+using SlotWeight = function_ref<Value(Code, Slot)>;
+} // namespace
+
+/// Weights `[T, k]` for `ids`: those that `weight` gives, divided by their sum
+/// plus the epsilon where `normed`, times the scale. A zero sum leaves zeros.
+static Value weighSlots(OpBuilder &builder, GateOp gate, Value ids, bool normed,
+                        SlotWeight weight) {
+  Location loc = gate.getLoc();
+  int64_t k = cast<RankedTensorType>(ids.getType()).getDimSize(1);
+  Type type = realTypeOf(gate.getResult(1).getType());
+  Value init = destination(builder, loc, ids, k, type);
+  return Code(builder, loc, type).fill(init, [&](Code c, ValueRange at) {
+    auto value = [&](Value place) {
+      Value e =
+          tensor::ExtractOp::create(c.b, loc, ids, ValueRange{at[0], place});
+      e = arith::IndexCastOp::create(c.b, loc, c.b.getIndexType(), e);
+      Value safe = arith::MaxSIOp::create(c.b, loc, e, c.index(0));
+      return weight(c, {at[0], place, e, safe});
+    };
+    Value w = value(at[1]);
+    if (normed) {
+      Value sum = c.number(gate.getNormEpsilon().convertToDouble());
+      for (int64_t j = 0; j < k; ++j)
+        sum = c.add(sum, value(c.index(j)));
+      Value none = arith::CmpFOp::create(c.b, loc, arith::CmpFPredicate::OEQ,
+                                         sum, c.number(0));
+      w = c.select(none, c.number(0), c.div(w, sum));
+    }
+    return c.mul(w, c.number(gate.getScale().convertToDouble()));
+  });
+}
+
 /// Weights of a gate that takes them from `values [T, E]` at the chosen ids.
 static Value gatherValues(OpBuilder &builder, GateOp gate, Value ids) {
-  Location loc = gate.getLoc();
-  auto type = cast<RankedTensorType>(ids.getType());
-  int64_t k = type.getDimSize(1);
-  SmallVector<Value> dynamic;
-  if (type.isDynamicDim(0))
-    dynamic.push_back(tensor::DimOp::create(builder, loc, ids, 0));
-  auto real = cast<FloatType>(realTypeOf(gate.getResult(1).getType()));
-  Value init =
-      tensor::EmptyOp::create(builder, loc, type.getShape(), real, dynamic);
-  SmallVector<AffineMap> maps{builder.getMultiDimIdentityMap(2)};
-  SmallVector<utils::IteratorType> loops(2, utils::IteratorType::parallel);
-  return linalg::GenericOp::create(
-             builder, loc, TypeRange{init.getType()}, ValueRange{},
-             ValueRange{init}, maps, loops,
-             [&](OpBuilder &b, Location, ValueRange) {
-               Value t = linalg::IndexOp::create(b, loc, 0);
-               auto number = [&](double v) -> Value {
-                 return arith::ConstantOp::create(b, loc,
-                                                  b.getFloatAttr(real, v));
-               };
-               auto value = [&](Value j) -> Value {
-                 Value id =
-                     tensor::ExtractOp::create(b, loc, ids, ValueRange{t, j});
-                 Value e =
-                     arith::IndexCastOp::create(b, loc, b.getIndexType(), id);
-                 Value first = arith::ConstantIndexOp::create(b, loc, 0);
-                 Value safe = arith::MaxSIOp::create(b, loc, e, first);
-                 Value v = tensor::ExtractOp::create(b, loc, gate.getValues(),
-                                                     ValueRange{t, safe});
-                 v = Code(b, loc, real).as(v, real);
-                 if (!gate.getK())
-                   return v;
-                 // An empty slot.
-                 Value none = arith::CmpIOp::create(
-                     b, loc, arith::CmpIPredicate::slt, e, first);
-                 return arith::SelectOp::create(b, loc, none, number(0), v);
-               };
-               Value w = value(linalg::IndexOp::create(b, loc, 1));
-               if (gate.getNorm() == Norm::Selected) {
-                 Value sum = number(gate.getNormEpsilon().convertToDouble());
-                 for (int64_t j = 0; j < k; ++j)
-                   sum = arith::AddFOp::create(
-                       b, loc, sum,
-                       value(arith::ConstantIndexOp::create(b, loc, j)));
-                 Value none = arith::CmpFOp::create(
-                     b, loc, arith::CmpFPredicate::OEQ, sum, number(0));
-                 Value ratio = arith::DivFOp::create(b, loc, w, sum);
-                 w = arith::SelectOp::create(b, loc, none, number(0), ratio);
-               }
-               w = arith::MulFOp::create(
-                   b, loc, w, number(gate.getScale().convertToDouble()));
-               linalg::YieldOp::create(b, loc, w);
-             })
-      .getResult(0);
+  return weighSlots(builder, gate, ids, gate.getNorm() == Norm::Selected,
+                    [&](Code c, Slot slot) -> Value {
+                      Value v =
+                          c.at(gate.getValues(), {slot.token, slot.safeColumn});
+                      if (!gate.getK())
+                        return v;
+                      return c.select(slot.isEmpty(c), c.number(0), v);
+                    });
 }
 
 /// Which columns the gate's norm leaves out of its sum.
@@ -82,62 +79,19 @@ static SmallVector<bool> columnsOutside(GateOp gate, PoolOp pool) {
 /// those of the others are zero.
 static Value normalizeSome(OpBuilder &builder, GateOp gate, PoolOp pool,
                            Value ids, Value weights) {
-  Location loc = gate.getLoc();
-  auto type = cast<RankedTensorType>(weights.getType());
-  int64_t k = type.getDimSize(1);
   SmallVector<bool> outside = columnsOutside(gate, pool);
   auto table = arith::ConstantOp::create(
-      builder, loc,
+      builder, gate.getLoc(),
       DenseElementsAttr::get(
           RankedTensorType::get({static_cast<int64_t>(outside.size())},
                                 builder.getI1Type()),
           outside));
-  Value init = destination(builder, loc, weights, k, type.getElementType());
-  SmallVector<AffineMap> maps{builder.getMultiDimIdentityMap(2)};
-  SmallVector<utils::IteratorType> loops(2, utils::IteratorType::parallel);
-  return linalg::GenericOp::create(
-             builder, loc, TypeRange{type}, ValueRange{}, ValueRange{init},
-             maps, loops,
-             [&](OpBuilder &b, Location loc, ValueRange) {
-               Value t = linalg::IndexOp::create(b, loc, 0);
-               Value zero = arith::ConstantOp::create(
-                   b, loc, b.getFloatAttr(type.getElementType(), 0));
-               auto number = [&](double v) -> Value {
-                 return arith::ConstantOp::create(
-                     b, loc, b.getFloatAttr(type.getElementType(), v));
-               };
-               // The weight of slot j, where it counts.
-               auto weight = [&](Value j) -> Value {
-                 Value id =
-                     tensor::ExtractOp::create(b, loc, ids, ValueRange{t, j});
-                 Value e =
-                     arith::IndexCastOp::create(b, loc, b.getIndexType(), id);
-                 Value first = arith::ConstantIndexOp::create(b, loc, 0);
-                 Value none = arith::CmpIOp::create(
-                     b, loc, arith::CmpIPredicate::slt, e, first);
-                 Value safe = arith::MaxSIOp::create(b, loc, e, first);
-                 Value out =
-                     tensor::ExtractOp::create(b, loc, table, ValueRange{safe});
-                 out = arith::OrIOp::create(b, loc, none, out);
-                 Value w = tensor::ExtractOp::create(b, loc, weights,
-                                                     ValueRange{t, j});
-                 return arith::SelectOp::create(b, loc, out, zero, w);
-               };
-               Value own = weight(linalg::IndexOp::create(b, loc, 1));
-               Value sum = number(gate.getNormEpsilon().convertToDouble());
-               for (int64_t j = 0; j < k; ++j)
-                 sum = arith::AddFOp::create(
-                     b, loc, sum,
-                     weight(arith::ConstantIndexOp::create(b, loc, j)));
-               Value none = arith::CmpFOp::create(
-                   b, loc, arith::CmpFPredicate::OEQ, sum, zero);
-               Value ratio = arith::DivFOp::create(b, loc, own, sum);
-               ratio = arith::SelectOp::create(b, loc, none, zero, ratio);
-               ratio = arith::MulFOp::create(
-                   b, loc, ratio, number(gate.getScale().convertToDouble()));
-               linalg::YieldOp::create(b, loc, ratio);
-             })
-      .getResult(0);
+  return weighSlots(
+      builder, gate, ids, /*normed=*/true, [&](Code c, Slot slot) -> Value {
+        Value out = c.either(slot.isEmpty(c), c.at(table, slot.safeColumn));
+        return c.select(out, c.number(0),
+                        c.at(weights, {slot.token, slot.place}));
+      });
 }
 
 LogicalResult MoEConverter::convert(RouterOp router) {

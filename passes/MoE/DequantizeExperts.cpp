@@ -1,6 +1,7 @@
 #include "dialects/MoE/MoEOps.h"
 #include "mlir/IR/Builders.h"
 #include "passes/Analysis/CodedMatrix.h"
+#include "passes/Analysis/Recipe.h"
 #include "passes/MoE/Passes.h"
 
 namespace moe {
@@ -46,25 +47,8 @@ struct DequantizeExpertsPass
       signalPassFailure();
   }
 
-  /// Rows and columns of a plain slice; failure after an error.
-  static FailureOr<SmallVector<int64_t, 2>>
-  shapeOf(ExpertOp expert, SliceAttr slice, SymbolTable &symbols, Type *type) {
-    auto bank = symbols.lookup<BankOp>(slice.getBank().getValue());
-    if (!bank)
-      return expert.emitOpError("reads ")
-             << slice.getBank() << ", which is not a moe.bank";
-    auto geometry = slice.resolve(bank.getTensorType(),
-                                  [&] { return expert.emitOpError(); });
-    if (failed(geometry))
-      return failure();
-    SmallVector<int64_t, 2> shape = geometry->shape;
-    if (slice.getTransposed())
-      std::swap(shape.front(), shape.back());
-    *type = bank.getTensorType().getElementType();
-    return shape;
-  }
-
-  /// The same for a matrix in factors, of which no kernel knows yet.
+  /// Gives a matrix in factors, of which no kernel knows yet, a bank of its
+  /// own.
   static LogicalResult multiplyOut(ExpertOp expert, StringRef name,
                                    FactoredAttr factored,
                                    SymbolTable &symbols) {
@@ -75,11 +59,13 @@ struct DequantizeExpertsPass
     if (!rows || !columns)
       return expert.emitOpError("has a matrix '")
              << name << "' of rows alone, whose size nothing says";
-    Type type;
-    auto columnShape = shapeOf(expert, columns, symbols, &type);
-    auto rowShape = shapeOf(expert, rows, symbols, &type);
+    auto columnShape = shapeOf(expert, columns, symbols);
+    auto rowShape = shapeOf(expert, rows, symbols);
     if (failed(rowShape) || failed(columnShape))
       return failure();
+    Type type = symbols.lookup<BankOp>(rows.getBank().getValue())
+                    .getTensorType()
+                    .getElementType();
     Builder builder(expert.getContext());
     auto recipe =
         MixAttr::get(builder.getContext(), builder.getArrayAttr(factored),
@@ -119,21 +105,9 @@ struct DequantizeExpertsPass
         slice ? dyn_cast_or_null<QuantAttr>(slice.getQuant()) : QuantAttr();
     if (!quant)
       return success();
-    auto bank = symbols.lookup<BankOp>(slice.getBank().getValue());
-    if (!bank)
-      return expert.emitOpError("reads ")
-             << slice.getBank() << ", which is not a moe.bank";
-    auto geometry = slice.resolve(bank.getTensorType(),
-                                  [&] { return expert.emitOpError(); });
-    if (failed(geometry))
+    auto shape = shapeOf(expert, slice, symbols);
+    if (failed(shape))
       return failure();
-    SmallVector<int64_t, 2> shape = geometry->shape;
-    if (slice.getTransposed())
-      std::swap(shape.front(), shape.back());
-    if (quant.getBits() < 8 &&
-        bank.getTensorType().getElementTypeBitWidth() == 8)
-      shape.back() *= 8 / quant.getBits();
-
     Builder builder(expert.getContext());
     auto recipe =
         MixAttr::get(builder.getContext(), builder.getArrayAttr(slice),
@@ -142,7 +116,7 @@ struct DequantizeExpertsPass
         (slice.getBank().getValue() + "_" + expert.getEntryName() + "_" + name)
             .str();
     addPlain(expert, name, symbol, recipe,
-             RankedTensorType::get(shape, element), symbols);
+             RankedTensorType::get(*shape, element), symbols);
     return success();
   }
 };

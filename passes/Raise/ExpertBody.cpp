@@ -1,4 +1,6 @@
 #include "passes/Raise/ExpertBody.h"
+
+#include "passes/Analysis/Activation.h"
 #include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/StringSet.h"
 #include <random>
@@ -351,25 +353,6 @@ Value moe::tokenRoot(Value value) {
 }
 
 namespace {
-double activate(Activation activation, double alpha, double x) {
-  switch (activation) {
-  case Activation::Identity:
-    return x;
-  case Activation::Relu:
-    return x > 0 ? x : 0;
-  case Activation::Relu2:
-    return x > 0 ? x * x : 0;
-  case Activation::Silu:
-    return x / (1 + std::exp(-alpha * x));
-  case Activation::Gelu:
-    return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-  case Activation::GeluTanh:
-    return 0.5 * x *
-           (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-  }
-  return 0;
-}
-
 /// Numbers that occur in the elementwise part: the constants of its formula
 /// are among them.
 SmallVector<double> constantsOf(ArrayRef<Operation *> nodes) {

@@ -92,6 +92,7 @@ Expected<std::string> moe::searchRecipe(const AutoRequest &request,
       tools.progress("try " + steps);
       auto candidate = tools.apply(shape, storage);
       if (candidate) {
+        candidate->steps = std::move(steps);
         tried.push_back(std::move(*candidate));
         continue;
       }
@@ -118,22 +119,16 @@ Expected<std::string> moe::searchRecipe(const AutoRequest &request,
                 request.bytes, least)
             .str());
   }
-  const Candidate *best = nullptr;
-  for (size_t i = 0; i < fitting.size(); ++i) {
-    Candidate &candidate = *fitting[i];
-    if (!tools.measure) {
-      best = fitting[0];
-      break;
-    }
-    if (i == kMeasured)
-      break;
-    tools.progress("measure " + candidate.steps);
-    auto loss = tools.measure(candidate.steps);
+  const Candidate *best = fitting[0];
+  size_t measured = tools.measure ? std::min(kMeasured, fitting.size()) : 0;
+  for (Candidate *candidate : ArrayRef(fitting).take_front(measured)) {
+    tools.progress("measure " + candidate->steps);
+    auto loss = tools.measure(candidate->steps);
     if (!loss)
       return loss.takeError();
-    candidate.loss = *loss;
-    if (!best || *candidate.loss < *best->loss)
-      best = &candidate;
+    candidate->loss = *loss;
+    if (*candidate->loss < *best->loss)
+      best = candidate;
   }
   double loss = best->loss ? *best->loss : best->predicted;
   if (loss > request.maxLoss)

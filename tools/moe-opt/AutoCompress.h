@@ -28,6 +28,7 @@ struct Candidate {
 /// cost and output error; `measure` (may be null) the bits per byte it loses.
 struct AutoTools {
   /// Steps that change numbers, then those that store them; one may be empty.
+  /// Gives all of a candidate but its name.
   std::function<llvm::Expected<Candidate>(llvm::StringRef shape,
                                           llvm::StringRef storage)>
       apply;

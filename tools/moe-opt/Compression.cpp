@@ -75,10 +75,6 @@ Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
           !copy)
         return copy.takeError();
     Candidate candidate;
-    candidate.steps = shape.str();
-    if (!shape.empty() && !storage.empty())
-      candidate.steps += ",";
-    candidate.steps += storage;
     candidate.cost = ledger.steps.back().cost;
     candidate.predicted = ledger.steps.back().outputError.value_or(0);
     return candidate;

@@ -377,7 +377,7 @@ struct SmallLayer {
       })mlir";
     module = parseSourceString<ModuleOp>(text, &context);
     EXPECT_TRUE(module);
-    auto found = collectLayers(*module, "moe-compress", {});
+    auto found = collectLayers(*module);
     EXPECT_TRUE(succeeded(found));
     layers = *found;
     profile = makeProfile();
