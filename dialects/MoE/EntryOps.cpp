@@ -335,15 +335,20 @@ static void addSlice(Operation *from, SliceAttr slice,
   *cost.flopsPerToken += flopsPerParam * count;
 }
 
+/// `known` are right factors that other matrices of the expert have counted.
 static void addMatrix(Operation *from, Attribute matrix,
-                      SymbolTableCollection &symbols, ExpertCost &cost) {
+                      SymbolTableCollection &symbols, ExpertCost &cost,
+                      llvm::SmallDenseSet<Attribute> &known) {
   if (!matrix)
     return;
   if (auto slice = dyn_cast<SliceAttr>(matrix))
     return addSlice(from, slice, symbols, cost, 2);
   auto factored = cast<FactoredAttr>(matrix);
-  for (SliceAttr term : {factored.getBase(), factored.getLeft(),
-                         factored.getRight(), factored.getRows()})
+  SliceAttr right = factored.getRight();
+  if (right && known.insert(right).second)
+    addSlice(from, right, symbols, cost, 2);
+  for (SliceAttr term :
+       {factored.getBase(), factored.getLeft(), factored.getRows()})
     if (term)
       addSlice(from, term, symbols, cost, 2);
   if (!factored.getRowIds())
@@ -359,8 +364,9 @@ ExpertCost ExpertOp::getCost(SymbolTableCollection &symbols) {
     addSlice(*this, cast<SliceAttr>(getUp()), symbols, cost, 1);
     return cost;
   }
+  llvm::SmallDenseSet<Attribute> known;
   for (Attribute matrix : {getGateAttr(), getUpAttr(), getDownAttr()})
-    addMatrix(*this, matrix, symbols, cost);
+    addMatrix(*this, matrix, symbols, cost, known);
   for (std::optional<SliceAttr> bias :
        {getGateBias(), getUpBias(), getDownBias()})
     if (bias)

@@ -300,9 +300,8 @@ LogicalResult ExpertFfnOp::verify() {
         return emitOpError("maps a column to matrix ")
                << entry << " of " << matrices;
   // expert_ffn_c4
-  auto fits = [&](Value weights, std::optional<Coding> coding,
-                  std::optional<int64_t> block, Value scales, Value zeros,
-                  StringRef name) -> LogicalResult {
+  auto fits = [&](const Matrix &matrix, StringRef name) -> LogicalResult {
+    auto [weights, scales, zeros, coding, block] = matrix;
     if (!coding) {
       if (scales || zeros || block)
         return emitOpError("has scales, zeros or a block for ")
@@ -341,10 +340,31 @@ LogicalResult ExpertFfnOp::verify() {
              << " in blocks of " << *block;
     return success();
   };
-  if (failed(fits(getUp(), getUpCoding(), getUpBlock(), getUpScales(),
-                  getUpZeros(), "up")) ||
-      failed(fits(getDown(), getDownCoding(), getDownBlock(), getDownScales(),
-                  getDownZeros(), "down")))
+  // expert_ffn_c5
+  auto feeds = [&](const Matrix &low, const Matrix &matrix,
+                   StringRef name) -> LogicalResult {
+    if (!low.values)
+      return success();
+    auto lowType = cast<ShapedType>(low.values.getType());
+    auto type = cast<ShapedType>(matrix.values.getType());
+    if (lowType.getRank() != 4 || type.getRank() != 4)
+      return emitOpError("needs packed factors, not ")
+             << lowType << " and " << type << " for " << name;
+    int64_t columns =
+        lowType.getDimSize(1) * getPanelWidth(low.values, low.coding);
+    if (lowType.getDimSize(0) != type.getDimSize(0) ||
+        columns < type.getDimSize(2))
+      return emitOpError("has factors ")
+             << lowType << " and " << type << " for " << name
+             << ", which do not fit";
+    return success();
+  };
+  if (failed(fits(getUpMatrix(), "up")) ||
+      failed(fits(getDownMatrix(), "down")) ||
+      failed(fits(getUpLowMatrix(), "up_low")) ||
+      failed(fits(getDownLowMatrix(), "down_low")) ||
+      failed(feeds(getUpLowMatrix(), getUpMatrix(), "up")) ||
+      failed(feeds(getDownLowMatrix(), getDownMatrix(), "down")))
     return failure();
   return success();
 }

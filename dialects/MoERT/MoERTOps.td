@@ -499,6 +499,10 @@ def MoERT_ExpertFfnOp : MoERT_Op<"expert_ffn", [AttrSizedOperandSegments]> {
     are no `zeros`; `int4` counts from 0, with zero 8; the others have none.
     Block 0 is all of K.
 
+    With `up_low` (`[E, panels, H, width]`, as packed as other weights) the first
+    matrix comes in two factors, `W1 x = up (up_low x)`, and its K is their rank;
+    `down_low` (`[E, panels, I, width]`) likewise.
+
     The residual may be the destination itself: the sum is then added in place.
 
     Constraints:
@@ -506,6 +510,7 @@ def MoERT_ExpertFfnOp : MoERT_Op<"expert_ffn", [AttrSizedOperandSegments]> {
     - (C2) `ids` and `weights` have the same shape.
     - (C3) `entries` are -1 or matrices.
     - (C4) `coded` weights are packed bytes with scales that fit, others have neither scales nor zeros.
+    - (C5) Low factors are packed, and have a column for each k of the matrix that they feed.
 
     Example:
 
@@ -524,11 +529,21 @@ def MoERT_ExpertFfnOp : MoERT_Op<"expert_ffn", [AttrSizedOperandSegments]> {
                        Optional<MoERT_Shaped>:$up_zeros,
                        Optional<MoERT_Shaped>:$down_scales,
                        Optional<MoERT_Shaped>:$down_zeros,
+                       Optional<MoERT_Shaped>:$up_low,
+                       Optional<MoERT_Shaped>:$up_low_scales,
+                       Optional<MoERT_Shaped>:$up_low_zeros,
+                       Optional<MoERT_Shaped>:$down_low,
+                       Optional<MoERT_Shaped>:$down_low_scales,
+                       Optional<MoERT_Shaped>:$down_low_zeros,
                        Optional<MoERT_Shaped>:$residual, MoERT_Shaped:$outs,
                        OptionalAttr<MoERT_Coding>:$up_coding,
                        OptionalAttr<I64Attr>:$up_block,
                        OptionalAttr<MoERT_Coding>:$down_coding,
                        OptionalAttr<I64Attr>:$down_block,
+                       OptionalAttr<MoERT_Coding>:$up_low_coding,
+                       OptionalAttr<I64Attr>:$up_low_block,
+                       OptionalAttr<MoERT_Coding>:$down_low_coding,
+                       OptionalAttr<I64Attr>:$down_low_block,
                        OptionalAttr<DenseI64ArrayAttr>:$entries,
                        DefaultValuedAttr<F64Attr, "1.0">:$alpha,
                        DefaultValuedAttr<F64Attr, "0.0">:$beta,
@@ -541,13 +556,43 @@ def MoERT_ExpertFfnOp : MoERT_Op<"expert_ffn", [AttrSizedOperandSegments]> {
     `up` `(` $up `:` type($up) `)` (`bias` `(` $up_bias^ `:` type($up_bias) `)`)?
     (`coded` $up_coding^ `block` $up_block)?
     (`scales` `(` $up_scales^ `:` type($up_scales) `)`)? (`zeros` `(` $up_zeros^ `:` type($up_zeros) `)`)?
+    (`low` `(` $up_low^ `:` type($up_low) `)`)? (`low_coded` $up_low_coding^ `block` $up_low_block)?
+    (`low_scales` `(` $up_low_scales^ `:` type($up_low_scales) `)`)? (`low_zeros` `(` $up_low_zeros^ `:` type($up_low_zeros) `)`)?
     `down` `(` $down `:` type($down) `)` (`bias` `(` $down_bias^ `:` type($down_bias) `)`)?
     (`coded` $down_coding^ `block` $down_block)?
     (`scales` `(` $down_scales^ `:` type($down_scales) `)`)? (`zeros` `(` $down_zeros^ `:` type($down_zeros) `)`)?
+    (`low` `(` $down_low^ `:` type($down_low) `)`)? (`low_coded` $down_low_coding^ `block` $down_low_block)?
+    (`low_scales` `(` $down_low_scales^ `:` type($down_low_scales) `)`)? (`low_zeros` `(` $down_low_zeros^ `:` type($down_low_zeros) `)`)?
     (`residual` `(` $residual^ `:` type($residual) `)`)? (`entries` $entries^)?
     `outs` `(` $outs `:` type($outs) `)` attr-dict (`->` type($results)^)?
   }];
   let extraClassDeclaration = extraBaseDeclaration # [{
+    /// A matrix with what it takes to read it; no values where there is none.
+    struct Matrix {
+      ::mlir::Value values, scales, zeros;
+      ::std::optional<Coding> coding;
+      ::std::optional<int64_t> block;
+    };
+    Matrix getUpMatrix() {
+      return {getUp(), getUpScales(), getUpZeros(), getUpCoding(), getUpBlock()};
+    }
+    Matrix getDownMatrix() {
+      return {getDown(), getDownScales(), getDownZeros(), getDownCoding(),
+              getDownBlock()};
+    }
+    Matrix getUpLowMatrix() {
+      return {getUpLow(), getUpLowScales(), getUpLowZeros(), getUpLowCoding(),
+              getUpLowBlock()};
+    }
+    Matrix getDownLowMatrix() {
+      return {getDownLow(), getDownLowScales(), getDownLowZeros(),
+              getDownLowCoding(), getDownLowBlock()};
+    }
+    /// Hidden units of an expert.
+    int64_t getInner() {
+      ::mlir::Value reads = getDownLow() ? getDownLow() : getDown();
+      return ::llvm::cast<::mlir::ShapedType>(reads.getType()).getDimSize(2);
+    }
     /// Bits of a value of `coding`.
     static int64_t getBits(Coding coding) {
       return coding == Coding::Int8 || coding == Coding::F8E4M3 ? 8 : 4;

@@ -110,11 +110,29 @@ std::string CodedMatrix::kind() const {
   return text;
 }
 
-bool moe::hasCodedUp(ExpertOp expert, int64_t width,
-                     SymbolTableCollection &symbols) {
-  auto up = readCoded(expert, expert.getUp(), width, symbols);
-  if (!up || !expert.isGlu())
-    return up.has_value();
-  auto gate = readCoded(expert, expert.getGateAttr(), width, symbols);
-  return gate && gate->kind() == up->kind();
+MatrixFactors moe::splitFactors(Attribute matrix) {
+  auto factored = dyn_cast_or_null<FactoredAttr>(matrix);
+  if (!factored || factored.getBase() || factored.getRows() ||
+      !factored.getLeft() || !factored.getRight() ||
+      (factored.getScale() && factored.getScale().getValueAsDouble() != 1))
+    return {matrix, {}};
+  return {factored.getLeft(), factored.getRight()};
+}
+
+bool moe::areReadable(ExpertOp expert, ArrayRef<Attribute> matrices,
+                      int64_t width, SymbolTableCollection &symbols) {
+  // How a slice is stored; empty where kernels do not know.
+  auto kindOf = [&](Attribute matrix) -> std::string {
+    if (auto coded = readCoded(expert, matrix, width, symbols))
+      return coded->kind();
+    return expert.getColumns(matrix, symbols) ? "plain" : "";
+  };
+  MatrixFactors first = splitFactors(matrices.front());
+  std::string kind = kindOf(first.matrix);
+  if (kind.empty() || (first.low && kindOf(first.low).empty()))
+    return false;
+  return llvm::all_of(matrices.drop_front(), [&](Attribute matrix) {
+    MatrixFactors other = splitFactors(matrix);
+    return other.low == first.low && kindOf(other.matrix) == kind;
+  });
 }

@@ -35,10 +35,21 @@ std::optional<CodedMatrix> readCoded(mlir::Operation *from,
                                      mlir::Attribute matrix, int64_t width,
                                      mlir::SymbolTableCollection &symbols);
 
-/// Whether the first matrices of an expert (gate and up, or up alone) are coded
-/// in one way, so that panels can hold both.
-bool hasCodedUp(ExpertOp expert, int64_t width,
-                mlir::SymbolTableCollection &symbols);
+/// A matrix as kernels multiply by it: `matrix`, or `matrix * low`.
+struct MatrixFactors {
+  mlir::Attribute matrix;
+  SliceAttr low; ///< `[rank, in]`, null where there is one matrix
+};
+
+/// The factors of a product of two slices and nothing else; any other matrix
+/// comes back as it is.
+MatrixFactors splitFactors(mlir::Attribute matrix);
+
+/// Whether kernels can read `matrices` of the expert (gate and up, or one) as
+/// they are stored, in the same panels: plain or coded in one way, and behind
+/// the same low factor where they have one.
+bool areReadable(ExpertOp expert, llvm::ArrayRef<mlir::Attribute> matrices,
+                 int64_t width, mlir::SymbolTableCollection &symbols);
 
 } // namespace moe
 

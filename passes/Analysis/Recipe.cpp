@@ -235,6 +235,25 @@ static FailureOr<Numbers> sumOf(Operation *at, FactoredAttr matrix,
   return sum;
 }
 
+/// The rows of all sources, one after the other.
+static FailureOr<Numbers> stack(Operation *at, StackAttr stack,
+                                WeightSource &source) {
+  Numbers all;
+  for (Attribute part : stack.getSources()) {
+    auto numbers = evaluate(at, part, source);
+    if (failed(numbers))
+      return failure();
+    if (all.rows > 0 && numbers->columns != all.columns)
+      return at->emitOpError("stacks rows of ")
+             << all.columns << " and " << numbers->columns << " numbers";
+    all.rows += numbers->rows;
+    all.columns = numbers->columns;
+    all.values.insert(all.values.end(), numbers->values.begin(),
+                      numbers->values.end());
+  }
+  return all;
+}
+
 static FailureOr<Numbers> permute(Operation *at, PermuteAttr permute,
                                   WeightSource &source) {
   auto from = evaluate(at, permute.getSource(), source);
@@ -362,6 +381,8 @@ FailureOr<Numbers> moe::evaluate(Operation *at, Attribute recipe,
     return sliceNumbers(at, slice, source);
   if (auto attr = dyn_cast<MixAttr>(recipe))
     return mix(at, attr, source);
+  if (auto attr = dyn_cast<StackAttr>(recipe))
+    return stack(at, attr, source);
   if (auto attr = dyn_cast<PermuteAttr>(recipe))
     return permute(at, attr, source);
   if (auto attr = dyn_cast<FactoredAttr>(recipe))
@@ -410,13 +431,14 @@ LogicalResult moe::makeBank(BankOp bank, WeightSource &source,
     auto numbers = evaluate(bank, part, source);
     if (failed(numbers))
       return failure();
-    int64_t rows = shape.empty() ? 1 : shape[0];
-    int64_t columns = shape.size() > 1 ? shape[1] : 1;
+    // More dimensions are rows one after the other, as recipes make them.
+    int64_t columns = shape.size() > 1 ? shape.back() : 1;
+    int64_t rows =
+        ShapedType::getNumElements(shape) / std::max<int64_t>(columns, 1);
     // A row is as good as a column where vectors are wanted.
     if (shape.size() < 2 && numbers->rows == 1)
       std::swap(numbers->rows, numbers->columns);
-    if (shape.size() > 2 || numbers->rows != rows ||
-        numbers->columns != columns)
+    if (numbers->rows != rows || numbers->columns != columns)
       return bank.emitOpError("has ")
              << rows << " x " << columns << " numbers, but its recipe makes "
              << numbers->rows << " x " << numbers->columns;

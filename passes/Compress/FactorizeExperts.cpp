@@ -37,9 +37,11 @@ struct FactorizeExpertsPass
       return wrong() << "rank is 1 or more, not " << rank.getValue();
     if (rank == -1 && !(ratio > 0 && ratio < 1))
       return wrong() << "ratio is between 0 and 1, not " << ratio;
-    if (!(rowsKept >= 0 && rowsKept < 1) || rows < 1)
-      return wrong() << "rows-kept is at least 0 and less than 1, and rows 1 "
-                        "or more";
+    if (!(rowsKept >= 0 && rowsKept < 1) || rows < 1 || multiple < 1)
+      return wrong() << "rows-kept is at least 0 and less than 1, and rows and "
+                        "multiple 1 or more";
+    if (!(power >= 0 && power <= 1))
+      return wrong() << "power is between 0 and 1, not " << power;
     auto found = beginStep(module, "factorize-experts", Stage::Factor, *layers);
     if (failed(found))
       return failure();
@@ -56,16 +58,85 @@ struct FactorizeExpertsPass
         if (!expert)
           continue;
         auto slices =
-            moments->addBanks(static_cast<int64_t>(e), expert, symbols);
+            moments->addBanks(static_cast<int64_t>(e), expert, symbols, power);
         if (failed(slices))
           return failure();
+        bool together = joint && expert.isGlu() && rowsKept == 0;
+        if (together &&
+            failed(factorBoth(layer, expert, slices->input, symbols)))
+          return failure();
         for (StringRef name : matrixNames(expert))
-          if (failed(factor(layer, expert, name, slices->of(name), inputs,
+          if (!(together && name != "down") &&
+              failed(factor(layer, expert, name, slices->of(name), inputs,
                             symbols)))
             return failure();
       }
     }
     eraseUnusedBanks(module);
+    return success();
+  }
+
+  /// The rank of a matrix beside `kept` of its rows.
+  FailureOr<int64_t> rankOf(MoELayer &layer, ExpertOp expert, StringRef name,
+                            int64_t out, int64_t in, int64_t kept) {
+    auto refuse = [&] {
+      return emitLayerError(layer)
+             << "expert '" << expert.getEntryName() << "': ";
+    };
+    int64_t own = rank;
+    if (own == -1) {
+      double numbers = ratio * static_cast<double>(out * in) -
+                       static_cast<double>(kept * in);
+      own = static_cast<int64_t>(numbers / static_cast<double>(out + in));
+      own -= std::max<int64_t>(own, 0) % multiple;
+      if (own < 1)
+        return refuse() << "the share " << ratio << " of '" << name << "' ("
+                        << out << " x " << in << ") is too little for rank "
+                        << multiple.getValue() << " and " << kept << " rows";
+    }
+    if (own > std::min(out, in))
+      return refuse() << "'" << name << "' is " << out << " x " << in
+                      << ", it has no rank " << own;
+    return own;
+  }
+
+  LowRankAttr recipeOf(Attribute source, int64_t rank, StringRef part,
+                       SliceAttr moments) {
+    return LowRankAttr::get(&getContext(), source, rank,
+                            StringAttr::get(&getContext(), part), moments);
+  }
+
+  /// Gate and up, one below the other, as two factors times one.
+  LogicalResult factorBoth(MoELayer &layer, ExpertOp expert, SliceAttr moments,
+                           SymbolTable &symbols) {
+    auto gateShape = shapeOf(expert, "gate", symbols);
+    auto upShape = shapeOf(expert, "up", symbols);
+    if (failed(gateShape) || failed(upShape))
+      return failure();
+    int64_t hidden = upShape->front(), in = upShape->back();
+    auto own = rankOf(layer, expert, "gate and up", 2 * hidden, in, 0);
+    if (failed(own))
+      return failure();
+    auto gate = expert->getAttrOfType<SliceAttr>("gate");
+    FloatType type = plainType(gate, symbols);
+    Builder builder(&getContext());
+    auto both = StackAttr::get(
+        &getContext(), builder.getArrayAttr({gate, expert->getAttr("up")}));
+    std::string prefix =
+        (layer.pool.getSymName() + "." + expert.getEntryName()).str();
+    BankOp left = addBank(layer, symbols, prefix + ".gate_up.left",
+                          recipeOf(both, *own, "left", moments),
+                          RankedTensorType::get({2, hidden, *own}, type));
+    SliceAttr right = wholeOf(addBank(layer, symbols, prefix + ".gate_up.right",
+                                      recipeOf(both, *own, "right", moments),
+                                      RankedTensorType::get({*own, in}, type)));
+    for (int64_t i : {0, 1}) {
+      auto half =
+          SliceAttr::at(FlatSymbolRefAttr::get(left.getSymNameAttr()), i);
+      expert->setAttr(i == 0 ? "gate" : "up",
+                      FactoredAttr::get(&getContext(), SliceAttr(), half, right,
+                                        FloatAttr(), SliceAttr(), SliceAttr()));
+    }
     return success();
   }
 
@@ -77,26 +148,13 @@ struct FactorizeExpertsPass
       return failure();
     int64_t out = shape->front(), in = shape->back();
     int64_t kept = std::llround(rowsKept * static_cast<double>(out));
-    int64_t own = rank;
-    if (own == -1) {
-      double numbers = ratio * static_cast<double>(out * in) -
-                       static_cast<double>(kept * in);
-      own = static_cast<int64_t>(numbers / static_cast<double>(out + in));
-      if (own < 1)
-        return emitLayerError(layer)
-               << "expert '" << expert.getEntryName() << "': the share "
-               << ratio << " of '" << name << "' (" << out << " x " << in
-               << ") is too little for rank 1 and " << kept << " rows";
-    }
-    if (own > std::min(out, in))
-      return emitLayerError(layer)
-             << "expert '" << expert.getEntryName() << "': '" << name << "' is "
-             << out << " x " << in << ", it has no rank " << own;
+    auto own = rankOf(layer, expert, name, out, in, kept);
+    if (failed(own))
+      return failure();
     auto slice = expert->getAttrOfType<SliceAttr>(name);
     FloatType type = plainType(slice, symbols);
     auto recipe = [&](StringRef part) {
-      return LowRankAttr::get(&getContext(), slice, own,
-                              StringAttr::get(&getContext(), part), moments);
+      return recipeOf(slice, *own, part, moments);
     };
     std::string prefix =
         (layer.pool.getSymName() + "." + expert.getEntryName() + "." + name)
@@ -106,8 +164,8 @@ struct FactorizeExpertsPass
       return wholeOf(addBank(layer, symbols, prefix + suffix, made,
                              RankedTensorType::get({rows, columns}, type)));
     };
-    SliceAttr left = add(".left", recipe("left"), out, own);
-    SliceAttr right = add(".right", recipe("right"), own, in);
+    SliceAttr left = add(".left", recipe("left"), out, *own);
+    SliceAttr right = add(".right", recipe("right"), *own, in);
     SliceAttr rowBank, ids;
     if (kept > 0) {
       auto rest = evaluate(expert, recipe("rest"), *inputs.weights);

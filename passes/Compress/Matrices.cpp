@@ -5,6 +5,7 @@
 #include "passes/Analysis/WeightSource.h"
 #include "passes/Compress/Inputs.h"
 #include "passes/Compress/Profile.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace moe;
@@ -128,12 +129,17 @@ FailureOr<Moments> LayerMoments::get(int64_t e, ExpertOp expert) const {
 }
 
 FailureOr<MomentSlices> LayerMoments::addBanks(int64_t e, ExpertOp expert,
-                                               SymbolTable &symbols) const {
+                                               SymbolTable &symbols,
+                                               double power) const {
   if (!calibration)
     return MomentSlices();
   auto moments = get(e, expert);
   if (failed(moments))
     return failure();
+  if (power != 1)
+    for (std::vector<double> *list : {&moments->input, &moments->hidden})
+      for (double &moment : *list)
+        moment = std::pow(moment, power);
   PoolOp pool = layer.pool;
   std::string prefix = (pool.getSymName() + "." + expert.getEntryName()).str();
   return MomentSlices{

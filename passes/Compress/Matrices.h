@@ -58,8 +58,10 @@ public:
   const Calibration &getCalibration() const { return *calibration; }
   /// Of the expert that is entry `e`.
   mlir::FailureOr<Moments> get(int64_t e, ExpertOp expert) const;
+  /// The moments, raised to `power`.
   mlir::FailureOr<MomentSlices> addBanks(int64_t e, ExpertOp expert,
-                                         mlir::SymbolTable &symbols) const;
+                                         mlir::SymbolTable &symbols,
+                                         double power = 1) const;
 
 private:
   MoELayer layer;

@@ -100,13 +100,19 @@ def FactorizeExpertsPass : CompressPass<"moe-factorize-experts"> {
     Each matrix becomes a product of two of rank `rank` (or as large a rank as the share
     `ratio` of its numbers allows) plus the share `rows-kept` of the rows of what
     is left, those of the greatest norm (arXiv 2310.01334, section 3.3, with magnitudes for gradients). `weighted`
-    weighs errors by mean squares of the inputs in the profile.
+    weighs errors by mean squares of the inputs in the profile, to the power `power`.
+
+    Gate and up of a gated expert are factored as one matrix, so that they share the factor that reads
+    the inputs (`joint`; not with `rows-kept`): at the same bytes the rank is a third greater.
   }];
   let options = [
     Option<"rank", "rank", "int64_t", "-1", "Rank of the products">,
     Option<"ratio", "ratio", "double", "-1.0", "Share of the numbers that is kept, instead of rank">,
+    Option<"multiple", "multiple", "int64_t", "1", "What ranks that ratio gives are multiples of">,
+    Option<"joint", "joint", "bool", "true", "Factor gate and up together">,
     Option<"rowsKept", "rows-kept", "double", "0.0", "Share of the remainder's rows that is kept">,
     Option<"weighted", "weighted", "bool", "false", "Weigh errors by the inputs in the profile">,
+    Option<"power", "power", "double", "1.0", "What the mean squares are raised to">,
     RowsOption, LayersOption
   ];
 }

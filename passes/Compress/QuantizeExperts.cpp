@@ -1,4 +1,5 @@
 #include "mlir/IR/Remarks.h"
+#include "passes/Analysis/Recipe.h"
 #include "passes/Compress/Inputs.h"
 #include "passes/Compress/Matrices.h"
 #include "passes/Compress/Order.h"
@@ -101,6 +102,7 @@ struct QuantizeExpertsPass
     if (aware && (!inputs.profile || !inputs.weights))
       return wrong() << "mode=aware needs a profile (--profile=FILE)";
     SymbolTable symbols(module);
+    rights.clear();
     for (MoELayer &layer : *found) {
       std::vector<bool> important;
       if (second &&
@@ -174,18 +176,51 @@ struct QuantizeExpertsPass
     return success();
   }
 
+  /// Quantises a matrix, or both of its factors.
   LogicalResult store(MoELayer &layer, ExpertOp expert, StringRef name,
                       const Storage &storage, SliceAttr moments,
                       SymbolTable &symbols) {
-    if (expert->getAttrOfType<FactoredAttr>(name))
+    auto factored = expert->getAttrOfType<FactoredAttr>(name);
+    if (!factored) {
+      auto made = storeSlice(layer, expert, name,
+                             expert->getAttrOfType<SliceAttr>(name), storage,
+                             moments, symbols);
+      if (succeeded(made))
+        expert->setAttr(name, *made);
+      return made;
+    }
+    if (!factored.getLeft() || factored.getBase() || factored.getRows())
       return emitLayerError(layer)
-             << "expert '" << expert.getEntryName()
-             << "' has factored matrices, which are not quantised yet";
-    auto slice = expert->getAttrOfType<SliceAttr>(name);
+             << "expert '" << expert.getEntryName() << "': matrix '" << name
+             << "' is more than two factors, which are not quantised";
+    auto left = storeSlice(layer, expert, (name + ".left").str(),
+                           factored.getLeft(), storage, {}, symbols);
+    if (failed(left))
+      return failure();
+    // Gate and up may share what reads the inputs.
+    SliceAttr &right = rights[factored.getRight()];
+    if (!right) {
+      auto made = storeSlice(layer, expert, (name + ".right").str(),
+                             factored.getRight(), storage, moments, symbols);
+      if (failed(made))
+        return failure();
+      right = *made;
+    }
+    expert->setAttr(name, FactoredAttr::get(&getContext(), SliceAttr(), *left,
+                                            right, factored.getScale(),
+                                            SliceAttr(), SliceAttr()));
+    return success();
+  }
+
+  /// A slice as storage of its own.
+  FailureOr<SliceAttr> storeSlice(MoELayer &layer, ExpertOp expert,
+                                  StringRef name, SliceAttr slice,
+                                  const Storage &storage, SliceAttr moments,
+                                  SymbolTable &symbols) {
     if (slice.getQuant())
       return emitLayerError(layer)
              << "expert '" << expert.getEntryName() << "' is quantised already";
-    auto shape = shapeOf(expert, name, symbols);
+    auto shape = shapeOf(expert, slice, symbols);
     if (failed(shape))
       return failure();
     int64_t rowCount = shape->front(), columns = shape->back();
@@ -197,18 +232,23 @@ struct QuantizeExpertsPass
     if (storage.plain) {
       auto recipe = MixAttr::get(&getContext(), builder.getArrayAttr(slice),
                                  builder.getF64ArrayAttr(1.0));
-      expert->setAttr(name,
-                      wholeOf(addBank(layer, symbols, prefix, recipe,
-                                      RankedTensorType::get({rowCount, columns},
-                                                            storage.plain))));
-      return success();
+      return wholeOf(
+          addBank(layer, symbols, prefix, recipe,
+                  RankedTensorType::get({rowCount, columns}, storage.plain)));
     }
     int64_t each = 8 / storage.bits;
-    if (columns % each != 0 || (block != 0 && columns % block != 0))
-      return emitLayerError(layer)
-             << "expert '" << expert.getEntryName() << "': matrix '" << name
-             << "' has " << columns << " inputs, which blocks of "
-             << (block ? block.getValue() : each) << " do not divide";
+    if (columns % each != 0 || (block != 0 && columns % block != 0)) {
+      int64_t own = block ? block.getValue() : each;
+      InFlightDiagnostic error = emitLayerError(layer)
+                                 << "expert '" << expert.getEntryName()
+                                 << "': matrix '" << name << "' has " << columns
+                                 << " inputs, which blocks of " << own
+                                 << " do not divide";
+      if (name.ends_with(".left"))
+        error << " (factorize-experts{multiple=" << own
+              << "} makes ranks that they do)";
+      return error;
+    }
     auto code = storage.code == "int" ? StringAttr()
                                       : builder.getStringAttr(storage.code);
     auto recipe = [&](StringRef part) {
@@ -241,11 +281,12 @@ struct QuantizeExpertsPass
     auto quant =
         QuantAttr::get(&getContext(), storage.bits, block, wholeOf(scales),
                        zeros, storage.code == "fp8" ? "int" : storage.code);
-    expert->setAttr(
-        name, SliceAttr::get(&getContext(),
-                             FlatSymbolRefAttr::get(values.getSymNameAttr()),
-                             {}, false, quant));
-    return success();
+    return SliceAttr::get(&getContext(),
+                          FlatSymbolRefAttr::get(values.getSymNameAttr()), {},
+                          false, quant);
   }
+
+  /// Right factors that have been quantised.
+  llvm::DenseMap<SliceAttr, SliceAttr> rights;
 };
 } // namespace

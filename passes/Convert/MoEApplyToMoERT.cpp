@@ -14,6 +14,15 @@ struct ExpertGroup {
 };
 } // namespace
 
+/// Rows of a low factor.
+static int64_t rankOf(ExpertOp expert, SliceAttr low,
+                      SymbolTableCollection &symbols) {
+  auto bank = symbols.lookupNearestSymbolFrom<BankOp>(expert, low.getBank());
+  auto geometry = low.resolve(bank.getTensorType(), nullptr);
+  return succeeded(geometry) ? geometry->shape[low.getTransposed() ? 1 : 0]
+                             : ShapedType::kDynamic;
+}
+
 /// What the experts of a group share, in words.
 static std::string kindOf(ExpertOp expert, const ExpertShape &shape,
                           int64_t width, SymbolTableCollection &symbols) {
@@ -28,12 +37,20 @@ static std::string kindOf(ExpertOp expert, const ExpertShape &shape,
         symbols.lookupNearestSymbolFrom<BankOp>(expert, slice.getBank());
     os << " " << bank.getTensorType().getElementType();
   };
-  for (Attribute matrix :
-       {expert.getGateAttr(), expert.getUpAttr(), expert.getDownAttr()}) {
+  auto addMatrix = [&](Attribute matrix) {
     if (auto coded = readCoded(expert, matrix, width, symbols))
       os << " " << coded->kind();
     else if (auto slice = dyn_cast_or_null<SliceAttr>(matrix))
       addBank(slice);
+  };
+  for (Attribute matrix :
+       {expert.getGateAttr(), expert.getUpAttr(), expert.getDownAttr()}) {
+    MatrixFactors factors = splitFactors(matrix);
+    addMatrix(factors.matrix);
+    if (!factors.low)
+      continue;
+    os << " of rank " << rankOf(expert, factors.low, symbols);
+    addMatrix(factors.low);
   }
   for (std::optional<SliceAttr> bias :
        {expert.getGateBias(), expert.getUpBias(), expert.getDownBias()}) {
@@ -107,15 +124,21 @@ FailureOr<Value> MoEConverter::runExperts(ApplyOp apply, StringRef name,
   if (model.isGlu() && bool(model.getGateBias()) != bool(model.getUpBias()))
     return apply.emitOpError("with a bias on only one of gate and up has no "
                              "kernel yet");
-  SmallVector<SmallVector<Attribute>> up, down;
+  SmallVector<SmallVector<Attribute>> up, down, upLow, downLow;
   Runs upBias, downBias;
   for (ExpertOp expert : experts) {
-    up.emplace_back(), down.emplace_back(), upBias.emplace_back(),
-        downBias.emplace_back();
+    upBias.emplace_back(), downBias.emplace_back();
+    MatrixFactors upFactors = splitFactors(expert.getUp());
+    MatrixFactors downFactors = splitFactors(expert.getDownAttr());
+    up.emplace_back();
     if (expert.isGlu())
-      up.back().push_back(expert.getGateAttr());
-    up.back().push_back(expert.getUp());
-    down.back().push_back(expert.getDownAttr());
+      up.back().push_back(splitFactors(expert.getGateAttr()).matrix);
+    up.back().push_back(upFactors.matrix);
+    down.push_back({downFactors.matrix});
+    if (upFactors.low)
+      upLow.push_back({upFactors.low});
+    if (downFactors.low)
+      downLow.push_back({downFactors.low});
     auto addBias = [&](SmallVector<ColumnsAttr> &runs,
                        std::optional<SliceAttr> bias) {
       if (bias)
@@ -125,13 +148,24 @@ FailureOr<Value> MoEConverter::runExperts(ApplyOp apply, StringRef name,
     addBias(upBias.back(), expert.getUpBias());
     addBias(downBias.back(), expert.getDownBias());
   }
-  auto packedUp = packMatrices(apply, (name + ".up").str(), up, experts,
-                               shape.in, model.isGlu() ? width / 2 : 0);
-  if (failed(packedUp))
-    return failure();
+  auto depthOf = [&](ArrayRef<SmallVector<Attribute>> low, int64_t depth) {
+    return low.empty() ? depth
+                       : rankOf(model, cast<SliceAttr>(low[0][0]), collection);
+  };
+  FailureOr<Packed> packedUpLow = Packed(), packedDownLow = Packed();
+  auto packedUp =
+      packMatrices(apply, (name + ".up").str(), up, experts,
+                   depthOf(upLow, shape.in), model.isGlu() ? width / 2 : 0);
   auto packedDown = packMatrices(apply, (name + ".down").str(), down, experts,
-                                 shape.hidden, 0);
-  if (failed(packedDown))
+                                 depthOf(downLow, shape.hidden), 0);
+  if (!upLow.empty())
+    packedUpLow = packMatrices(apply, (name + ".up_low").str(), upLow, experts,
+                               shape.in, 0);
+  if (!downLow.empty())
+    packedDownLow = packMatrices(apply, (name + ".down_low").str(), downLow,
+                                 experts, shape.hidden, 0);
+  if (failed(packedUp) || failed(packedDown) || failed(packedUpLow) ||
+      failed(packedDownLow))
     return failure();
   Value biasUp, biasDown;
   if (model.getUpBias()) {
@@ -163,8 +197,11 @@ FailureOr<Value> MoEConverter::runExperts(ApplyOp apply, StringRef name,
              apply.getTokens()[0], apply.getIds()[0], apply.getWeights()[0],
              packedUp->values, packedDown->values, biasUp, biasDown,
              packedUp->scales, packedUp->zeros, packedDown->scales,
-             packedDown->zeros, sum, init, packedUp->coding, packedUp->block,
-             packedDown->coding, packedDown->block,
+             packedDown->zeros, packedUpLow->values, packedUpLow->scales,
+             packedUpLow->zeros, packedDownLow->values, packedDownLow->scales,
+             packedDownLow->zeros, sum, init, packedUp->coding, packedUp->block,
+             packedDown->coding, packedDown->block, packedUpLow->coding,
+             packedUpLow->block, packedDownLow->coding, packedDownLow->block,
              isIdentity ? DenseI64ArrayAttr()
                         : builder.getDenseI64ArrayAttr(entries),
              model.getAlphaAttr(), model.getBetaAttr(), model.getLimitAttr(),

@@ -66,18 +66,19 @@ static Value decode(Code c, moert::Coding coding, Value bytes, Value e, Value p,
                 asIndex(c, code));
 }
 
-Value moe::timesCoded(Code c, Value row, const CodedWeights &w, Value e) {
+Value moe::timesCoded(Code c, Value row, const moert::ExpertFfnOp::Matrix &w,
+                      Value e) {
   auto type = cast<RankedTensorType>(w.values.getType());
   int64_t panels = type.getDimSize(1), depth = type.getDimSize(2);
   int64_t width = sizeOf(w.scales, 3);
-  int64_t block = w.block ? w.block : depth;
+  int64_t block = *w.block ? *w.block : depth;
   return c.fill(c.empty({panels, width}), [&](Code c, ValueRange i) {
     return c.fold(c.index(depth), c.number(0), [&](Code c, Value k, Value sum) {
       Value own = c.over(k, c.index(block));
-      Value q = decode(c, w.coding, w.values, e, i[0], k, i[1], width);
+      Value q = decode(c, *w.coding, w.values, e, i[0], k, i[1], width);
       if (w.zeros)
-        q = c.sub(q, decode(c, w.coding, w.zeros, e, i[0], own, i[1], width));
-      else if (w.coding == moert::Coding::Int4)
+        q = c.sub(q, decode(c, *w.coding, w.zeros, e, i[0], own, i[1], width));
+      else if (*w.coding == moert::Coding::Int4)
         q = c.sub(q, c.number(8));
       Value scale = tensor::ExtractOp::create(c.b, c.loc, w.scales,
                                               ValueRange{e, i[0], own, i[1]});

@@ -83,8 +83,8 @@ LogicalResult moe::lowerToLoops(moert::ExpertFfnOp ffn) {
   OpBuilder builder(ffn);
   Location loc = ffn.getLoc();
   Code c(builder, loc, ffn.getOuts().getType());
-  Value up = ffn.getUp(), down = ffn.getDown(), x = ffn.getX();
-  int64_t columns = ffn.getNumColumns(), inner = sizeOf(down, 2);
+  Value x = ffn.getX();
+  int64_t columns = ffn.getNumColumns(), inner = ffn.getInner();
   int64_t features = sizeOf(x, 1), outputs = sizeOf(ffn.getOuts(), 1);
   int64_t slots = sizeOf(ffn.getIds(), 1);
   Type element =
@@ -119,21 +119,27 @@ LogicalResult moe::lowerToLoops(moert::ExpertFfnOp ffn) {
               Value v = c.at(x, {t, k});
               return ffn.getScaleInput() ? c.mul(v, w) : v;
             });
-            auto times = [&](Value vector, Value matrices,
-                             std::optional<moert::Coding> coding,
-                             std::optional<int64_t> block, Value scales,
-                             Value zeros) {
-              return coding ? timesCoded(
-                                  c, vector,
-                                  {*coding, *block, matrices, scales, zeros}, e)
-                            : timesExpert(c, vector, matrices, e);
+            using Matrix = moert::ExpertFfnOp::Matrix;
+            auto times = [&](Value vector, const Matrix &m) {
+              return m.coding ? timesCoded(c, vector, m, e)
+                              : timesExpert(c, vector, m.values, e);
             };
-            Value first = times(row, up, ffn.getUpCoding(), ffn.getUpBlock(),
-                                ffn.getUpScales(), ffn.getUpZeros());
+            auto timesBoth = [&](Value vector, const Matrix &low,
+                                 const Matrix &matrix) {
+              if (!low.values)
+                return times(vector, matrix);
+              Value product = times(vector, low);
+              Value few =
+                  c.vector(sizeOf(matrix.values, 2), [&](Code c, Value i) {
+                    return column(c, product, i);
+                  });
+              return times(few, matrix);
+            };
+            Value first =
+                timesBoth(row, ffn.getUpLowMatrix(), ffn.getUpMatrix());
             Value hidden = hiddenOf(c, ffn, first, e, inner);
             Value product =
-                times(hidden, down, ffn.getDownCoding(), ffn.getDownBlock(),
-                      ffn.getDownScales(), ffn.getDownZeros());
+                timesBoth(hidden, ffn.getDownLowMatrix(), ffn.getDownMatrix());
             return c.vector(outputs, [&](Code c, Value n) {
               Value v = column(c, product, n);
               if (ffn.getDownBias())

@@ -27,15 +27,9 @@ Value timesPanels(Code c, Value row, Value weights, Value e);
 /// Row vector times the matrix of expert `e`: packed `[E, panels, K, width]`,
 /// or plain `[E, N, K]`, which gives `[N]`.
 Value timesExpert(Code c, Value row, Value weights, Value e);
-/// Packed weights that are coded.
-struct CodedWeights {
-  moert::Coding coding;
-  int64_t block;
-  Value values, scales, zeros;
-};
-/// Row vector times the coded matrix of expert `e`, as `[panels, width]`
-/// (MoERTCoded.cpp).
-Value timesCoded(Code c, Value row, const CodedWeights &weights, Value e);
+/// The same of packed weights that are coded (MoERTCoded.cpp).
+Value timesCoded(Code c, Value row, const moert::ExpertFfnOp::Matrix &weights,
+                 Value e);
 /// Column `n` of a product by panels, or of a plain one.
 Value column(Code c, Value product, Value n);
 

@@ -34,9 +34,12 @@ struct DequantizeExpertsPass
     WalkResult result = getOperation().walk([&](ExpertOp expert) {
       // Only experts of these kinds have kernels.
       bool hasKernel = keepCoded && expert.getDownAttr();
-      bool keepUp = hasKernel && hasCodedUp(expert, keepCoded, collection);
-      bool keepDown = hasKernel && readCoded(expert, expert.getDownAttr(),
-                                             keepCoded, collection);
+      SmallVector<Attribute> up{expert.getUp()};
+      if (expert.isGlu())
+        up.push_back(expert.getGateAttr());
+      bool keepUp = hasKernel && areReadable(expert, up, keepCoded, collection);
+      bool keepDown = hasKernel && areReadable(expert, expert.getDownAttr(),
+                                               keepCoded, collection);
       for (StringRef name : {"gate", "up", "down"})
         if (!(name == "down" ? keepDown : keepUp) &&
             failed(dequantize(expert, name, element, symbols)))
@@ -47,8 +50,8 @@ struct DequantizeExpertsPass
       signalPassFailure();
   }
 
-  /// Gives a matrix in factors, of which no kernel knows yet, a bank of its
-  /// own.
+  /// Gives a matrix in factors, which no kernel reads as they are, a bank of
+  /// its own.
   static LogicalResult multiplyOut(ExpertOp expert, StringRef name,
                                    FactoredAttr factored,
                                    SymbolTable &symbols) {

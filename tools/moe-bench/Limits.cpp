@@ -208,3 +208,18 @@ int moe::bench::runLimits(int threads, int rounds) {
   }
   return 0;
 }
+
+double moe::bench::printMachine(int threads) {
+  std::vector<double> fma, read;
+  LargeMemory memory;
+  for (int i = 0; i < 5; ++i) {
+    fma.push_back(sampleFma(threads));
+    read.push_back(memory.data ? sampleRead(memory.data, memory.size, threads)
+                               : 0);
+  }
+  printf("%d thread%s; this machine: %.1f GFLOP/s (f32 multiply-add), "
+         "%.1f GB/s (plain read)\n",
+         threads, threads > 1 ? "s" : "", quantile(fma, 0.75),
+         quantile(read, 0.75));
+  return quantile(fma, 0.75);
+}

@@ -33,6 +33,10 @@ public:
 /// `rounds` samples of each, taken in turn.
 int runLimits(int threads, int rounds);
 
+/// The machine in one line, so that times of two runs can be compared; returns
+/// its GFLOP/s.
+double printMachine(int threads);
+
 } // namespace moe::bench
 
 #endif // MOE_TOOLS_MOEBENCH_LIMITS_H

@@ -1,5 +1,6 @@
 // moe-bench: how close to the machine's limits, and to a peer, generated code
 // comes.
+#include "tools/moe-bench/Beside.h"
 #include "tools/moe-bench/LayerRun.h"
 #include "tools/moe-bench/Limits.h"
 #include "tools/moe-bench/Options.h"
@@ -19,6 +20,10 @@ int main(int argc, char **argv) {
     return runLimits(options.threads, options.rounds);
   case Options::Layer:
     return runLayer(options);
+  case Options::Beside:
+    return runBeside(options);
+  case Options::Serve:
+    return runServe(options);
   case Options::Decode:
     return runDecode(options);
   case Options::Whole:

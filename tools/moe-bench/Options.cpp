@@ -27,6 +27,10 @@ static const char usage[] =
     "  --decode N        N tokens after the prompt, with the model's caches\n"
     "  --prompt N        tokens of the prompt (1)\n"
     "  --role PORT=ROLE  as for moe-run\n"
+    "  --beside MODEL    another model in turn with the first, each in a\n"
+    "                    process of its own: times, bytes, memory, ratios\n"
+    "                    (may be given more than once)\n"
+    "  --serve           runs rounds on request, as --beside wants it\n"
     "  --onnx FILE       the same model for the peer\n"
     "  --peer PROGRAM    python3 PROGRAM FILE INPUTS THREADS runs it on "
     "request\n"
@@ -107,7 +111,7 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
   done = false;
   std::string layer;
   int64_t threads = 0, rounds = options.rounds;
-  bool limits = false;
+  bool limits = false, serve = false;
   for (int i = 1; i < argc; ++i) {
     std::string flag = argv[i], value;
     size_t equals = flag.find('=');
@@ -116,8 +120,8 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
       value = flag.substr(equals + 1), flag.resize(equals);
     if (flag == "--help" && !attached)
       return done = true, fputs(usage, stdout), true;
-    if (flag == "--limits" && !attached) {
-      limits = true;
+    if ((flag == "--limits" || flag == "--serve") && !attached) {
+      (flag == "--limits" ? limits : serve) = true;
       continue;
     }
     if (flag.empty() || flag[0] != '-') {
@@ -141,7 +145,8 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
                       : flag == "--decode" ? &options.steps
                       : flag == "--prompt" ? &options.prompt
                                            : nullptr;
-    bool other = flag == "--tokens" || flag == "--flag" || flag == "--role";
+    bool other = flag == "--tokens" || flag == "--flag" || flag == "--role" ||
+                 flag == "--beside";
     if (!text && !number && !other)
       return wrong("unknown argument '" + flag + "'");
     if (!attached) {
@@ -157,6 +162,8 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
              !parseList(value, ',', 1 << 20, options.tokens))
       return wrong("--tokens takes numbers from 1, as in 1,8,64, not '" +
                    value + "'");
+    else if (flag == "--beside")
+      options.beside.push_back(value);
     else if (flag == "--flag")
       options.compilerFlags.push_back(value);
     else if (flag == "--role") {
@@ -191,10 +198,15 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
     return wrong("a model needs either --inputs or --decode");
   if (options.peer.empty() != options.onnx.empty())
     return wrong("the peer needs both --peer and --onnx");
-  options.mode = limits           ? Options::Limits
-                 : !layer.empty() ? Options::Layer
-                 : options.steps  ? Options::Decode
-                                  : Options::Whole;
+  if ((serve || !options.beside.empty()) &&
+      (options.model.empty() || !options.peer.empty()))
+    return wrong("--beside and --serve go with MODEL, without --peer");
+  options.mode = limits                    ? Options::Limits
+                 : !layer.empty()          ? Options::Layer
+                 : serve                   ? Options::Serve
+                 : !options.beside.empty() ? Options::Beside
+                 : options.steps           ? Options::Decode
+                                           : Options::Whole;
   if (!threads) {
     cpu_set_t set;
     CPU_ZERO(&set);

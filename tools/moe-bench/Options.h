@@ -15,14 +15,15 @@ struct LayerShape {
 };
 
 struct Options {
-  enum Mode { Whole, Decode, Layer, Limits } mode = Whole;
+  enum Mode { Whole, Decode, Beside, Serve, Layer, Limits } mode = Whole;
   int threads = 1;
   int rounds = 7;
 
   // Whole models
   std::string model, inputs, onnx, peer, python = "python3";
-  int64_t steps = 0;                                      // of decoding
-  int64_t prompt = 1;                                     // tokens before them
+  std::vector<std::string> beside; // other models, in turn with the first
+  int64_t steps = 0;               // of decoding
+  int64_t prompt = 1;              // tokens before them
   std::vector<std::pair<std::string, std::string>> roles; // (port, role)
 
   // Layers

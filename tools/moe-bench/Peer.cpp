@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,7 +36,8 @@ bool Peer::readLine(std::string &line) {
 bool Peer::start(const std::vector<std::string> &command, std::string &error) {
   signal(SIGPIPE, SIG_IGN);
   int in[2], out[2];
-  if (pipe(in) != 0 || pipe(out) != 0) {
+  // Other children must not keep the ends open.
+  if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) {
     error = "cannot make pipes";
     return false;
   }

@@ -31,25 +31,34 @@ class Layer:
         self.banks += f'moe.bank @{name} in "m" at {len(self.data)} length {array.nbytes} : tensor<{text}x{kind}>\n'
         self.data += array.tobytes()
 
-    def matrices(self, prefix, count, width, glu, **how):
-        """`count` experts' matrices; returns their slices and numbers."""
-        kind = how.pop("kind", "f32")
+    def stack(self, bank, count, out, depth, kind="f32", **how):
+        """`count` matrices in a bank; returns their slices and numbers."""
+        if kind in ("f32", "f16"):
+            values = (self.rng.standard_normal((count, out, depth)) / np.sqrt(depth)).astype(
+                np.float32 if kind == "f32" else np.float16)
+            self.bank(bank, values)
+            return [f"@{bank}[{e}]" for e in range(count)], values.astype(np.float64)
+        q = Quantised(self.rng, count, out, depth, kind, **how)
+        self.bank(bank, q.codes, q.type, q.shape)
+        self.bank(bank + "_s", q.scales, q.scale_type)
+        if q.zeros is not None:
+            self.bank(bank + "_z", q.zeros, q.zero_type)
+        return [q.slice(bank, e) for e in range(count)], q.values
+
+    def matrices(self, prefix, count, width, glu, rank=0, joint=True, **how):
+        """`count` experts' matrices, or their factors of rank `rank`, of which gate and up share the right one where
+        they are `joint`; returns their slices and numbers."""
         parts = {}
         for name in ("gate", "up", "down") if glu else ("up", "down"):
             out, depth = (self.hidden, width) if name == "down" else (width, self.hidden)
-            bank = f"{prefix}_{name}"
-            if kind in ("f32", "f16"):
-                values = (self.rng.standard_normal((count, out, depth)) / np.sqrt(depth)).astype(
-                    np.float32 if kind == "f32" else np.float16)
-                self.bank(bank, values)
-                parts[name] = ([f"@{bank}[{e}]" for e in range(count)], values.astype(np.float64))
+            if not rank:
+                parts[name] = self.stack(f"{prefix}_{name}", count, out, depth, **how)
                 continue
-            q = Quantised(self.rng, count, out, depth, kind, **how)
-            self.bank(bank, q.codes, q.type, q.shape)
-            self.bank(bank + "_s", q.scales, q.scale_type)
-            if q.zeros is not None:
-                self.bank(bank + "_z", q.zeros, q.zero_type)
-            parts[name] = ([q.slice(bank, e) for e in range(count)], q.values)
+            if name != "up" or not glu or not joint:
+                right = self.stack(f"{prefix}_{name}_right", count, rank, depth, **how)
+            left = self.stack(f"{prefix}_{name}_left", count, out, rank, **how)
+            parts[name] = ([f"factored<left = <{l}>, right = <{r}>>" for l, r in zip(left[0], right[0])],
+                           left[1] @ right[1])
         return parts
 
     def add(self, count, width, act="silu", glu=True, bias=False, factor=1.0, constants="", **how):
@@ -175,6 +184,22 @@ def layers(rng):
         a.add(3, width, kind=kind, **how)
         a.add(1, width + 6, glu=False, act="relu", kind=kind, **how)
         yield a
+    for name, how in [("factors of 20", dict(rank=20)), ("factors in f16", dict(rank=33, kind="f16")),
+                      ("factors of each matrix", dict(rank=8, joint=False)),
+                      ("factors in int4", dict(rank=32, kind="int4", block=32)),
+                      ("factors in uint4", dict(rank=64, kind="uint4", block=32, zeros=True, scale="f16")),
+                      ("factors in fp4", dict(rank=32, kind="fp4", block=32, scale="e8m0")),
+                      ("factors in int8", dict(rank=24, kind="int8", block=0))]:
+        a = layer(name, 96)
+        a.add(3, 64, **how)
+        a.add(1, 64, glu=False, act="relu", bias=True, factor=0.5, **how)
+        yield a
+    a = layer("factors of two ranks, and whole matrices", 48, 3)
+    a.add(2, 24, rank=8)
+    a.add(2, 24, rank=20)
+    a.alias(3)
+    a.add(2, 24)
+    yield a
     a = layer("a mixture of storages", 96, 3)
     a.add(2, 64, kind="int4", block=32)
     a.add(2, 64, kind="uint4", block=32, zeros=True)
