@@ -52,9 +52,9 @@ struct DequantizeExpertsPass
 
   /// Gives a matrix in factors, which no kernel reads as they are, a bank of
   /// its own.
-  static LogicalResult multiplyOut(ExpertOp expert, StringRef name,
-                                   FactoredAttr factored,
-                                   SymbolTable &symbols) {
+  LogicalResult multiplyOut(ExpertOp expert, StringRef name,
+                            FactoredAttr factored, Type element,
+                            SymbolTable &symbols) {
     SliceAttr rows =
         factored.getBase() ? factored.getBase() : factored.getLeft();
     SliceAttr columns =
@@ -69,6 +69,9 @@ struct DequantizeExpertsPass
     Type type = symbols.lookup<BankOp>(rows.getBank().getValue())
                     .getTensorType()
                     .getElementType();
+    // Where kernels shall be fast, the product is stored like its factors.
+    if (!keepCoded || rows.getQuant())
+      type = element;
     Builder builder(expert.getContext());
     auto recipe =
         MixAttr::get(builder.getContext(), builder.getArrayAttr(factored),
@@ -99,10 +102,10 @@ struct DequantizeExpertsPass
 
   /// Gives matrix `name` of the expert a bank of its own, where it is
   /// quantised or factored.
-  static LogicalResult dequantize(ExpertOp expert, StringRef name, Type element,
-                                  SymbolTable &symbols) {
+  LogicalResult dequantize(ExpertOp expert, StringRef name, Type element,
+                           SymbolTable &symbols) {
     if (auto factored = expert->getAttrOfType<FactoredAttr>(name))
-      return multiplyOut(expert, name, factored, symbols);
+      return multiplyOut(expert, name, factored, element, symbols);
     auto slice = expert->getAttrOfType<SliceAttr>(name);
     auto quant =
         slice ? dyn_cast_or_null<QuantAttr>(slice.getQuant()) : QuantAttr();
