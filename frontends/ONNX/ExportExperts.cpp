@@ -52,12 +52,17 @@ Exporter::exportFactored(ExpertOp expert, FactoredAttr matrix, SliceAttr bias,
     add(*base);
   }
   if (matrix.getLeft()) {
-    auto inner = exportProduct(expert, matrix.getRight(), {},
-                               (name + ".right").str(), rows, type);
-    if (failed(inner))
-      return failure();
+    std::string &inner =
+        rightProducts[{rows, matrix.getRight().getAsOpaquePointer()}];
+    if (inner.empty()) {
+      auto product = exportProduct(expert, matrix.getRight(), {},
+                                   (name + ".right").str(), rows, type);
+      if (failed(product))
+        return failure();
+      inner = *product;
+    }
     auto outer = exportProduct(expert, matrix.getLeft(), {},
-                               (name + ".left").str(), *inner, type);
+                               (name + ".left").str(), inner, type);
     if (failed(outer))
       return failure();
     double scale =

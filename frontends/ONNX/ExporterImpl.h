@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringSet.h"
+#include <map>
 
 namespace moe::onnx {
 using namespace mlir;
@@ -123,6 +124,9 @@ private:
                                         SliceAttr bias, StringRef name,
                                         const std::string &rows, Type type);
   std::string activate(ExpertOp expert, std::string value, Type type);
+  /// Rows times right factors: gate and up may share one. Names of rows are
+  /// known in one graph only.
+  std::map<std::pair<std::string, const void *>, std::string> rightProducts;
 
   // ExportMatrices.cpp
   SliceAttr storedQuant(SliceAttr slice);
