@@ -12,7 +12,9 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Analysis/ModelFingerprint.h"
+#include "passes/Analysis/RouterHash.h"
 #include "passes/Pipelines.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -237,6 +239,15 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
       return failure();
     fingerprint = std::move(*made);
   }
+  llvm::json::Object routers;
+  if (options.fingerprint) {
+    auto hashes = routerHashes(module, weights);
+    if (mlir::failed(hashes))
+      return failure();
+    for (const RouterHash &hash : *hashes)
+      routers[llvm::json::fixUTF8(hash.layer)] =
+          llvm::toHex(hash.digest, /*LowerCase=*/true);
+  }
   FailureOr<rt::Profile> profile =
       profileOf(module, options.profiles, options.name,
                 profiled.empty() ? fingerprint : profiled);
@@ -245,8 +256,10 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
   auto collect = [&] {
     facts = collectModelFacts(module);
     addExtraFacts(options.extraFacts, facts);
-    if (options.fingerprint)
+    if (options.fingerprint) {
       facts["fingerprint"] = fingerprint;
+      facts["routers"] = llvm::json::Object(routers);
+    }
     if (!options.profiles.empty()) {
       report(options, "compare experts");
       facts["expert_similarity"] = expertSimilarity(module, weights, *profile);

@@ -10,7 +10,16 @@
 namespace moe {
 
 enum class Phase { Imported, Raised, Optimized, Bufferized, LLVM };
-enum class Emit { Executable, Library, Bundle, Object, LLVMIR, MLIR, ONNX };
+enum class Emit {
+  Executable,
+  Library,
+  Bundle,
+  Object,
+  LLVMIR,
+  MLIR,
+  ONNX,
+  HuggingFace
+};
 enum class Road { Fast, Oracle, OracleF64 };
 
 struct CompileOptions {
@@ -21,7 +30,8 @@ struct CompileOptions {
   bool raise = true;
   /// Observe layers for the profile; with `gram` also all pairs of features.
   bool instrument = false, gram = false;
-  /// Put the model's fingerprint into the facts; that reads weights.
+  /// Put the model's fingerprint and its routers' hashes into the facts; that
+  /// reads weights.
   bool fingerprint = false;
   /// Profiles of runs of the model, by the names of their files: checked to be
   /// of it. Facts compare its experts then.

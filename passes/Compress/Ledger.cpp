@@ -78,7 +78,9 @@ ModelCost moe::measureCost(ModuleOp module,
   module.walk([&](WeightOp weight) {
     if (weight->use_empty()) // what a step has replaced
       return;
-    isRead[weight.getBank()] |= !isLookedUp(weight.getResult());
+    // Importers of weights alone say what they know.
+    isRead[weight.getBank()] |=
+        !weight->hasAttr("moe.looked_up") && !isLookedUp(weight.getResult());
   });
   SymbolTable table(module);
   for (auto [name, whole] : isRead) {

@@ -35,3 +35,32 @@ std::optional<Numbers> Profile::get(StringRef layer, StringRef name) const {
     return std::nullopt;
   return numbers;
 }
+
+Error Profile::nameByRouters(ArrayRef<RouterHash> routers) {
+  bool known = llvm::any_of(stored.layers, [](const rt::ProfileLayer &layer) {
+    return !layer.router().empty();
+  });
+  if (!known)
+    return createStringError(
+        "profile '" + path +
+        "' does not say of which routers it is, so it cannot be told whether "
+        "it is of these weights; measure again, with an executable that this "
+        "moe-opt makes from the ONNX model");
+  std::vector<rt::ProfileLayer> layers;
+  for (const RouterHash &router : routers) {
+    auto found = llvm::find_if(stored.layers, [&](rt::ProfileLayer &layer) {
+      return layer.router() == router.digest;
+    });
+    if (found == stored.layers.end())
+      return createStringError("profile '" + path +
+                               "' is of other weights: none of its layers has "
+                               "the router of layer '" +
+                               router.layer + "'");
+    layers.push_back(std::move(*found));
+    layers.back().name = router.layer;
+    // Two layers of one router are two layers of the profile.
+    stored.layers.erase(found);
+  }
+  stored.layers = std::move(layers);
+  return Error::success();
+}

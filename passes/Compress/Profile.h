@@ -2,6 +2,7 @@
 #define MOE_PASSES_COMPRESS_PROFILE_H
 
 #include "passes/Analysis/Numbers.h"
+#include "passes/Analysis/RouterHash.h"
 #include "runtime/Bank/Profile.h"
 #include "llvm/Support/Error.h"
 #include <memory>
@@ -24,6 +25,10 @@ public:
   /// A measure of a layer (`counts`, `score_sum`, `sample`...), vectors as
   /// columns; nothing where it was not made.
   std::optional<Numbers> get(llvm::StringRef layer, llvm::StringRef name) const;
+
+  /// Gives its layers the names of those that have the same routers. Fails
+  /// where one of these is not in the profile, or where it knows no routers.
+  llvm::Error nameByRouters(llvm::ArrayRef<RouterHash> routers);
 
 private:
   std::string path;

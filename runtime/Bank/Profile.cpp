@@ -16,7 +16,7 @@ namespace moe::rt {
 namespace {
 
 /// The format: what there may be, and of which shape. E experts, H features, N
-/// sampled rows, R bins.
+/// sampled rows, R bins, S bytes of a hash.
 struct Measure {
   std::string_view name;
   std::string_view dtype;
@@ -38,8 +38,10 @@ constexpr Measure measures[] = {{"counts", "I64", "E"},
                                 {"output_norm_sum", "F64", "1"},
                                 {"output_square_sum", "F64", "1"},
                                 {"sample", "F32", "NH"},
-                                {"sample_keys", "U64", "N"}};
-constexpr std::string_view sampleName = "sample", keysName = "sample_keys";
+                                {"sample_keys", "U64", "N"},
+                                {"router", "U8", "S"}};
+constexpr std::string_view sampleName = "sample", keysName = "sample_keys",
+                           routerName = "router";
 
 const Measure *findMeasure(std::string_view name) {
   for (const Measure &measure : measures)
@@ -64,7 +66,7 @@ Status checkLayer(ProfileLayer &layer, const std::string &what) {
             [](const ProfileTensor &a, const ProfileTensor &b) {
               return findMeasure(a.name) < findMeasure(b.name);
             });
-  std::map<char, int64_t> sizes = {{'1', 1}, {'2', 2}, {'R', 1025}};
+  std::map<char, int64_t> sizes = {{'1', 1}, {'2', 2}, {'R', 1025}, {'S', 32}};
   for (const ProfileTensor &tensor : layer.tensors) {
     const Measure *measure = findMeasure(tensor.name);
     if (!measure)
@@ -133,10 +135,11 @@ void mergeSamples(ProfileTensor &rows, ProfileTensor &keys,
   rows.shape[0] = keys.shape[0] = taken;
 }
 
-/// What is measured of `a` and not of `b`, or null.
+/// What is measured of `a` and not of `b`, or null. Older files do not say of
+/// which router they are.
 const ProfileTensor *onlyIn(const ProfileLayer &a, const ProfileLayer &b) {
   for (const ProfileTensor &tensor : a.tensors)
-    if (!b.find(tensor.name))
+    if (!b.find(tensor.name) && tensor.name != routerName)
       return &tensor;
   return nullptr;
 }
@@ -163,10 +166,10 @@ Status checkFormat(const Safetensors &file, const std::string &what) {
     return {Code::Unsupported,
             text(quote(what), ": a profile of version '", printable(version),
                  "', but 2 is read here")};
-  if (version != "2.0")
+  if (version != "2.0" && version != "2.1")
     return {Code::Unsupported,
             text(quote(what), ": a profile of version '", printable(version),
-                 "', newer than 2.0, which this program knows")};
+                 "', newer than 2.1, which this program knows")};
   for (const char *key : {"model", "fingerprint", "seed", "layers"})
     if (!file.metadata.count(key))
       return {Code::InvalidFile,
@@ -181,6 +184,11 @@ const ProfileTensor *ProfileLayer::find(std::string_view measure) const {
     if (tensor.name == measure)
       return &tensor;
   return nullptr;
+}
+
+std::string ProfileLayer::router() const {
+  const ProfileTensor *hash = find(routerName);
+  return hash ? hash->bytes : "";
 }
 
 int64_t ProfileLayer::experts() const {
@@ -329,6 +337,8 @@ Status addProfile(Profile &into, const Profile &from, const std::string &what) {
                    ": models compiled with another --instrument cannot share a "
                    "profile")};
     for (const ProfileTensor &tensor : more.tensors) {
+      if (tensor.name == routerName)
+        continue;
       const ProfileTensor &mine = *layer->find(tensor.name);
       bool sample = tensor.name == sampleName || tensor.name == keysName;
       size_t first = sample ? 1 : 0; // their rows may differ
@@ -350,7 +360,9 @@ Status addProfile(Profile &into, const Profile &from, const std::string &what) {
       return const_cast<ProfileTensor *>(layer->find(name));
     };
     for (const ProfileTensor &tensor : more.tensors) {
-      if (tensor.name == sampleName)
+      if (tensor.name == routerName && !layer->find(routerName))
+        layer->tensors.push_back(tensor);
+      else if (tensor.name == sampleName)
         mergeSamples(*mine(sampleName), *mine(keysName), tensor,
                      *more.find(keysName));
       else if (tensor.dtype == MOE_F64)
@@ -374,7 +386,7 @@ Status writeProfile(const Profile &profile, const std::string &path) {
   }
   std::string header =
       safetensorsHeader({{"format", "moe-profile"},
-                         {"version", "2.0"},
+                         {"version", "2.1"},
                          {"model", profile.model},
                          {"fingerprint", profile.fingerprint},
                          {"seed", std::to_string(profile.seed)},

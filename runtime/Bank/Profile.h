@@ -16,7 +16,7 @@ namespace moe::rt {
 /// One measure of a layer ("counts"), owned.
 struct ProfileTensor {
   std::string name;
-  int32_t dtype = 0; // I64, U64, F64 or F32
+  int32_t dtype = 0; // I64, U64, F64, F32 or U8
   std::vector<int64_t> shape;
   std::string bytes;
 
@@ -36,6 +36,8 @@ struct ProfileLayer {
 
   /// The measure, or null where it was not made.
   const ProfileTensor *find(std::string_view measure) const;
+  /// The hash of the router's weights, 32 bytes, or nothing.
+  std::string router() const;
   /// Number of experts, and width of the inputs (0 where not measured).
   int64_t experts() const;
   int64_t width() const;

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <new>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,37 +17,53 @@
 namespace moe::rt {
 namespace {
 
-/// What the signal handler removes. Few at a time: more are not remembered.
+/// What the signal handler removes: a list that only grows, so that the handler
+/// can walk it at any time.
 struct Pending {
   char path[4200];
-  std::atomic<bool> used{false};
+  std::atomic<bool> used{true};
   std::atomic<bool> ready{false}; // the path is complete
+  Pending *next = nullptr;
 };
-Pending pendings[4];
+std::atomic<Pending *> pendings{nullptr};
+
+Pending *takePending() {
+  for (Pending *it = pendings; it; it = it->next)
+    if (!it->used.exchange(true))
+      return it;
+  Pending *made = new (std::nothrow) Pending;
+  if (!made)
+    return nullptr;
+  made->next = pendings;
+  while (!pendings.compare_exchange_weak(made->next, made)) {
+  }
+  return made;
+}
 
 void onInterrupt(int) { removePendingAndExit(); }
 
 } // namespace
 
 void removePendingAndExit() {
-  // Files were registered after the folders they lie in.
-  for (int i = 3; i >= 0; --i)
-    if (pendings[i].ready && unlink(pendings[i].path) != 0)
-      rmdir(pendings[i].path);
+  // Folders must be empty before they can go.
+  for (Pending *it = pendings; it; it = it->next)
+    if (it->ready)
+      unlink(it->path);
+  for (Pending *it = pendings; it; it = it->next)
+    if (it->ready)
+      rmdir(it->path);
   _exit(130);
 }
 
 RemoveOnInterrupt::RemoveOnInterrupt(const std::string &path) {
-  if (path.size() >= sizeof(pendings[0].path))
+  if (path.size() >= sizeof(Pending::path))
     return;
-  for (Pending &pending : pendings) {
-    if (pending.used.exchange(true))
-      continue;
-    std::memcpy(pending.path, path.c_str(), path.size() + 1);
-    pending.ready = true;
-    entry = &pending;
+  Pending *pending = takePending();
+  if (!pending)
     return;
-  }
+  std::memcpy(pending->path, path.c_str(), path.size() + 1);
+  pending->ready = true;
+  entry = pending;
 }
 
 RemoveOnInterrupt::~RemoveOnInterrupt() {

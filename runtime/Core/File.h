@@ -39,8 +39,8 @@ Result<Buffer> readFile(const std::string &path);
 /// process ends: tables and weights point into it.
 Result<std::string_view> mapFile(const std::string &path);
 
-/// While it lives, an interrupt removes the file or the empty folder at `path`;
-/// see cleanUpOnInterrupt().
+/// While it lives, an interrupt removes the file at `path`, or the folder where
+/// nothing is left in it; see cleanUpOnInterrupt().
 class RemoveOnInterrupt {
 public:
   explicit RemoveOnInterrupt(const std::string &path);

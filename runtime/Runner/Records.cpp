@@ -25,6 +25,19 @@ std::string manifestText(const char *manifest, const std::string &key) {
   return std::string(at, std::strcspn(at, "\""));
 }
 
+/// The bytes of a hash in hexadecimal; empty where it is none.
+std::string hashBytes(const std::string &hex) {
+  std::string bytes;
+  for (size_t i = 0; i + 1 < hex.size(); i += 2) {
+    char *end = nullptr;
+    std::string digits = hex.substr(i, 2);
+    bytes += static_cast<char>(std::strtoul(digits.c_str(), &end, 16));
+    if (*end)
+      return {};
+  }
+  return bytes.size() == 32 ? bytes : "";
+}
+
 /// A name that a file can hold and give back.
 std::string storable(const char *name) {
   std::optional<Json> json = parseJson(jsonString(name));
@@ -51,6 +64,15 @@ Profile measured(const Program &program) {
          {value.shape, value.shape + value.rank},
          std::string(static_cast<const char *>(value.data),
                      static_cast<size_t>(*byteSize(value)))});
+  }
+  // Of which weights that is, where other files hold them under other names.
+  std::optional<Json> manifest = parseJson(program.api->manifest());
+  const Json *routers = manifest ? manifest->find("routers") : nullptr;
+  for (ProfileLayer &layer : profile.layers) {
+    const Json *hex = routers ? routers->find(layer.name) : nullptr;
+    std::string hash = hex ? hashBytes(hex->text) : "";
+    if (!hash.empty())
+      layer.tensors.push_back({"router", MOE_U8, {32}, hash});
   }
   return profile;
 }

@@ -10,13 +10,14 @@ layer   a model of one MoE layer whose router (router.weight, softmax, normalise
 bytelm  the byte-level test model; what its layers read and give comes from ONNX Runtime
 same    are two profiles equal, sums up to the last bits?
 """
+import hashlib
 import json
 import sys
 
 import numpy as np
 
 BINS = 1024
-DTYPES = {"I64": np.int64, "U64": np.uint64, "F64": np.float64, "F32": np.float32}
+DTYPES = {"I64": np.int64, "U64": np.uint64, "F64": np.float64, "F32": np.float32, "U8": np.uint8}
 
 
 def read(path):
@@ -24,7 +25,7 @@ def read(path):
     size = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + size])
     meta = header.pop("__metadata__")
-    assert meta["format"] == "moe-profile" and meta["version"] == "2.0", meta
+    assert meta["format"] == "moe-profile" and meta["version"] == "2.1", meta
     names = json.loads(meta["layers"])
     layers = {name: {} for name in names}
     for key, entry in header.items():
@@ -85,10 +86,11 @@ def expected(x, logits, k, y, gram, before=None, after=None, block=None):
     return out, weights[:, 1] / weights[:, 0]
 
 
-def check(name, got, want, ratios, rows, seed):
-    """`rows` are the inputs to the bit, or as another implementation computes them."""
+def check(name, got, want, ratios, rows, seed, router):
+    """`rows` are the inputs to the bit, or as another implementation computes them; `router` is [experts, features]."""
     exact, rows = rows
-    assert set(got) == set(want) | {"ratio_histogram", "sample", "sample_keys"}, set(got) ^ set(want)
+    assert set(got) == set(want) | {"ratio_histogram", "sample", "sample_keys", "router"}, set(got) ^ set(want)
+    assert got["router"].tobytes() == hashlib.sha256(router.astype("<f4").tobytes()).digest(), name
     for measure, value in want.items():
         have = got[measure]
         assert have.shape == value.shape, (name, measure, have.shape, value.shape)
@@ -125,7 +127,7 @@ def check_layer(profile, model, k, runs):
     logits = x.astype(np.float64) @ weights["router.weight"].astype(np.float64)
     (name, got), = layers.items()
     want, ratios = expected(x, logits, k, y, "input_gram" in got)
-    check(name, got, want, ratios, (True, x), int(meta["seed"]))
+    check(name, got, want, ratios, (True, x), int(meta["seed"]), weights["router.weight"].T)
     print(f"{name}: {len(x)} tokens, {len(got['sample'])} sampled, equal")
 
 
@@ -139,6 +141,8 @@ def check_bytelm(profile, model, inputs):
     wanted = [{key: names[key].format(steps[key][0] + i * steps[key][1]) for key in names} for i in range(4)]
     wanted[0]["block"] = "embedding"
     graph = onnx.load(model, load_external_data=False)
+    routers = [onnx.numpy_helper.to_array(t) for t in onnx.load(model).graph.initializer
+               if ".mlp.gate.weight" in t.name]
     graph.graph.output.extend(onnx.helper.make_empty_tensor_value_info(v) for l in wanted for v in sorted(set(l.values())))
     seen = set()
     for output in list(graph.graph.output):
@@ -157,10 +161,11 @@ def check_bytelm(profile, model, inputs):
                 keep[key].append(value.reshape(-1, value.shape[-1]))
     meta, layers = read(profile)
     assert len(layers) == 4
-    for (name, got), keep in zip(layers.items(), values):
+    for (name, got), keep, router in zip(layers.items(), values, routers):
         v = {key: np.concatenate(parts) for key, parts in keep.items()}
         want, ratios = expected(v["x"], v["logits"], 2, v["y"], "input_gram" in got, v["before"], v["after"], v["block"])
-        check(name, got, want, ratios, (False, v["x"]), int(meta["seed"]))
+        check(name, got, want, ratios, (False, v["x"]), int(meta["seed"]),
+              router)
         print(f"{name}: {len(v['x'])} tokens, {len(got['sample'])} sampled, equal")
 
 

@@ -15,26 +15,31 @@ static std::string textOf(const Json &manifest, const char *name) {
              : "unknown";
 }
 
-Status moe::listManifest(std::string_view manifest, const std::string &path) {
-  auto failed = [&](const std::string &why) {
-    return Status(Code::InvalidFile, quote(path) + ": " + why);
-  };
-  std::optional<Json> json = parseJson(manifest);
-  if (!json || !json->isObject())
-    return failed("its manifest is no JSON object");
-  auto ledger = ledgerLines(*json);
+static Status failed(const std::string &path, const std::string &why) {
+  return Status(Code::InvalidFile, quote(path) + ": " + why);
+}
+
+Status moe::listLedger(const Json &manifest, const std::string &path) {
+  auto ledger = ledgerLines(manifest);
   if (!ledger)
-    return failed(ledger.error().message);
-  auto front = frontLines(*json);
+    return failed(path, ledger.error().message);
+  auto front = frontLines(manifest);
   if (!front)
-    return failed(front.error().message);
-  std::printf("compiled model for %s, fingerprint %s, %s parameters\n",
-              textOf(*json, "target").c_str(),
-              textOf(*json, "fingerprint").c_str(),
-              textOf(*json, "parameters").c_str());
+    return failed(path, front.error().message);
   if (!ledger->empty())
     std::printf("\ncompression:\n%s", ledgerTable(*ledger).c_str());
   if (!front->empty())
     std::printf("\nrecipes tried:\n%s", frontTable(*front).c_str());
   return {};
+}
+
+Status moe::listManifest(std::string_view manifest, const std::string &path) {
+  std::optional<Json> json = parseJson(manifest);
+  if (!json || !json->isObject())
+    return failed(path, "its manifest is no JSON object");
+  std::printf("compiled model for %s, fingerprint %s, %s parameters\n",
+              textOf(*json, "target").c_str(),
+              textOf(*json, "fingerprint").c_str(),
+              textOf(*json, "parameters").c_str());
+  return listLedger(*json, path);
 }

@@ -2,12 +2,17 @@
 #ifndef MOE_TOOLS_MOE_BANK_MANIFESTS_H
 #define MOE_TOOLS_MOE_BANK_MANIFESTS_H
 
+#include "runtime/Core/Json.h"
 #include "runtime/Core/Status.h"
 
 #include <string>
 #include <string_view>
 
 namespace moe {
+
+/// Prints what compression cost, and the recipes that were tried, where
+/// `manifest` says so.
+rt::Status listLedger(const rt::Json &manifest, const std::string &path);
 
 /// Prints a line about the model, what compression cost, and the recipes that
 /// were tried.

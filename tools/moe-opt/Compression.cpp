@@ -110,13 +110,20 @@ Error Compression::run(mlir::ModuleOp module, WeightSource &weights,
   auto said = [] { return createStringError(""); };
   if (failed(raiseExperts(module, options)))
     return said();
-  if (profile || !options.profiles.empty()) {
+  if (profile && isCheckpoint) {
+    // It was measured on a graph around these weights, so routers must do.
+    auto routers = routerHashes(module, weights);
+    if (failed(routers))
+      return said();
+    if (Error error = profile->nameByRouters(*routers))
+      return error;
+  } else if (profile || !options.profiles.empty()) {
     auto made = modelFingerprint(module, weights);
     if (failed(made))
       return said();
     fingerprint = std::move(*made);
   }
-  if (profile) {
+  if (profile && !isCheckpoint) {
     rt::Status status = rt::checkModel(
         profile->getStored(), profile->getPath().str(), modelName, fingerprint);
     if (!status.ok())

@@ -13,6 +13,7 @@ public:
   std::unique_ptr<Profile> profile; ///< may be null
   std::vector<std::string> texts;   ///< of `--eval`
   std::string modelName;            ///< for messages
+  bool isCheckpoint = false;        ///< weights without a graph
   /// Of the model before compression, where profiles make it needed; set by
   /// `run`.
   std::string fingerprint;

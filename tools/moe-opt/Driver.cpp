@@ -2,6 +2,8 @@
 
 #include "codegen/Report/Report.h"
 #include "dialects/MoE/MoEOps.h"
+#include "frontends/HuggingFace/Export.h"
+#include "frontends/HuggingFace/Importer.h"
 #include "frontends/ONNX/Export.h"
 #include "frontends/ONNX/Importer.h"
 #include "frontends/ONNX/OpRegistry.h"
@@ -95,6 +97,41 @@ static mlir::LogicalResult exportTo(mlir::ModuleOp module,
   return onnx::exportModel(module, request.output, options);
 }
 
+/// Writes the module as a checkpoint like the one it came from.
+static mlir::LogicalResult exportTo(mlir::ModuleOp module,
+                                    const Request &request,
+                                    const rt::Checkpoint &source,
+                                    uint64_t shardBytes, WeightSource &weights,
+                                    const CompileOptions &compile) {
+  hf::ExportOptions options;
+  options.shardBytes = shardBytes;
+  std::string facts;
+  raw_string_ostream(facts) << json::Value(json::Object(compile.extraFacts));
+  options.facts = rt::parseJson(facts).value_or(rt::Json());
+  options.bytes = [&](BankOp bank) { return weights.bytes(bank); };
+  options.release = [&](StringRef bytes) { weights.release(bytes); };
+  options.progress = compile.progressWithin;
+  std::vector<std::string> notes;
+  options.note = [&](const Twine &note) { notes.push_back(note.str()); };
+  compile.progress("write checkpoint");
+  // Banks are many, and each recipe looks some up.
+  mlir::SymbolTable symbols(module);
+  weights.useSymbols(&symbols);
+  auto result = hf::exportCheckpoint(module, source, request.output, options);
+  weights.useSymbols(nullptr);
+  compile.progress("");
+  for (const std::string &note : notes)
+    errs() << "moe-opt: note: " << note << "\n";
+  return result;
+}
+
+/// What only runs of a model can give.
+static const char *needsGraph(const Request &request) {
+  return !request.texts.empty()        ? "--eval"
+         : !request.instrument.empty() ? "--instrument"
+                                       : nullptr;
+}
+
 int moe::runProductDriver(int argc, char **argv,
                           mlir::DialectRegistry &registry) {
   Request request;
@@ -126,6 +163,16 @@ int moe::runProductDriver(int argc, char **argv,
   if (request.onnxMoE != "contrib" && request.onnxMoE != "standard")
     return fail("unknown form of MoE layers '" + request.onnxMoE +
                     "': known are contrib, standard",
+                2);
+  auto shardBytes = sizeOf(request.shardSize);
+  if (!shardBytes)
+    return fail("--max-shard-size: " + toString(shardBytes.takeError()), 2);
+  bool isCheckpoint = readsCheckpoint(request);
+  if (const char *flag = isCheckpoint ? needsGraph(request) : nullptr)
+    return fail(Twine(flag) + " needs a model that runs, but '" +
+                    request.input +
+                    "' holds weights without the graph around them; use the "
+                    "model exported to ONNX",
                 2);
   if (request.optLevel < '0' || request.optLevel > '3')
     return fail("unknown optimisation level: -O0 to -O3", 2);
@@ -183,6 +230,7 @@ int moe::runProductDriver(int argc, char **argv,
   mlir::SourceMgrDiagnosticHandler handler(sources, &context);
   WeightSource weights;
   mlir::OwningOpRef<mlir::ModuleOp> module;
+  rt::Checkpoint source;
   progress.step("import");
   StringRef suffix = sys::path::extension(request.input);
   if (suffix == ".mlir" || suffix == ".mlirbc" || request.input == "-") {
@@ -193,6 +241,18 @@ int moe::runProductDriver(int argc, char **argv,
     sources.AddNewSourceBuffer(std::move(*buffer), SMLoc());
     module = mlir::parseSourceFile<mlir::ModuleOp>(sources, &context);
     if (!module)
+      return 1;
+  } else if (isCheckpoint) {
+    auto model = hf::importCheckpoint(request.input, context);
+    if (failed(model))
+      return 1;
+    module = std::move(model->module);
+    source = std::move(model->source);
+    for (const rt::CheckpointFile &file : source.files)
+      weights.bind(file.name, file.path);
+    // Known now, so said before the work.
+    if (*kind == Emit::HuggingFace && !request.output.empty() && !stop &&
+        failed(hf::checkFolder(request.output, source, module->getLoc())))
       return 1;
   } else {
     auto model = onnx::importModel(request.input, context);
@@ -213,6 +273,7 @@ int moe::runProductDriver(int argc, char **argv,
   facts["model"] = sys::path::filename(request.input);
   compression.texts = request.texts;
   compression.modelName = sys::path::stem(request.input).str();
+  compression.isCheckpoint = isCheckpoint;
   if (!request.compress.empty())
     if (Error error = compression.run(*module, weights, options, facts))
       return fail(toString(std::move(error)));
@@ -242,6 +303,10 @@ int moe::runProductDriver(int argc, char **argv,
     if (failed(exportTo(*module, request, weights, options)))
       return 1;
     progress.finish();
+  } else if (*kind == Emit::HuggingFace) {
+    if (failed(
+            exportTo(*module, request, source, *shardBytes, weights, options)))
+      return 1;
   } else {
     json::Object found;
     if (failed(

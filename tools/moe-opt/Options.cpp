@@ -1,5 +1,6 @@
 #include "tools/moe-opt/Options.h"
 
+#include "runtime/Bank/Checkpoint.h"
 #include "tools/moe-opt/Driver.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/CommandLine.h"
@@ -10,17 +11,18 @@ using namespace llvm;
 using namespace moe;
 
 bool moe::wantsProduct(int argc, char **argv) {
-  static const char *flags[] = {"emit",          "stop-after", "target",
-                                "report",        "report-run", "road",
-                                "list-ops",      "no-raise",   "onnx-moe",
-                                "external-data", "compress",   "instrument"};
+  static const char *flags[] = {
+      "emit",     "stop-after", "target",        "report",   "report-run",
+      "road",     "list-ops",   "no-raise",      "onnx-moe", "external-data",
+      "compress", "instrument", "max-shard-size"};
   for (int i = 1; i < argc; ++i) {
     StringRef argument = argv[i];
     if (argument == "--bank" || argument == "-bank") {
       ++i; // its value may end like a model
       continue;
     }
-    if (argument.ends_with(".onnx") && !argument.starts_with("-"))
+    if (!argument.starts_with("-") &&
+        (argument.ends_with(".onnx") || rt::isCheckpoint(argument.str())))
       return true;
     if (argument == "-o" && i + 1 < argc) {
       StringRef out = argv[i + 1];
@@ -44,17 +46,18 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
   if (cl::Option *theirs = cl::getRegisteredOptions().lookup("stop-after"))
     theirs->removeArgument();
   cl::OptionCategory category("moe-opt options");
-  cl::opt<std::string> input(cl::Positional,
-                             cl::desc("<model.onnx | module.mlir | ->"),
-                             cl::cat(category));
+  cl::opt<std::string> input(
+      cl::Positional, cl::desc("<model.onnx | module.mlir | checkpoint | ->"),
+      cl::cat(category));
   cl::opt<std::string> output(
       "o", cl::value_desc("file"), cl::cat(category),
       cl::desc("What to write; its name says the kind: NAME executable, "
                "NAME.so library and header, NAME.o object, NAME.ll LLVM IR, "
-               "NAME.onnx ONNX model, NAME.mlir text"));
+               "NAME.onnx ONNX model, NAME.mlir text; of a checkpoint, NAME "
+               "folder"));
   cl::opt<std::string> emit(
       "emit", cl::value_desc("kind"), cl::cat(category),
-      cl::desc("Kind of output: exe, lib, obj, llvm, onnx, mlir"));
+      cl::desc("Kind of output: exe, lib, obj, llvm, onnx, hf, mlir"));
   cl::opt<std::string> onnxMoE(
       "onnx-moe", cl::value_desc("contrib|standard"), cl::init("contrib"),
       cl::cat(category),
@@ -65,6 +68,10 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       "external-data", cl::cat(category),
       cl::desc("Write the weights of ONNX output to NAME.onnx.data (default: "
                "above 1 GiB)"));
+  cl::opt<std::string> shardSize(
+      "max-shard-size", cl::value_desc("5GB"), cl::init("5GB"),
+      cl::cat(category),
+      cl::desc("Of a checkpoint that is written: how large its files may be"));
   cl::opt<std::string> target(
       "target", cl::value_desc("target"), cl::init("cpu"), cl::cat(category),
       cl::desc("cpu[:native|x86-64-v3|x86-64-v4|znver4|...] (default: this "
@@ -125,14 +132,16 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       "moe-opt: compile Mixture-of-Experts models\n\n"
       "  moe-opt model.onnx -o model     a native executable, weights "
       "inside\n"
+      "  moe-opt folder --compress=... -o folder2\n"
+      "                                  a Hugging Face checkpoint, smaller\n"
       "  moe-opt layer.mlir --some-pass  run passes (moe-opt --help-list "
       "for all)\n",
       &errs());
   // The parser keeps pointers to options, and the linker walks them later.
-  cl::Option *ours[] = {&input,        &output,    &emit,    &target,
-                        &optLevel,     &stopAfter, &road,    &noRaise,
-                        &report,       &listOps,   &verbose, &onnxMoE,
-                        &externalData, &compress,  &profile, &instrument};
+  cl::Option *ours[] = {
+      &input,        &output,   &emit,    &target,     &optLevel, &stopAfter,
+      &road,         &noRaise,  &report,  &listOps,    &verbose,  &onnxMoE,
+      &externalData, &compress, &profile, &instrument, &shardSize};
   banks.removeArgument();
   runs.removeArgument();
   texts.removeArgument();
@@ -153,6 +162,7 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
              instrument.getNumOccurrences() && instrument.empty()
                  ? std::string("on")
                  : instrument.getValue(),
+             shardSize,
              banks,
              runs,
              texts,
@@ -164,8 +174,58 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
   return true;
 }
 
-Expected<Emit> moe::kindOf(const Request &request) {
+bool moe::readsCheckpoint(const Request &request) {
+  StringRef suffix = sys::path::extension(request.input);
+  return suffix != ".mlir" && suffix != ".mlirbc" && suffix != ".onnx" &&
+         rt::isCheckpoint(request.input);
+}
+
+Expected<uint64_t> moe::sizeOf(StringRef text) {
+  StringRef digits = text;
+  uint64_t unit = digits.consume_back("GB")   ? 1000000000
+                  : digits.consume_back("MB") ? 1000000
+                  : digits.consume_back("KB") ? 1000
+                                              : 1;
+  uint64_t number = 0;
+  if (digits.getAsInteger(10, number) || number == 0 ||
+      __builtin_mul_overflow(number, unit, &number))
+    return createStringError("'" + text +
+                             "' is no size: 5GB, 500MB, 20KB and 4096 are");
+  return number;
+}
+
+/// A suffix that is not known belongs to the name.
+static Expected<Emit> kindOfCheckpoint(const Request &request) {
+  StringRef suffix = sys::path::extension(request.output);
   StringRef kind = request.emit;
+  if (kind.empty())
+    kind = StringSwitch<StringRef>(suffix)
+               .Cases({".so", ".moe", ".o", ".ll", ".onnx"},
+                      suffix.drop_front(suffix.empty() ? 0 : 1))
+               .Case(".mlir", "mlir")
+               .Default("hf");
+  if (kind == "hf")
+    return Emit::HuggingFace;
+  if (kind == "mlir")
+    return Emit::MLIR;
+  return createStringError("'" + request.input +
+                           "' holds weights without the graph around them, so "
+                           "it can become a folder like it (-o FOLDER) or text "
+                           "(-o NAME.mlir), not '" +
+                           kind +
+                           "'; export the model to ONNX and compile that");
+}
+
+Expected<Emit> moe::kindOf(const Request &request) {
+  if (readsCheckpoint(request))
+    return kindOfCheckpoint(request);
+  StringRef kind = request.emit;
+  if (kind == "hf")
+    return createStringError(
+        "'" + request.input +
+        "' is no checkpoint, of which alone another one "
+        "(hf) can be made: give the folder with config.json and "
+        "model.safetensors");
   if (kind.empty())
     kind = StringSwitch<StringRef>(sys::path::extension(request.output))
                .Case(".so", "lib")
@@ -191,7 +251,7 @@ Expected<Emit> moe::kindOf(const Request &request) {
     return Emit::MLIR;
   return createStringError(
       "unknown kind of output '" + kind +
-      "': known are exe, lib, bundle, obj, llvm, onnx, mlir");
+      "': known are exe, lib, bundle, obj, llvm, onnx, hf, mlir");
 }
 
 Expected<Phase> moe::phaseOf(StringRef name) {

@@ -11,7 +11,7 @@ namespace moe {
 /// The command line of the product driver, as it stands.
 struct Request {
   std::string input, output, emit, target, stopAfter, road, report, onnxMoE,
-      compress, profile, instrument;
+      compress, profile, instrument, shardSize;
   std::vector<std::string> banks, runs, texts;
   char optLevel;
   bool verbose, listOps, noRaise, externalData;
@@ -20,8 +20,12 @@ struct Request {
 /// Fills `request`; false after a message about wrong usage.
 bool parseArguments(int argc, char **argv, Request &request);
 
+/// Whether the input is weights without a graph, in Hugging Face's layout.
+bool readsCheckpoint(const Request &request);
 /// The kind of output that `--emit` or the output's name asks for.
 llvm::Expected<Emit> kindOf(const Request &request);
+/// The bytes that "5GB", "20MB" or "4096" mean.
+llvm::Expected<uint64_t> sizeOf(llvm::StringRef text);
 llvm::Expected<Phase> phaseOf(llvm::StringRef name);
 llvm::Expected<Road> roadOf(llvm::StringRef name);
 

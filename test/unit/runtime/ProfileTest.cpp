@@ -161,9 +161,10 @@ TEST(Profile, SaysWhatIsWrong) {
   };
   EXPECT_EQ(errorOf(metadata("3.0")),
             "'f': a profile of version '3.0', but 2 is read here");
-  EXPECT_EQ(errorOf(metadata("2.1")), "'f': a profile of version '2.1', newer "
-                                      "than 2.0, which this program knows");
+  EXPECT_EQ(errorOf(metadata("2.2")), "'f': a profile of version '2.2', newer "
+                                      "than 2.1, which this program knows");
   EXPECT_EQ(errorOf(metadata("2.0")), "'f': a profile without 'model'");
+  EXPECT_EQ(errorOf(metadata("2.1")), "'f': a profile without 'model'");
   EXPECT_EQ(errorAfter([](Profile &p) {
               p.layers[0].tensors.erase(p.layers[0].tensors.begin());
             }),
