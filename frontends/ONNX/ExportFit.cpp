@@ -173,6 +173,8 @@ const char *ExpertFit::refuseQuant(SliceAttr stored, QuantAttr found) {
       found.getBlock() != quant->getBlock() ||
       !found.getZeros() != !quant->getZeros())
     return "the operator's matrices are stored alike";
+  if (!found.isInteger())
+    return "the operator's quantised values are integers";
   if (stored.getTransposed() || !element.isInteger(8) ||
       scales.getTensorType().getElementType() != type)
     return "the operator's quantised matrices are bytes of [out, in], and "

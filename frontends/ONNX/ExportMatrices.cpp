@@ -99,6 +99,8 @@ FailureOr<MatrixNames> Exporter::exportMatrix(Operation *op, SliceAttr slice,
 FailureOr<std::string> Exporter::exportQuantised(Operation *op, SliceAttr slice,
                                                  QuantAttr quant,
                                                  StringRef name, Type type) {
+  if (isCoded(slice, quant))
+    return exportCodes(op, slice, quant, name, type);
   auto view = BankView::of(slice, symbols, op);
   auto scales = BankView::of(quant.getScales(), symbols, op);
   if (failed(view) || failed(scales) || failed(checkBytes(op, *view)))

@@ -65,8 +65,8 @@ LogicalResult Exporter::readOpsets() {
 }
 
 /// The opset that a stored quantisation needs.
-static int64_t opsetFor(QuantAttr quant) {
-  return quant.getBits() < 8 || quant.getBlock() ? 21 : 13;
+static int64_t opsetFor(QuantAttr quant, bool coded) {
+  return coded || quant.getBits() < 8 || quant.getBlock() ? 21 : 13;
 }
 
 /// The model's own opset, or the one that the layers' operators need where
@@ -82,8 +82,10 @@ LogicalResult Exporter::chooseOpset(func::FuncOp main) {
   };
   auto needMatrix = [&](Attribute matrix, const Twine &what) {
     auto slice = dyn_cast_or_null<SliceAttr>(matrix);
-    if (SliceAttr stored = slice ? storedQuant(slice) : SliceAttr())
-      need(opsetFor(llvm::cast<QuantAttr>(stored.getQuant())), what);
+    if (SliceAttr stored = slice ? storedQuant(slice) : SliceAttr()) {
+      auto quant = llvm::cast<QuantAttr>(stored.getQuant());
+      need(opsetFor(quant, isCoded(stored, quant)), what);
+    }
   };
   main.walk([&](Operation *op) {
     if (auto weight = dyn_cast<WeightOp>(op))

@@ -141,6 +141,12 @@ private:
                                          Type type);
   FailureOr<std::string> exportBank(BankOp bank);
 
+  // ExportCodes.cpp
+  bool isCoded(SliceAttr slice, QuantAttr quant);
+  FailureOr<std::string> exportCodes(Operation *op, SliceAttr slice,
+                                     QuantAttr quant, StringRef name,
+                                     Type type);
+
   std::string layerName(ApplyOp apply);
 
   ModuleOp module;
