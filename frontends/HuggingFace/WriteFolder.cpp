@@ -107,15 +107,12 @@ static InFlightDiagnostic cannot(StringRef folder, Location loc) {
 }
 
 LogicalResult PendingFolder::make(StringRef folder, Location loc) {
-  std::string name = withoutSlash(folder) + ".XXXXXX";
-  if (!mkdtemp(name.data()))
+  std::string name = withoutSlash(folder) + ".tmp-" + std::to_string(getpid());
+  // Known before it is there, so that no interrupt finds it unknown.
+  pending.push_back(std::make_unique<rt::RemoveOnInterrupt>(name));
+  if (mkdir(name.c_str(), 0777) != 0)
     return cannot(folder, loc) << std::strerror(errno);
   temporary = name;
-  pending.push_back(std::make_unique<rt::RemoveOnInterrupt>(temporary));
-  // mkdtemp makes private folders; ours are ordinary ones.
-  mode_t mask = umask(0);
-  umask(mask);
-  chmod(temporary.c_str(), 0777 & ~mask);
   return success();
 }
 
@@ -157,10 +154,9 @@ LogicalResult moe::hf::checkFolder(StringRef folder,
 /// Tensors in the order of their names, so that the parts of a matrix lie side
 /// by side, cut into files.
 void Writer::split(std::vector<PlannedTensor> tensors) {
-  llvm::stable_sort(tensors,
-                    [](const PlannedTensor &a, const PlannedTensor &b) {
-                      return a.name < b.name;
-                    });
+  llvm::sort(tensors, [](const PlannedTensor &a, const PlannedTensor &b) {
+    return a.name < b.name;
+  });
   for (PlannedTensor &tensor : tensors) {
     uint64_t size = tensor.size();
     if (shards.empty() || (shards.back().size > 0 &&
@@ -186,10 +182,11 @@ void Writer::split(std::vector<PlannedTensor> tensors) {
       at += tensor.size();
     }
     if (!aligned)
-      llvm::stable_sort(shard.tensors,
-                        [](const PlannedTensor &a, const PlannedTensor &b) {
-                          return bytesOf(a.dtype) > bytesOf(b.dtype);
-                        });
+      llvm::sort(shard.tensors,
+                 [](const PlannedTensor &a, const PlannedTensor &b) {
+                   return std::make_pair(-int64_t(bytesOf(a.dtype)), a.name) <
+                          std::make_pair(-int64_t(bytesOf(b.dtype)), b.name);
+                 });
   }
 }
 

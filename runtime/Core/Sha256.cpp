@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
 
 namespace moe::rt {
 
@@ -20,7 +24,56 @@ static constexpr uint32_t roundConstants[64] = {
 
 static uint32_t rotate(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
+#if defined(__x86_64__)
+bool Sha256::findInstructions() {
+  unsigned a, b, c, d;
+  constexpr unsigned ssse3 = 1 << 9, sse41 = 1 << 19, sha = 1 << 29;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & ssse3) && (c & sse41) &&
+         __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & sha);
+}
+
+/// Four words and four rounds at a time. The instructions want the state as
+/// (a, b, e, f) and (c, d, g, h), first letters in the high words.
+__attribute__((target("sha,sse4.1,ssse3"))) static void
+blockByInstructions(uint32_t *state, const uint8_t *bytes) {
+  auto load = [](const void *from) __attribute__((target("sse2"))) {
+    return _mm_loadu_si128(static_cast<const __m128i *>(from));
+  };
+  const __m128i bigEndian =
+      _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+  __m128i cdab = _mm_shuffle_epi32(load(state), 0xB1);
+  __m128i efgh = _mm_shuffle_epi32(load(state + 4), 0x1B);
+  __m128i abef = _mm_alignr_epi8(cdab, efgh, 8);
+  __m128i cdgh = _mm_blend_epi16(efgh, cdab, 0xF0);
+  const __m128i abefBefore = abef, cdghBefore = cdgh;
+  __m128i w[4];
+  for (int i = 0; i < 4; ++i)
+    w[i] = _mm_shuffle_epi8(load(bytes + 16 * i), bigEndian);
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) {
+    __m128i &oldest = w[i % 4], &newest = w[(i + 3) % 4];
+    __m128i sum = _mm_add_epi32(oldest, load(roundConstants + 4 * i));
+    cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
+    abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0E));
+    __m128i next = _mm_add_epi32(_mm_sha256msg1_epu32(oldest, w[(i + 1) % 4]),
+                                 _mm_alignr_epi8(newest, w[(i + 2) % 4], 4));
+    oldest = _mm_sha256msg2_epu32(next, newest);
+  }
+  abef = _mm_shuffle_epi32(_mm_add_epi32(abef, abefBefore), 0x1B);
+  cdgh = _mm_shuffle_epi32(_mm_add_epi32(cdgh, cdghBefore), 0xB1);
+  _mm_storeu_si128(reinterpret_cast<__m128i *>(state),
+                   _mm_blend_epi16(abef, cdgh, 0xF0));
+  _mm_storeu_si128(reinterpret_cast<__m128i *>(state + 4),
+                   _mm_alignr_epi8(cdgh, abef, 8));
+}
+#else
+bool Sha256::findInstructions() { return false; }
+static void blockByInstructions(uint32_t *, const uint8_t *) {}
+#endif
+
 void Sha256::block(const uint8_t *bytes) {
+  if (hasInstructions)
+    return blockByInstructions(state, bytes);
   uint32_t w[64];
   for (int i = 0; i < 16; ++i)
     w[i] = uint32_t(bytes[4 * i]) << 24 | uint32_t(bytes[4 * i + 1]) << 16 |

@@ -96,8 +96,10 @@ Result<int> verify(const Archive &archive, const std::string &path) {
   Status status = moe::verifyArchive(archive, path);
   if (!status.ok())
     return status;
-  std::printf("%s: %s with %zu entries, intact\n", printable(path).c_str(),
-              archive.kind.c_str(), archive.entries.size());
+  bool unhashed = archive.kind == "checkpoint" && archive.hashes.empty();
+  std::printf("%s: %s with %zu entries, intact%s\n", printable(path).c_str(),
+              archive.kind.c_str(), archive.entries.size(),
+              unhashed ? " (it has no hashes)" : "");
   return ExitDone;
 }
 

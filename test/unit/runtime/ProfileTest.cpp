@@ -114,6 +114,27 @@ TEST(Profile, AddsUp) {
   EXPECT_TRUE(checkProfile(into, "sum").ok());
 }
 
+// Older files do not say which router they are of, and add up all the same.
+TEST(Profile, KeepsTheRouterOfEither) {
+  Profile with = small(), without = small();
+  std::vector<uint8_t> hash(32, 7);
+  with.layers[0].tensors.push_back(tensor("router", MOE_U8, {32}, hash));
+  auto read = parseProfile(bytesOf(with), "f");
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->layers[0].router(), std::string(32, 7));
+  EXPECT_EQ(without.layers[0].router(), "");
+  ASSERT_TRUE(addProfile(without, with, "f").ok());
+  EXPECT_EQ(without.layers[0].router(), std::string(32, 7));
+  EXPECT_EQ(without.layers[0].numbers("counts")[2], 8);
+  ASSERT_TRUE(addProfile(with, small(), "f").ok());
+  EXPECT_EQ(with.layers[0].router(), std::string(32, 7));
+  with.layers[0].tensors.back().shape = {16};
+  with.layers[0].tensors.back().bytes.resize(16);
+  EXPECT_EQ(errorOf(bytesOf(with)),
+            "'f': 'router' of layer 'layers.0 \"x\"' has the shape [16], which "
+            "does not fit the others");
+}
+
 TEST(Profile, RefusesToAddWhatDoesNotFit) {
   EXPECT_EQ(addError([](Profile &p) { p.fingerprint = "0123456789abcdef"; }),
             "profile 'f' is of another model, 'm' (0123456789ab), not of 'm' "

@@ -10,7 +10,7 @@ import sys
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def main():
@@ -24,10 +24,11 @@ def main():
                                   f"inject={call}:{fault}:when={when}", *command, "-o", str(folder / name)],
                                  stderr=subprocess.PIPE, text=True)
             if run.returncode == 0 and when > 1:
-                for path in contents(folder).keys() - before.keys():
-                    (folder / path).unlink()
+                for path in sorted(contents(folder).keys() - before.keys(), reverse=True):
+                    (folder / path).rmdir() if (folder / path).is_dir() else (folder / path).unlink()
                 for path, data in before.items():
-                    (folder / path).write_bytes(data)
+                    if data is not None:
+                        (folder / path).write_bytes(data)
                 break
             what = f"{fault} in {call} number {when}"
             if run.returncode != code:
