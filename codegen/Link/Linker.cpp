@@ -6,6 +6,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Parallel.h"
 #include "llvm/Support/raw_ostream.h"
 #include <sys/mman.h>
 #include <unistd.h>
@@ -177,8 +178,11 @@ Expected<LinkedFile> moe::linkModel(ArrayRef<char> object, StringRef path,
     pointers.push_back(argument.c_str());
   std::string messages;
   raw_string_ostream stream(messages);
+  // --threads=1 holds for the whole process unless it is taken back.
+  auto strategy = parallel::strategy;
   lld::Result result =
       lld::lldMain(pointers, stream, stream, {{lld::Gnu, &lld::elf::link}});
+  parallel::strategy = strategy;
   if (result.retCode != 0) {
     StringRef why = StringRef(messages).trim();
     why.consume_front("ld.lld: error: ");

@@ -1,9 +1,10 @@
 #include "passes/Analysis/Quantization.h"
 
 #include "dialects/MoE/MoEOps.h"
+#include "passes/Analysis/Loops.h"
 #include "llvm/ADT/APFloat.h"
+#include "llvm/ADT/bit.h"
 #include "llvm/Support/MathExtras.h"
-#include "llvm/Support/Parallel.h"
 #include <cmath>
 
 using namespace llvm;
@@ -27,11 +28,12 @@ std::array<double, 256> moe::codeValues(const QuantFormat &format) {
   return values;
 }
 
-/// To the nearest, half to even: adding 1.5 * 2^52 leaves no bit for a
-/// fraction. A call of the C library would take most of the time of quantising.
+/// 1.5 * 2^52: added to a number, it leaves no bit for a fraction, which rounds
+/// half to even, and a whole number in the low bits.
+static constexpr double kMagic = 6755399441055744.0;
+
 static double roundToEven(double x) {
-  constexpr double magic = 6755399441055744.0;
-  return std::abs(x) < 1e15 ? (x + magic) - magic : x;
+  return std::abs(x) < 1e15 ? (x + kMagic) - kMagic : x;
 }
 
 namespace {
@@ -51,8 +53,13 @@ public:
     llvm::sort(order, [&](unsigned a, unsigned b) {
       return std::make_pair(values[a], a) < std::make_pair(values[b], b);
     });
-    for (size_t i = 0; i + 1 < order.size(); ++i)
-      borders.push_back((values[order[i]] + values[order[i + 1]]) / 2);
+    for (size_t i = 0; i + 1 < order.size(); ++i) {
+      double border = (values[order[i]] + values[order[i + 1]]) / 2;
+      // A tie goes to the even neighbour: what is above the border, or just
+      // below, is the upper one's.
+      borders.push_back(order[i] & 1 ? std::nextafter(border, -HUGE_VAL)
+                                     : border);
+    }
   }
 
   /// The scale that just holds the block, exact in its stored type.
@@ -60,12 +67,23 @@ public:
   /// The same, smaller (`ratio` <= 1), or a neighbouring power of two.
   float stored(double scale) const;
   uint8_t code(double number, double inverse, uint8_t zero) const;
+  /// The codes of a block.
+  void codes(ArrayRef<double> block, double scale, uint8_t zero,
+             uint8_t *to) const;
+  /// The scale of least error, of those that `stored` makes of `widest`.
+  float searchScale(ArrayRef<double> block, const double *moments, float widest,
+                    uint8_t zero) const;
   double value(uint8_t code, double scale, uint8_t zero) const {
     return (values[code] - zero) * scale;
   }
   bool isPowerOfTwo() const { return format.code == "fp4"; }
 
 private:
+  /// Calls `fn` with a function from a number over its scale to what the
+  /// nearest code stands for, which compilers turn into wide instructions.
+  template <typename Fn>
+  void withNearest(uint8_t zero, Fn fn) const;
+
   const QuantFormat &format;
   std::array<double, 256> values;
   bool integer;
@@ -81,7 +99,12 @@ float Coder::stored(double scale) const {
   if (isPowerOfTwo())
     return static_cast<float>(std::ldexp(
         1.0, std::clamp(static_cast<int>(std::ilogb(scale)), -127, 127)));
-  // f16; what is too small for it takes the smallest there is.
+  // f16, half to even.
+  uint64_t bits = llvm::bit_cast<uint64_t>(scale);
+  if (scale >= 0x1p-14 && scale < 65504)
+    return static_cast<float>(llvm::bit_cast<double>(
+        (bits + 0x1ffffffffff + (bits >> 42 & 1)) & ~0x3ffffffffffull));
+  // What is too small for it takes the smallest there is.
   APFloat value(scale);
   bool lost;
   value.convert(APFloat::IEEEhalf(), APFloat::rmNearestTiesToEven, &lost);
@@ -94,8 +117,20 @@ float Coder::stored(double scale) const {
 
 float Coder::scaleOf(ArrayRef<double> block, uint8_t &zero) const {
   double low = 0, high = 0;
-  for (double number : block)
-    low = std::min(low, number), high = std::max(high, number);
+  runWide([&, from = block.data(), count = block.size()]() MOE_INLINE {
+    constexpr size_t lanes = 8;
+    double least[lanes] = {}, most[lanes] = {};
+    size_t k = 0;
+    for (; k + lanes <= count; k += lanes)
+      for (size_t i = 0; i < lanes; ++i) {
+        least[i] = from[k + i] < least[i] ? from[k + i] : least[i];
+        most[i] = from[k + i] > most[i] ? from[k + i] : most[i];
+      }
+    for (; k < count; ++k)
+      low = std::min(low, from[k]), high = std::max(high, from[k]);
+    for (size_t i = 0; i < lanes; ++i)
+      low = std::min(low, least[i]), high = std::max(high, most[i]);
+  });
   double most = std::max(-low, high);
   zero = 0;
   if (most == 0)
@@ -122,11 +157,103 @@ uint8_t Coder::code(double number, double inverse, uint8_t zero) const {
     q = std::clamp(q, low, low + static_cast<double>(2 * half - 1));
     return static_cast<uint8_t>(q - low);
   }
-  // The even neighbour on a tie; borders lie between neighbours.
   size_t i = llvm::lower_bound(borders, scaled) - borders.begin();
-  if (i < borders.size() && borders[i] == scaled && (order[i] & 1))
-    ++i;
   return static_cast<uint8_t>(order[i]);
+}
+
+template <typename Fn>
+void Coder::withNearest(uint8_t zero, Fn fn) const {
+  if (integer) {
+    double low = (format.asymmetric ? 0 : static_cast<double>(-half)) - zero;
+    double high = low + static_cast<double>(2 * half - 1);
+    return fn([=](double scaled) MOE_INLINE {
+      scaled = scaled > low ? scaled : low;
+      scaled = scaled < high ? scaled : high;
+      return (scaled + kMagic) - kMagic;
+    });
+  }
+  if (order.size() <= 16) {
+    // A few comparisons are faster than a search, since they need no jumps.
+    double border[15], value[16];
+    for (size_t i = 0; i < 16; ++i) {
+      value[i] = values[order[std::min(i, order.size() - 1)]];
+      if (i < 15)
+        border[i] = i < borders.size() ? borders[i] : HUGE_VAL;
+    }
+    return fn([&](double scaled) MOE_INLINE {
+      double nearest = value[0];
+#pragma clang loop unroll(full)
+      for (size_t i = 0; i < 15; ++i)
+        nearest = scaled > border[i] ? value[i + 1] : nearest;
+      return nearest;
+    });
+  }
+  fn([&](double scaled) {
+    return values[order[llvm::lower_bound(borders, scaled) - borders.begin()]];
+  });
+}
+
+void Coder::codes(ArrayRef<double> block, double scale, uint8_t zero,
+                  uint8_t *to) const {
+  double inverse = scale == 0 ? 0 : 1.0 / scale;
+  if (!integer) {
+    for (size_t k = 0; k < block.size(); ++k)
+      to[k] = code(block[k], inverse, zero);
+    return;
+  }
+  int64_t least = format.asymmetric ? 0 : -half;
+  double low = static_cast<double>(least - zero);
+  double high = low + static_cast<double>(2 * half - 1);
+  runWide([=, from = block.data(), count = block.size()]() MOE_INLINE {
+    for (size_t k = 0; k < count; ++k) {
+      double scaled = from[k] * inverse;
+      scaled = scaled > low ? scaled : low;
+      scaled = scaled < high ? scaled : high;
+      int64_t whole = llvm::bit_cast<int64_t>(scaled + kMagic);
+      to[k] = static_cast<uint8_t>(whole + zero - least);
+    }
+  });
+}
+
+float Coder::searchScale(ArrayRef<double> block, const double *moments,
+                         float widest, uint8_t zero) const {
+  SmallVector<float, 24> scales;
+  if (isPowerOfTwo())
+    for (double factor : {1.0, 2.0, 0.5})
+      scales.push_back(stored(widest * factor));
+  else
+    for (int i = 0; i <= 20; ++i)
+      scales.push_back(stored(widest * (1 - 0.02 * i)));
+  // All scales side by side; each error is a sum in the order of inputs.
+  constexpr size_t lanes = 8;
+  size_t padded = llvm::alignTo(scales.size(), lanes);
+  double error[24] = {}, inverse[24], width[24];
+  for (size_t i = 0; i < padded; ++i) {
+    width[i] = scales[std::min(i, scales.size() - 1)];
+    inverse[i] = 1.0 / width[i];
+  }
+  withNearest(zero, [&](auto nearest) {
+    runWide([&]() MOE_INLINE {
+      for (size_t first = 0; first < padded; first += lanes) {
+        double sum[lanes] = {};
+        for (size_t k = 0; k < block.size(); ++k) {
+          double number = block[k], moment = moments[k];
+          for (size_t i = 0; i < lanes; ++i) {
+            double off = number - nearest(number * inverse[first + i]) *
+                                      width[first + i];
+            sum[i] += moment * off * off;
+          }
+        }
+        std::copy_n(sum, lanes, error + first);
+      }
+    });
+  });
+  float best = widest;
+  double least = std::numeric_limits<double>::infinity();
+  for (size_t i = 0; i < scales.size(); ++i)
+    if (error[i] < least)
+      least = error[i], best = scales[i];
+  return best;
 }
 
 QuantizedMatrix moe::quantize(const Numbers &numbers, const QuantFormat &format,
@@ -140,43 +267,26 @@ QuantizedMatrix moe::quantize(const Numbers &numbers, const QuantFormat &format,
   if (format.asymmetric)
     result.zeros.resize(result.scales.size());
   Coder coder(format);
-  parallelFor(0, result.rows, [&](size_t row) {
+  auto quantizeRow = [&](int64_t row) {
     for (int64_t b = 0; b < result.blocks; ++b) {
       int64_t first = b * block;
       int64_t count = std::min(block, numbers.columns - first);
       ArrayRef<double> own(
           numbers.values.data() + row * numbers.columns + first, count);
-      uint8_t *codes = result.codes.data() + row * numbers.columns + first;
       uint8_t zero;
-      float best = coder.scaleOf(own, zero);
-      if (!moments.empty() && best != 0) {
-        double least = std::numeric_limits<double>::infinity();
-        float widest = best;
-        auto attempt = [&](float scale) {
-          double inverse = 1.0 / scale, error = 0;
-          for (int64_t k = 0; k < count && error < least; ++k) {
-            double off = own[k] - coder.value(coder.code(own[k], inverse, zero),
-                                              scale, zero);
-            error += moments[first + k] * off * off;
-          }
-          if (error < least)
-            least = error, best = scale;
-        };
-        if (coder.isPowerOfTwo()) {
-          for (double factor : {1.0, 2.0, 0.5})
-            attempt(coder.stored(widest * factor));
-        } else {
-          for (int i = 0; i <= 20; ++i)
-            attempt(coder.stored(widest * (1 - 0.02 * i)));
-        }
-      }
-      double inverse = best == 0 ? 0 : 1.0 / best;
-      for (int64_t k = 0; k < count; ++k)
-        codes[k] = coder.code(own[k], inverse, zero);
-      result.scales[row * result.blocks + b] = best;
+      float scale = coder.scaleOf(own, zero);
+      if (!moments.empty() && scale != 0)
+        scale = coder.searchScale(own, &moments[first], scale, zero);
+      coder.codes(own, scale, zero,
+                  result.codes.data() + row * numbers.columns + first);
+      result.scales[row * result.blocks + b] = scale;
       if (format.asymmetric)
         result.zeros[row * result.blocks + b] = zero;
     }
+  };
+  forRows(result.rows, result.columns, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row)
+      quantizeRow(row);
   });
   return result;
 }
@@ -199,9 +309,19 @@ Numbers moe::dequantize(const QuantizedMatrix &matrix,
 std::string QuantizedMatrix::packed(int64_t bits) const {
   int64_t each = 8 / bits, rowBytes = divideCeil(columns, each);
   std::string bytes(rows * rowBytes, '\0');
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t k = 0; k < columns; ++k)
-      bytes[row * rowBytes + k / each] |= codes[row * columns + k]
-                                          << (k % each * bits);
+  forRows(rows, columns, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      const uint8_t *from = codes.data() + row * columns;
+      char *to = bytes.data() + row * rowBytes;
+      int64_t k = 0;
+      if (bits == 8)
+        k = columns, std::copy_n(from, columns, to);
+      if (bits == 4)
+        for (; k + 1 < columns; k += 2)
+          to[k / 2] = static_cast<char>(from[k] | from[k + 1] << 4);
+      for (; k < columns; ++k)
+        to[k / each] |= static_cast<char>(from[k] << (k % each * bits));
+    }
+  });
   return bytes;
 }

@@ -2,8 +2,10 @@
 
 #include "dialects/MoE/MoEOps.h"
 #include "passes/Analysis/LinearAlgebra.h"
+#include "passes/Analysis/Loops.h"
 #include "passes/Analysis/WeightSource.h"
-#include "llvm/Support/Parallel.h"
+#include "llvm/ADT/bit.h"
+#include <atomic>
 #include <cmath>
 
 using namespace mlir;
@@ -42,11 +44,16 @@ static LogicalResult applyScales(Operation *at, SliceAttr slice,
   double middle = isUnsigned && quant.isInteger()
                       ? static_cast<double>(1 << (quant.getBits() - 1))
                       : 0;
-  for (int64_t r = 0; r < numbers.rows; ++r)
-    for (int64_t c = 0; c < numbers.columns; ++c) {
-      double zero = quant.getZeros() ? zeros.at(r, c / block) : middle;
-      numbers.at(r, c) = (numbers.at(r, c) - zero) * scales->at(r, c / block);
-    }
+  forRows(numbers.rows, numbers.columns, [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r)
+      for (int64_t b = 0; b < blocks; ++b) {
+        double zero = quant.getZeros() ? zeros.at(r, b) : middle;
+        double scale = scales->at(r, b);
+        int64_t end = std::min((b + 1) * block, numbers.columns);
+        for (int64_t c = b * block; c < end; ++c)
+          numbers.at(r, c) = (numbers.at(r, c) - zero) * scale;
+      }
+  });
   return success();
 }
 
@@ -54,11 +61,14 @@ static LogicalResult applyScales(Operation *at, SliceAttr slice,
 static Numbers unpack(const Numbers &bytes, int64_t bits) {
   int64_t each = 8 / bits, mask = (1 << bits) - 1;
   Numbers numbers(bytes.rows, bytes.columns * each);
-  for (int64_t r = 0; r < bytes.rows; ++r)
-    for (int64_t c = 0; c < numbers.columns; ++c)
-      numbers.at(r, c) = static_cast<double>(
-          static_cast<int64_t>(bytes.at(r, c / each)) >> (c % each * bits) &
-          mask);
+  forRows(bytes.rows, numbers.columns, [&](int64_t first, int64_t last) {
+    for (int64_t i = first * bytes.columns; i < last * bytes.columns; ++i) {
+      int64_t byte = static_cast<int64_t>(bytes.values[i]);
+      for (int64_t part = 0; part < each; ++part)
+        numbers.values[i * each + part] =
+            static_cast<double>(byte >> (part * bits) & mask);
+    }
+  });
   return numbers;
 }
 
@@ -87,9 +97,15 @@ static FailureOr<Numbers> sliceNumbers(Operation *at, SliceAttr slice,
     std::swap(strides[0], strides[1]);
   }
   Numbers numbers(shape[0], shape[1]);
-  for (int64_t r = 0; r < numbers.rows; ++r)
-    readNumbers(*bytes, element, geometry->offset + r * strides[0], strides[1],
-                numbers.columns, &numbers.at(r, 0));
+  forRows(numbers.rows, numbers.columns, [&](int64_t first, int64_t last) {
+    // Rows that lie one after the other are as good as one.
+    if (strides[1] == 1 && strides[0] == numbers.columns)
+      return readNumbers(*bytes, element, geometry->offset + first * strides[0],
+                         1, (last - first) * strides[0], &numbers.at(first, 0));
+    for (int64_t r = first; r < last; ++r)
+      readNumbers(*bytes, element, geometry->offset + r * strides[0],
+                  strides[1], numbers.columns, &numbers.at(r, 0));
+  });
   // Only what was read: others may be reading other slices of the bank.
   int64_t last = geometry->offset + (numbers.rows - 1) * strides[0] +
                  (numbers.columns - 1) * strides[1];
@@ -119,6 +135,21 @@ static FailureOr<Numbers> sliceNumbers(Operation *at, SliceAttr slice,
 }
 
 static LogicalResult checkFinite(Operation *at, const Numbers &numbers) {
+  std::atomic<bool> finite{true};
+  forRows(numbers.rows, numbers.columns, [&](int64_t first, int64_t last) {
+    const double *from = numbers.values.data() + first * numbers.columns;
+    int64_t count = (last - first) * numbers.columns, bad = 0;
+    // All bits of the exponent are set in those that are not finite.
+    constexpr int64_t exponent = 0x7ff0000000000000;
+    runWide([&bad, from, count]() MOE_INLINE {
+      for (int64_t i = 0; i < count; ++i)
+        bad |= (llvm::bit_cast<int64_t>(from[i]) & exponent) == exponent;
+    });
+    if (bad)
+      finite = false;
+  });
+  if (finite)
+    return success();
   for (size_t i = 0; i < numbers.values.size(); ++i)
     if (!std::isfinite(numbers.values[i]))
       return at->emitOpError("needs finite weights, but number ")
@@ -168,8 +199,10 @@ static FailureOr<Numbers> mix(Operation *at, MixAttr mix,
       return at->emitOpError("mixes ")
              << sum.rows << " x " << sum.columns << " numbers with "
              << part->rows << " x " << part->columns;
-    for (size_t n = 0; n < sum.values.size(); ++n)
-      sum.values[n] += weight * part->values[n];
+    forRows(sum.rows, sum.columns, [&](int64_t first, int64_t last) {
+      for (int64_t n = first * sum.columns; n < last * sum.columns; ++n)
+        sum.values[n] += weight * part->values[n];
+    });
   }
   return sum;
 }
@@ -269,9 +302,11 @@ static FailureOr<Numbers> permute(Operation *at, PermuteAttr permute,
              << " of a matrix of " << from->rows << " x " << from->columns;
   int64_t count = static_cast<int64_t>(order.size());
   Numbers result(rows ? count : from->rows, rows ? from->columns : count);
-  for (int64_t r = 0; r < result.rows; ++r)
-    for (int64_t c = 0; c < result.columns; ++c)
-      result.at(r, c) = rows ? from->at(order[r], c) : from->at(r, order[c]);
+  forRows(result.rows, result.columns, [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r)
+      for (int64_t c = 0; c < result.columns; ++c)
+        result.at(r, c) = rows ? from->at(order[r], c) : from->at(r, order[c]);
+  });
   return result;
 }
 
@@ -371,7 +406,10 @@ template <typename T>
 static Numbers asNumbers(int64_t rows, int64_t columns,
                          const std::vector<T> &values) {
   Numbers numbers(rows, columns);
-  llvm::copy(values, numbers.values.begin());
+  forRows(rows, columns, [&](int64_t first, int64_t last) {
+    std::copy(values.begin() + first * columns, values.begin() + last * columns,
+              numbers.values.begin() + first * columns);
+  });
   return numbers;
 }
 
@@ -443,8 +481,12 @@ LogicalResult moe::makeBank(BankOp bank, WeightSource &source,
              << rows << " x " << columns << " numbers, but its recipe makes "
              << numbers->rows << " x " << numbers->columns;
     if (type.getElementType().isUnsignedInteger(8)) {
-      for (double number : numbers->values)
-        bytes += static_cast<char>(static_cast<uint8_t>(number));
+      size_t before = bytes.size();
+      bytes.resize(before + numbers->values.size());
+      llvm::transform(numbers->values, bytes.begin() + before,
+                      [](double number) {
+                        return static_cast<char>(static_cast<uint8_t>(number));
+                      });
       return success();
     }
     auto element = dyn_cast<FloatType>(type.getElementType());
