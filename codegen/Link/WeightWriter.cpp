@@ -66,11 +66,15 @@ public:
         threads(llvm::hardware_concurrency(4)) {
     source.useSymbols(&symbols);
   }
-  ~Writer() { source.useSymbols(nullptr); }
+  ~Writer() {
+    source.expect({});
+    source.useSymbols(nullptr);
+  }
 
   LogicalResult write();
 
 private:
+  void announce();
   LogicalResult write(BankOp bank);
   LogicalResult copy(BankOp bank, uint64_t at);
   template <typename Recipe>
@@ -162,8 +166,7 @@ LogicalResult Writer::flush() {
   // must stay until all of it is written.
   auto open = ArrayRef(used).drop_front(finished);
   for (auto [bytes, from] : used)
-    if (!from.getRecipe() ||
-        llvm::none_of(open, [&, from = from](auto &other) {
+    if (!from.getRecipe() || llvm::none_of(open, [&, from = from](auto &other) {
           return other.second == from;
         }))
       source.release(bytes);
@@ -317,7 +320,28 @@ LogicalResult Writer::write(BankOp bank) {
   return copy(bank, at);
 }
 
+/// The banks that will be read, in order.
+void Writer::announce() {
+  std::vector<BankOp> banks;
+  for (BankOp bank : module.getOps<BankOp>()) {
+    if (!bank->hasAttr("moe.place"))
+      continue;
+    Attribute recipe = bank.getRecipe().value_or(Attribute());
+    if (!isa_and_nonnull<PanelsAttr, QuantPanelsAttr>(recipe)) {
+      banks.push_back(bank);
+      continue;
+    }
+    recipe.walk([&](ColumnsAttr columns) {
+      auto from = symbols.lookup<BankOp>(columns.getBank().getValue());
+      if (from && (banks.empty() || banks.back() != from))
+        banks.push_back(from);
+    });
+  }
+  source.expect(banks);
+}
+
 LogicalResult Writer::write() {
+  announce();
   if (auto size = module->getAttrOfType<IntegerAttr>("moe.weights_size"))
     total = size.getInt();
   for (BankOp bank : module.getOps<BankOp>())

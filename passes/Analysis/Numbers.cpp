@@ -25,6 +25,17 @@ Numbers moe::transposed(const Numbers &numbers) {
   return result;
 }
 
+bool moe::areFinite(ArrayRef<double> numbers) {
+  int64_t bad = 0;
+  runWide([&bad, from = numbers.data(), count = numbers.size()]() MOE_INLINE {
+    // All bits of the exponent are set in those that are not.
+    constexpr int64_t exponent = 0x7ff0000000000000;
+    for (size_t i = 0; i < count; ++i)
+      bad |= (llvm::bit_cast<int64_t>(from[i]) & exponent) == exponent;
+  });
+  return bad == 0;
+}
+
 bool moe::isNumberType(Type type) {
   if (isa<FloatType>(type))
     return type.getIntOrFloatBitWidth() % 8 == 0;

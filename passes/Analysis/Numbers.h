@@ -28,6 +28,9 @@ struct Numbers {
 /// Rows for columns.
 Numbers transposed(const Numbers &numbers);
 
+/// Is none of them infinite or no number?
+bool areFinite(llvm::ArrayRef<double> numbers);
+
 /// True for the types that weights may have: floats of whole bytes, integers
 /// of 4 and 8 bits.
 bool isNumberType(mlir::Type type);

@@ -5,6 +5,7 @@
 #include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/bit.h"
 #include "llvm/Support/MathExtras.h"
+#include <atomic>
 #include <cmath>
 
 using namespace llvm;
@@ -256,39 +257,61 @@ float Coder::searchScale(ArrayRef<double> block, const double *moments,
   return best;
 }
 
-QuantizedMatrix moe::quantize(const Numbers &numbers, const QuantFormat &format,
-                              ArrayRef<double> moments) {
+std::optional<QuantizedMatrix> moe::quantizeRows(int64_t rows, int64_t columns,
+                                                 RowReader read,
+                                                 const QuantFormat &format,
+                                                 ArrayRef<double> moments) {
   QuantizedMatrix result;
-  result.rows = numbers.rows, result.columns = numbers.columns;
-  int64_t block = format.block ? format.block : numbers.columns;
-  result.blocks = divideCeil(numbers.columns, std::max<int64_t>(block, 1));
-  result.codes.resize(numbers.values.size());
-  result.scales.resize(result.rows * result.blocks);
+  result.rows = rows, result.columns = columns;
+  int64_t block = format.block ? format.block : columns;
+  result.blocks = divideCeil(columns, std::max<int64_t>(block, 1));
+  result.codes.resize(rows * columns);
+  result.scales.resize(rows * result.blocks);
   if (format.asymmetric)
     result.zeros.resize(result.scales.size());
   Coder coder(format);
-  auto quantizeRow = [&](int64_t row) {
+  auto quantizeRow = [&](int64_t row, const double *numbers) {
     for (int64_t b = 0; b < result.blocks; ++b) {
       int64_t first = b * block;
-      int64_t count = std::min(block, numbers.columns - first);
-      ArrayRef<double> own(
-          numbers.values.data() + row * numbers.columns + first, count);
+      ArrayRef<double> own(numbers + first, std::min(block, columns - first));
       uint8_t zero;
       float scale = coder.scaleOf(own, zero);
       if (!moments.empty() && scale != 0)
         scale = coder.searchScale(own, &moments[first], scale, zero);
       coder.codes(own, scale, zero,
-                  result.codes.data() + row * numbers.columns + first);
+                  result.codes.data() + row * columns + first);
       result.scales[row * result.blocks + b] = scale;
       if (format.asymmetric)
         result.zeros[row * result.blocks + b] = zero;
     }
   };
-  forRows(result.rows, result.columns, [&](int64_t first, int64_t last) {
+  std::atomic<bool> finite{true};
+  forRows(rows, columns, [&](int64_t first, int64_t last) {
+    int64_t count = (last - first) * columns;
+    std::unique_ptr<double[]> buffer(new double[count]);
+    const double *numbers = read(first, last, buffer.get());
+    if (!areFinite(ArrayRef<double>(numbers, count))) {
+      finite = false;
+      return;
+    }
     for (int64_t row = first; row < last; ++row)
-      quantizeRow(row);
+      quantizeRow(row, numbers + (row - first) * columns);
   });
+  if (!finite)
+    return std::nullopt;
   return result;
+}
+
+QuantizedMatrix moe::quantize(const Numbers &numbers, const QuantFormat &format,
+                              ArrayRef<double> moments) {
+  auto made = quantizeRows(
+      numbers.rows, numbers.columns,
+      [&](int64_t first, int64_t last, double *) {
+        return numbers.values.data() + first * numbers.columns;
+      },
+      format, moments);
+  assert(made && "numbers are finite");
+  return std::move(*made);
 }
 
 Numbers moe::dequantize(const QuantizedMatrix &matrix,

@@ -4,6 +4,7 @@
 #include "mlir/Support/LLVM.h"
 #include "passes/Analysis/Numbers.h"
 #include <array>
+#include <optional>
 
 namespace moe {
 
@@ -36,6 +37,18 @@ struct QuantizedMatrix {
 /// stored plus half their range, so code 0 of `int` with 4 bits is -8, and 0
 /// where there are zero points.
 std::array<double, 256> codeValues(const QuantFormat &format);
+
+/// Rows [first, last) of a matrix, put into `buffer` unless they are in memory;
+/// called by many threads.
+using RowReader = llvm::function_ref<const double *(int64_t first, int64_t last,
+                                                    double *buffer)>;
+
+/// As below, of rows that are read a few at a time. Nothing where one of the
+/// numbers is not finite.
+std::optional<QuantizedMatrix> quantizeRows(int64_t rows, int64_t columns,
+                                            RowReader read,
+                                            const QuantFormat &format,
+                                            llvm::ArrayRef<double> moments);
 
 /// Quantises rows, using all processors. `moments` (one per column, or empty)
 /// are weights of the error, by which scales are searched. Numbers are finite.

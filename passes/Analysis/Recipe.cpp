@@ -3,8 +3,8 @@
 #include "dialects/MoE/MoEOps.h"
 #include "passes/Analysis/LinearAlgebra.h"
 #include "passes/Analysis/Loops.h"
+#include "passes/Analysis/ReadAhead.h"
 #include "passes/Analysis/WeightSource.h"
-#include "llvm/ADT/bit.h"
 #include <atomic>
 #include <cmath>
 
@@ -72,8 +72,9 @@ static Numbers unpack(const Numbers &bytes, int64_t bits) {
   return numbers;
 }
 
-static FailureOr<Numbers> sliceNumbers(Operation *at, SliceAttr slice,
-                                       WeightSource &source) {
+/// The elements of a slice as they are stored.
+LogicalResult MatrixRows::openSlice(Operation *at, SliceAttr slice,
+                                    WeightSource &source) {
   BankOp from = source.lookup(at, slice.getBank());
   if (!from)
     return at->emitOpError("is made of ")
@@ -82,37 +83,111 @@ static FailureOr<Numbers> sliceNumbers(Operation *at, SliceAttr slice,
       slice.resolve(from.getTensorType(), [&] { return at->emitOpError(); });
   if (failed(geometry))
     return failure();
-  Type element = from.getTensorType().getElementType();
+  element = from.getTensorType().getElementType();
   if (!isNumberType(element) || geometry->shape.size() > 2)
     return at->emitOpError("cannot be made of ")
            << slice.getBank() << " of type " << from.getTensorType();
-  bool wasMade = source.isMade(from);
-  auto bytes = source.bytes(from);
-  if (failed(bytes))
+  wasMade = source.isMade(from);
+  auto found = source.bytes(from);
+  if (failed(found))
     return failure();
+  bytes = *found;
   SmallVector<int64_t, 2> shape(geometry->shape), strides(geometry->strides);
   shape.resize(2, 1), strides.resize(2, 0);
   if (slice.getTransposed() && geometry->shape.size() == 2) {
     std::swap(shape[0], shape[1]);
     std::swap(strides[0], strides[1]);
   }
-  Numbers numbers(shape[0], shape[1]);
-  forRows(numbers.rows, numbers.columns, [&](int64_t first, int64_t last) {
-    // Rows that lie one after the other are as good as one.
-    if (strides[1] == 1 && strides[0] == numbers.columns)
-      return readNumbers(*bytes, element, geometry->offset + first * strides[0],
-                         1, (last - first) * strides[0], &numbers.at(first, 0));
+  numRows = shape[0], numColumns = shape[1];
+  offset = geometry->offset, strideRow = strides[0], strideColumn = strides[1];
+  return success();
+}
+
+FailureOr<MatrixRows> MatrixRows::open(Operation *at, Attribute recipe,
+                                       WeightSource &source) {
+  MatrixRows rows;
+  auto slice = dyn_cast<SliceAttr>(recipe);
+  if (slice && !slice.getQuant()) {
+    if (failed(rows.openSlice(at, slice, source)))
+      return failure();
+    return rows;
+  }
+  auto numbers = evaluate(at, recipe, source);
+  if (failed(numbers))
+    return failure();
+  rows.numRows = numbers->rows, rows.numColumns = numbers->columns;
+  rows.numbers = std::move(*numbers);
+  return rows;
+}
+
+const double *MatrixRows::read(int64_t first, int64_t last,
+                               double *buffer) const {
+  if (!element)
+    return numbers.values.data() + first * numColumns;
+  // Rows that lie one after the other are as good as one.
+  if (strideColumn == 1 && strideRow == numColumns)
+    readNumbers(bytes, element, offset + first * strideRow, 1,
+                (last - first) * numColumns, buffer);
+  else
     for (int64_t r = first; r < last; ++r)
-      readNumbers(*bytes, element, geometry->offset + r * strides[0],
-                  strides[1], numbers.columns, &numbers.at(r, 0));
-  });
+      readNumbers(bytes, element, offset + r * strideRow, strideColumn,
+                  numColumns, buffer + (r - first) * numColumns);
+  return buffer;
+}
+
+void MatrixRows::close(WeightSource &source) {
+  if (!element || wasMade)
+    return;
   // Only what was read: others may be reading other slices of the bank.
-  int64_t last = geometry->offset + (numbers.rows - 1) * strides[0] +
-                 (numbers.columns - 1) * strides[1];
+  int64_t last =
+      offset + (numRows - 1) * strideRow + (numColumns - 1) * strideColumn;
   int64_t bits = element.getIntOrFloatBitWidth();
-  if (!wasMade)
-    source.release(
-        bytes->slice(geometry->offset * bits / 8, (last + 1) * bits / 8));
+  source.release(bytes.slice(offset * bits / 8, (last + 1) * bits / 8));
+}
+
+FailureOr<double> moe::sumOfSquares(Operation *at, Attribute recipe,
+                                    WeightSource &source) {
+  auto matrix = MatrixRows::open(at, recipe, source);
+  if (failed(matrix))
+    return failure();
+  int64_t columns = matrix->columns();
+  // A sum for each row, so that the order does not depend on processors.
+  std::vector<double> sums(matrix->rows());
+  forRows(matrix->rows(), columns, [&](int64_t first, int64_t last) {
+    std::unique_ptr<double[]> buffer(new double[(last - first) * columns]);
+    const double *numbers = matrix->read(first, last, buffer.get());
+    for (int64_t r = first; r < last; ++r, numbers += columns)
+      runWide([&, numbers]() MOE_INLINE {
+        constexpr int64_t lanes = 8;
+        double squares[lanes] = {};
+        int64_t c = 0;
+        for (; c + lanes <= columns; c += lanes)
+          for (int64_t i = 0; i < lanes; ++i)
+            squares[i] += numbers[c + i] * numbers[c + i];
+        for (; c < columns; ++c)
+          squares[0] += numbers[c] * numbers[c];
+        for (double square : squares)
+          sums[r] += square;
+      });
+  });
+  matrix->close(source);
+  double sum = 0;
+  for (double own : sums)
+    sum += own;
+  return sum;
+}
+
+static FailureOr<Numbers> sliceNumbers(Operation *at, SliceAttr slice,
+                                       WeightSource &source) {
+  MatrixRows matrix;
+  if (failed(matrix.openSlice(at, slice, source)))
+    return failure();
+  Numbers numbers(matrix.rows(), matrix.columns());
+  forRows(numbers.rows, numbers.columns, [&](int64_t first, int64_t last) {
+    matrix.read(first, last, &numbers.at(first, 0));
+  });
+  matrix.close(source);
+  Type element = matrix.elementType();
   auto quant = dyn_cast_or_null<QuantAttr>(slice.getQuant());
   if (!quant)
     return numbers;
@@ -137,15 +212,9 @@ static FailureOr<Numbers> sliceNumbers(Operation *at, SliceAttr slice,
 static LogicalResult checkFinite(Operation *at, const Numbers &numbers) {
   std::atomic<bool> finite{true};
   forRows(numbers.rows, numbers.columns, [&](int64_t first, int64_t last) {
-    const double *from = numbers.values.data() + first * numbers.columns;
-    int64_t count = (last - first) * numbers.columns, bad = 0;
-    // All bits of the exponent are set in those that are not finite.
-    constexpr int64_t exponent = 0x7ff0000000000000;
-    runWide([&bad, from, count]() MOE_INLINE {
-      for (int64_t i = 0; i < count; ++i)
-        bad |= (llvm::bit_cast<int64_t>(from[i]) & exponent) == exponent;
-    });
-    if (bad)
+    if (!areFinite(ArrayRef(numbers.values)
+                       .slice(first * numbers.columns,
+                              (last - first) * numbers.columns)))
       finite = false;
   });
   if (finite)
@@ -310,39 +379,77 @@ static FailureOr<Numbers> permute(Operation *at, PermuteAttr permute,
   return result;
 }
 
+/// The factors of a matrix, and of those to come, one per processor: one
+/// decomposition keeps one busy.
+static FailureOr<const RecipeMemo::Factors *>
+factorsOf(Operation *at, LowRankAttr recipe, WeightSource &source) {
+  RecipeMemo &memo = source.memo();
+  LowRankAttr whole = wholeOf(recipe);
+  for (const RecipeMemo::Factors &known : memo.factored)
+    if (known.of == whole)
+      return &known;
+  std::vector<ReadAhead::Factors> all{{at, whole}};
+  constexpr size_t numbersAtOnce = 32 << 20;
+  size_t threads = llvm::parallel::strategy.compute_thread_count();
+  if (ReadAhead *expected = source.getExpected(); expected && threads > 1)
+    for (auto &other : expected->factorsFrom(source.getReached(), threads))
+      if (other.second != whole && all.size() < threads)
+        all.push_back(other);
+  std::vector<Numbers> matrices;
+  std::vector<std::vector<double>> weights;
+  size_t numbers = 0;
+  for (auto [where, own] : all) {
+    auto from = evaluateFinite(where, own.getSource(), source);
+    if (failed(from))
+      return failure();
+    if (own.getRank() > std::min(from->rows, from->columns))
+      return where->emitOpError("asks for rank ")
+             << own.getRank() << " of a matrix of " << from->rows << " x "
+             << from->columns;
+    auto moments = momentsOf(where, own.getMoments(), from->columns, source);
+    if (failed(moments))
+      return failure();
+    numbers += from->values.size();
+    matrices.push_back(std::move(*from));
+    weights.push_back(std::move(*moments));
+    if (numbers > numbersAtOnce)
+      break;
+  }
+  std::vector<RecipeMemo::Factors> made(matrices.size());
+  std::vector<char> done(matrices.size());
+  llvm::parallelFor(0, matrices.size(), [&](size_t i) {
+    made[i].of = all[i].second;
+    done[i] = factorize(matrices[i], all[i].second.getRank(), weights[i],
+                        made[i].left, made[i].right);
+  });
+  for (auto [own, where] : llvm::zip(done, all))
+    if (!own)
+      return where.first->emitOpError("has no singular value decomposition");
+  memo.factored = std::move(made);
+  return &memo.factored.front();
+}
+
 static FailureOr<Numbers> lowRank(Operation *at, LowRankAttr recipe,
                                   WeightSource &source) {
-  RecipeMemo &memo = source.memo();
-  auto whole = LowRankAttr::get(
-      at->getContext(), recipe.getSource(), recipe.getRank(),
-      StringAttr::get(at->getContext(), "left"), recipe.getMoments());
-  bool known = memo.factoredOf == whole, rest = recipe.getFactor() == "rest";
+  bool rest = recipe.getFactor() == "rest";
   Numbers from;
-  if (!known || rest) {
+  if (rest) {
     auto numbers = evaluateFinite(at, recipe.getSource(), source);
     if (failed(numbers))
       return failure();
     from = std::move(*numbers);
   }
-  if (!known) {
-    if (recipe.getRank() > std::min(from.rows, from.columns))
-      return at->emitOpError("asks for rank ")
-             << recipe.getRank() << " of a matrix of " << from.rows << " x "
-             << from.columns;
-    auto moments = momentsOf(at, recipe.getMoments(), from.columns, source);
-    if (failed(moments))
-      return failure();
-    memo.factoredOf = {};
-    if (!factorize(from, recipe.getRank(), *moments, memo.left, memo.right))
-      return at->emitOpError("has no singular value decomposition");
-    memo.factoredOf = whole;
-  }
+  auto found = factorsOf(at, recipe, source);
+  if (failed(found))
+    return failure();
+  const Numbers &left = (*found)->left, &right = (*found)->right;
   if (!rest)
-    return recipe.getFactor() == "left" ? memo.left : memo.right;
-  llvm::parallelFor(0, from.rows, [&](size_t r) {
-    for (int64_t i = 0; i < memo.left.columns; ++i)
-      for (int64_t c = 0; c < from.columns; ++c)
-        from.at(r, c) -= memo.left.at(r, i) * memo.right.at(i, c);
+    return recipe.getFactor() == "left" ? left : right;
+  forRows(from.rows, from.columns, [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r)
+      for (int64_t i = 0; i < left.columns; ++i)
+        for (int64_t c = 0; c < from.columns; ++c)
+          from.at(r, c) -= left.at(r, i) * right.at(i, c);
   });
   return from;
 }
@@ -391,13 +498,24 @@ static LogicalResult quantizeIt(Operation *at, QuantizeAttr recipe,
       recipe.getAsymmetric(), recipe.getMoments());
   if (memo.quantizedOf == whole)
     return success();
-  auto from = evaluateFinite(at, recipe.getSource(), source);
+  auto from = MatrixRows::open(at, recipe.getSource(), source);
   if (failed(from))
     return failure();
-  auto moments = momentsOf(at, recipe.getMoments(), from->columns, source);
+  auto moments = momentsOf(at, recipe.getMoments(), from->columns(), source);
   if (failed(moments))
     return failure();
-  memo.quantized = quantize(*from, formatOf(recipe), *moments);
+  memo.quantizedOf = {};
+  auto made = quantizeRows(
+      from->rows(), from->columns(),
+      [&](int64_t first, int64_t last, double *buffer) {
+        return from->read(first, last, buffer);
+      },
+      formatOf(recipe), *moments);
+  from->close(source);
+  // Says which number it is.
+  if (!made)
+    return LogicalResult(evaluateFinite(at, recipe.getSource(), source));
+  memo.quantized = std::move(*made);
   memo.quantizedOf = whole;
   return success();
 }

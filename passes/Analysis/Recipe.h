@@ -14,8 +14,11 @@ class WeightSource;
 struct RecipeMemo {
   mlir::Attribute quantizedOf; ///< the recipe without its part
   QuantizedMatrix quantized;
-  mlir::Attribute factoredOf;
-  Numbers left, right;
+  struct Factors {
+    mlir::Attribute of; ///< the recipe of the left one
+    Numbers left, right;
+  };
+  std::vector<Factors> factored;
 };
 
 /// The numbers of a slice, of a matrix in factors, or that a recipe makes;
@@ -23,6 +26,39 @@ struct RecipeMemo {
 /// reported.
 mlir::FailureOr<Numbers> evaluate(mlir::Operation *at, mlir::Attribute recipe,
                                   WeightSource &source);
+
+/// The matrix of `evaluate`, of which slices of plain numbers are read a few
+/// rows at a time, by any thread.
+class MatrixRows {
+public:
+  static mlir::FailureOr<MatrixRows>
+  open(mlir::Operation *at, mlir::Attribute recipe, WeightSource &source);
+
+  int64_t rows() const { return numRows; }
+  int64_t columns() const { return numColumns; }
+  /// A `RowReader`.
+  const double *read(int64_t first, int64_t last, double *buffer) const;
+  /// Gives back the pages that were read.
+  void close(WeightSource &source);
+
+  /// The elements of a slice as they are stored, scales aside.
+  mlir::LogicalResult openSlice(mlir::Operation *at, SliceAttr slice,
+                                WeightSource &source);
+  mlir::Type elementType() const { return element; }
+
+private:
+  int64_t numRows = 0, numColumns = 0;
+  Numbers numbers; ///< where they are in memory
+  /// Else the bytes of a bank, and how the slice lies in it.
+  llvm::StringRef bytes;
+  mlir::Type element;
+  int64_t offset = 0, strideRow = 0, strideColumn = 0;
+  bool wasMade = false;
+};
+
+/// The sum of the squares of all numbers, on all processors.
+mlir::FailureOr<double>
+sumOfSquares(mlir::Operation *at, mlir::Attribute recipe, WeightSource &source);
 
 /// The sizes of a slice in numbers: `[out, in]`, or `[n]` of a vector. Fails
 /// with an error on `at`.

@@ -1,6 +1,7 @@
 #include "passes/Analysis/WeightSource.h"
 
 #include "dialects/MoE/MoEOps.h"
+#include "passes/Analysis/ReadAhead.h"
 #include "passes/Analysis/Recipe.h"
 #include <sys/mman.h>
 
@@ -21,7 +22,58 @@ BankOp WeightSource::lookup(Operation *at, FlatSymbolRefAttr name) const {
   return SymbolTable::lookupNearestSymbolFrom<BankOp>(at, name);
 }
 
+void WeightSource::expect(ArrayRef<BankOp> banks) {
+  expected = std::make_unique<ReadAhead>(*this);
+  places.clear();
+  reached = 0;
+  for (BankOp bank : banks) {
+    places.insert({bank, expected->size()});
+    expected->add(bank, {});
+  }
+}
+
+/// Calls `fn` with the whole pages inside `range`.
+template <typename Fn>
+static void withPages(StringRef range, Fn fn) {
+  uintptr_t page = 4096;
+  uintptr_t begin =
+      (reinterpret_cast<uintptr_t>(range.begin()) + page - 1) / page * page;
+  uintptr_t end = reinterpret_cast<uintptr_t>(range.end()) / page * page;
+  if (begin < end)
+    fn(reinterpret_cast<void *>(begin), end - begin);
+}
+
+uint64_t WeightSource::willNeed(BankOp bank, SliceAttr slice, uint64_t most) {
+  if (!bank.getArchive() || !bank.getOffset())
+    return 0;
+  auto region = mapped.find(*bank.getArchive());
+  RankedTensorType type = bank.getTensorType();
+  if (region == mapped.end() || !region->second)
+    return 0;
+  auto geometry = slice.resolve(type, [&] { return bank.emitOpError(); });
+  if (failed(geometry))
+    return 0;
+  int64_t last = geometry->offset;
+  for (auto [size, stride] : llvm::zip(geometry->shape, geometry->strides))
+    last += (size - 1) * stride;
+  uint64_t bits = type.getElementTypeBitWidth();
+  uint64_t begin = *bank.getOffset() + geometry->offset * bits / 8;
+  uint64_t end = *bank.getOffset() + (last + 1) * bits / 8;
+  if (begin >= end || end > region->second->size())
+    return 0;
+  uint64_t size = std::min(end - begin, most);
+  withPages(StringRef(region->second->const_data() + begin, size),
+            [](void *pages, size_t count) {
+              (void)madvise(pages, count, MADV_WILLNEED);
+            });
+  return size;
+}
+
 FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
+  if (auto place = places.find(bank); place != places.end()) {
+    reached = place->second;
+    expected->reach(reached);
+  }
   // The numbers themselves. A splat has one element's bytes; spell it out.
   if (auto dense = bank.getRecipe()
                        ? dyn_cast<DenseElementsAttr>(*bank.getRecipe())
@@ -102,10 +154,7 @@ void WeightSource::release(StringRef range) {
   });
   if (!isMapped)
     return;
-  uintptr_t page = 4096;
-  uintptr_t begin =
-      (reinterpret_cast<uintptr_t>(range.begin()) + page - 1) / page * page;
-  uintptr_t end = reinterpret_cast<uintptr_t>(range.end()) / page * page;
-  if (begin < end)
-    (void)madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+  withPages(range, [](void *pages, size_t count) {
+    (void)madvise(pages, count, MADV_DONTNEED);
+  });
 }

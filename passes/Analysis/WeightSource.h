@@ -8,6 +8,8 @@
 
 namespace moe {
 class BankOp;
+class ReadAhead;
+class SliceAttr;
 struct RecipeMemo;
 
 /// The bytes behind `moe.bank` symbols: archives by logical name, mapped read
@@ -32,6 +34,16 @@ public:
   /// are read again from the file when they are needed again.
   void release(llvm::StringRef range);
 
+  /// Tells the banks that `bytes` will be asked for, in this order: what they
+  /// are made of is fetched from the disk, and factored, before its turn.
+  void expect(llvm::ArrayRef<BankOp> banks);
+  ReadAhead *getExpected() { return expected.get(); }
+  size_t getReached() const { return reached; }
+
+  /// Asks the system to fetch a slice of an archive that is mapped already, no
+  /// more than `most` bytes; tells how many.
+  uint64_t willNeed(BankOp bank, SliceAttr slice, uint64_t most);
+
   /// True where `bytes` has made the bank and keeps it.
   bool isMade(BankOp bank) const;
 
@@ -46,6 +58,9 @@ public:
 
 private:
   const mlir::SymbolTable *symbols = nullptr;
+  std::unique_ptr<ReadAhead> expected;
+  llvm::DenseMap<mlir::Operation *, size_t> places; ///< in `expected`
+  size_t reached = 0;
   std::unique_ptr<RecipeMemo> made;
   llvm::StringMap<std::string> paths;
   llvm::StringMap<std::unique_ptr<llvm::sys::fs::mapped_file_region>> mapped;

@@ -5,6 +5,7 @@
 #include "mlir/IR/DialectInterface.h"
 
 namespace moe {
+class MomentsMemo;
 class Profile;
 class WeightSource;
 
@@ -24,6 +25,8 @@ public:
 
   WeightSource *weights = nullptr;
   const Profile *profile = nullptr;
+  /// For those who run many steps on copies of one model; may be null.
+  MomentsMemo *moments = nullptr;
 };
 
 } // namespace moe

@@ -103,6 +103,8 @@ FailureOr<LayerMoments> LayerMoments::of(const MoELayer &layer,
   if (failed(calibration))
     return failure();
   result.weights = inputs.weights;
+  result.memo = inputs.moments;
+  result.rows = rows;
   auto sums = inputs.profile->get(layer.name, "input_square_sum");
   auto counts = inputs.profile->get(layer.name, "counts");
   int64_t experts = calibration->getGates().columns;
@@ -114,6 +116,10 @@ FailureOr<LayerMoments> LayerMoments::of(const MoELayer &layer,
 }
 
 FailureOr<Moments> LayerMoments::get(int64_t e, ExpertOp expert) const {
+  MomentsMemo::Key key(layer.name, e, rows);
+  if (memo)
+    if (const Moments *known = memo->find(key))
+      return *known;
   const Numbers &gates = calibration->getGates();
   auto hidden = hiddenOf(expert, calibration->getInputs(), *weights);
   if (failed(hidden))
@@ -125,6 +131,8 @@ FailureOr<Moments> LayerMoments::get(int64_t e, ExpertOp expert) const {
       moments.input.push_back(sums->at(e, c) / counts->values[e]);
   else
     moments.input = meanSquares(calibration->getInputs(), gates, e);
+  if (memo)
+    memo->insert(key, moments);
   return moments;
 }
 

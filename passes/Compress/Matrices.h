@@ -2,6 +2,7 @@
 #define MOE_PASSES_COMPRESS_MATRICES_H
 
 #include "passes/Compress/Calibration.h"
+#include <map>
 
 namespace moe {
 class CompressInputs;
@@ -38,6 +39,22 @@ struct Moments {
   std::vector<double> input, hidden;
 };
 
+/// Moments by layer, entry and rows looked at. They hold as long as steps start
+/// from experts and gates that are the same; then it is cleared.
+class MomentsMemo {
+public:
+  using Key = std::tuple<std::string, int64_t, int64_t>;
+  const Moments *find(const Key &key) const {
+    auto found = moments.find(key);
+    return found == moments.end() ? nullptr : &found->second;
+  }
+  void insert(const Key &key, const Moments &own) { moments[key] = own; }
+  void clear() { moments.clear(); }
+
+private:
+  std::map<Key, Moments> moments;
+};
+
 /// The same as banks, for recipes; null where nobody wants them.
 struct MomentSlices {
   SliceAttr input, hidden;
@@ -67,6 +84,8 @@ private:
   MoELayer layer;
   std::optional<Calibration> calibration;
   WeightSource *weights = nullptr;
+  MomentsMemo *memo = nullptr;
+  int64_t rows = 0;
   /// Of the profile: sums of squares `[experts, in]`, and selections.
   std::optional<Numbers> sums, counts;
 };

@@ -76,11 +76,10 @@ static FailureOr<std::vector<double>> magnitude(const MoELayer &layer,
     if (auto expert = dyn_cast<ExpertOp>(entry.getOperation()))
       for (StringRef name : {"gate", "up", "down"})
         if (Attribute matrix = expert->getAttr(name)) {
-          auto numbers = evaluate(expert, matrix, weights);
-          if (failed(numbers))
+          auto own = sumOfSquares(expert, matrix, weights);
+          if (failed(own))
             return failure();
-          for (double number : numbers->values)
-            square += number * number;
+          square += *own;
         }
     result.push_back(std::sqrt(square));
   }

@@ -77,6 +77,11 @@ static double share(const ModelCost &original, const Candidate &candidate) {
          static_cast<double>(std::max<int64_t>(original.bytes, 1));
 }
 
+std::string moe::joinSteps(StringRef shape, StringRef storage) {
+  bool both = !shape.empty() && !storage.empty();
+  return (shape + (both ? "," : "") + storage).str();
+}
+
 Expected<std::string> moe::searchRecipe(const AutoRequest &request,
                                         const ModelCost &original,
                                         const AutoTools &tools,
@@ -85,10 +90,7 @@ Expected<std::string> moe::searchRecipe(const AutoRequest &request,
     for (StringRef storage : kStorages) {
       if (shape.empty() && storage.empty())
         continue;
-      std::string steps = shape.str();
-      if (!shape.empty() && !storage.empty())
-        steps += ",";
-      steps += storage;
+      std::string steps = joinSteps(shape, storage);
       tools.progress("try " + steps);
       auto candidate = tools.apply(shape, storage);
       if (candidate) {

@@ -36,6 +36,9 @@ struct AutoTools {
   std::function<void(llvm::StringRef)> progress;
 };
 
+/// Both parts of a candidate as one list of steps.
+std::string joinSteps(llvm::StringRef shape, llvm::StringRef storage);
+
 /// The recipe that loses least within the request, and all that were tried, in
 /// `tried`. Recipes are looked at by their predicted error; the best of those
 /// that fit are measured. Fails where none keeps to the request.

@@ -2,6 +2,8 @@
 
 #include "mlir/IR/Diagnostics.h"
 #include "passes/Analysis/ModelFingerprint.h"
+#include "passes/Compress/Inputs.h"
+#include "passes/Compress/Matrices.h"
 #include "passes/Compress/OutputError.h"
 #include "tools/moe-opt/Measure.h"
 #include "llvm/Support/raw_ostream.h"
@@ -53,9 +55,19 @@ Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
       return createStringError(why);
     return copy;
   };
-  // Many ways to store follow one way to shape.
+  // Many ways to store follow one way to shape, whose moments they share.
   std::string lastShape;
   Copy shaped;
+  MomentsMemo moments;
+  auto store = [&](mlir::ModuleOp from, StringRef text, Ledger &ledger) {
+    CompressInputs &inputs = CompressInputs::of(module.getContext());
+    inputs.moments = &moments;
+    auto copy = apply(from, text, ledger);
+    inputs.moments = nullptr;
+    return copy;
+  };
+  // What was made is measured; it is small, since it holds recipes.
+  StringMap<Copy> made;
   AutoTools tools;
   tools.progress = options.progress;
   tools.apply = [&](StringRef shape, StringRef storage) -> Expected<Candidate> {
@@ -64,30 +76,31 @@ Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
       auto copy = apply(module, shape, ledger);
       lastShape = shape.str();
       shaped = Copy();
+      moments.clear();
       if (!copy)
         return copy.takeError();
       shaped = std::move(*copy);
     }
     if (!shape.empty() && !shaped)
       return createStringError("the model has no such shape");
-    if (!storage.empty())
-      if (auto copy = apply(shape.empty() ? module : *shaped, storage, ledger);
-          !copy)
-        return copy.takeError();
+    auto copy = storage.empty()
+                    ? Expected<Copy>(shaped->clone())
+                    : store(shape.empty() ? module : *shaped, storage, ledger);
+    if (!copy)
+      return copy.takeError();
+    made[joinSteps(shape, storage)] = std::move(*copy);
     Candidate candidate;
     candidate.cost = ledger.steps.back().cost;
     candidate.predicted = ledger.steps.back().outputError.value_or(0);
     return candidate;
   };
+  StringMap<double> measured;
   if (!texts.empty())
     tools.measure = [&](StringRef text) -> Expected<double> {
-      Ledger ledger;
-      auto copy = apply(module, text, ledger);
-      if (!copy)
-        return copy.takeError();
-      auto bits = measureBits(**copy, weights, options, texts);
+      auto bits = measureBits(*made[text], weights, options, texts);
       if (!bits)
         return bits.takeError();
+      measured[text] = *bits;
       return *bits - *originalBits;
     };
   std::vector<Candidate> tried;
@@ -101,6 +114,8 @@ Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
   facts["front_limits"] =
       json::Object{{"share", request->bytes}, {"loss", request->maxLoss}};
   errs() << "chosen: " << *found << "\n";
+  if (auto known = measured.find(*found); known != measured.end())
+    resultBits = known->second;
   return parse(*found);
 }
 
@@ -144,12 +159,15 @@ Error Compression::run(mlir::ModuleOp module, WeightSource &weights,
                             options.progress)))
     return said();
   if (!texts.empty()) {
-    options.progress("measure the result");
-    auto bits = measureBits(module, weights, options, texts);
-    if (!bits)
-      return bits.takeError();
+    if (!resultBits) {
+      options.progress("measure the result");
+      auto bits = measureBits(module, weights, options, texts);
+      if (!bits)
+        return bits.takeError();
+      resultBits = *bits;
+    }
     ledger.steps.front().bitsPerByte = originalBits;
-    ledger.steps.back().bitsPerByte = *bits;
+    ledger.steps.back().bitsPerByte = resultBits;
   }
   facts["compression"] = ledger.toJSON();
   options.progress("");

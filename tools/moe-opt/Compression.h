@@ -32,7 +32,9 @@ private:
 
   std::optional<AutoRequest> request;
   std::vector<CompressStep> steps;
-  std::optional<double> originalBits;
+  /// Bits per byte, once they are known; of the result also where the search
+  /// has measured it.
+  std::optional<double> originalBits, resultBits;
 };
 
 } // namespace moe
