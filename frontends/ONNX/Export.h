@@ -26,6 +26,8 @@ struct ExportOptions {
   /// The bytes of a bank, derived ones too, and the end of their use.
   std::function<mlir::FailureOr<llvm::StringRef>(BankOp)> bytes;
   std::function<void(llvm::StringRef)> release;
+  /// Hears, once the graph is made, which banks will be read, in order.
+  std::function<void(llvm::ArrayRef<BankOp>)> expect;
   /// Called now and then: how many bytes of how many are written.
   std::function<void(uint64_t, uint64_t)> progress;
 };

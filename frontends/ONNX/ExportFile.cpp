@@ -82,6 +82,17 @@ LogicalResult moe::onnx::writeModel(const pb::Model &model,
   for (auto &[bank, users] : byBank)
     order.insert(order.end(), users.begin(), users.end());
 
+  if (options.expect) {
+    std::vector<BankOp> banks;
+    for (const PlannedWeight *weight : order)
+      for (const WeightPiece &piece : weight->pieces) {
+        banks.push_back(piece.view.bank);
+        if (piece.second)
+          banks.push_back(piece.second->bank);
+      }
+    options.expect(banks);
+  }
+
   std::vector<Entry> entries;
   uint64_t entriesSize = 0;
   for (const PlannedWeight *planned : order) {

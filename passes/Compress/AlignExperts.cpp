@@ -32,23 +32,21 @@ struct AlignExpertsPass : moe::impl::AlignExpertsPassBase<AlignExpertsPass> {
                        "align-experts: there are no weights to look at");
     SymbolTable symbols(module);
     for (MoELayer &layer : *found) {
-      ExpertOp reference;
-      for (ExpertOpInterface entry : layer.pool.getEntries()) {
-        auto expert = dyn_cast<ExpertOp>(entry.getOperation());
-        if (!expert)
-          continue;
-        if (!reference) {
-          reference = expert;
-          continue;
-        }
-        auto order = alignedOrder(reference, expert, *inputs.weights);
-        if (failed(order))
-          return failure();
+      SmallVector<ExpertOp> experts;
+      for (ExpertOpInterface entry : layer.pool.getEntries())
+        if (auto expert = dyn_cast<ExpertOp>(entry.getOperation()))
+          experts.push_back(expert);
+      if (experts.empty())
+        continue;
+      auto others = ArrayRef(experts).drop_front();
+      auto orders = alignedOrders(experts[0], others, *inputs.weights);
+      if (failed(orders))
+        return failure();
+      for (auto [expert, order] : llvm::zip(others, *orders))
         // A unit out of place is worth a recipe.
-        if (!llvm::is_sorted(*order) &&
-            failed(takeHiddenUnits(layer, expert, *order, symbols)))
+        if (!llvm::is_sorted(order) &&
+            failed(takeHiddenUnits(layer, expert, order, symbols)))
           return failure();
-      }
     }
     eraseUnusedBanks(module);
     return success();

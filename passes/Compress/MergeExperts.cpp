@@ -162,17 +162,16 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
     Builder builder(&getContext());
     auto entries = layer.pool.getEntries();
     SmallVector<ExpertOp> experts;
-    SmallVector<DenseI64ArrayAttr> orders;
-    for (int64_t member : merge.members) {
+    for (int64_t member : merge.members)
       experts.push_back(cast<ExpertOp>(entries[member].getOperation()));
-      DenseI64ArrayAttr order;
-      if (align && experts.size() > 1) {
-        auto own = alignedOrder(experts[0], experts.back(), *inputs.weights);
-        if (failed(own))
-          return failure();
-        order = builder.getDenseI64ArrayAttr(*own);
-      }
-      orders.push_back(order);
+    SmallVector<DenseI64ArrayAttr> orders(experts.size());
+    if (align) {
+      auto found = alignedOrders(experts[0], ArrayRef(experts).drop_front(),
+                                 *inputs.weights);
+      if (failed(found))
+        return failure();
+      for (auto [i, order] : llvm::enumerate(*found))
+        orders[i + 1] = builder.getDenseI64ArrayAttr(order);
     }
     // The recipes name what the members were, so all are made before any is
     // stored.

@@ -6,6 +6,7 @@
 #include "passes/Compress/Assignment.h"
 #include "passes/Compress/Matrices.h"
 #include "passes/Compress/Profile.h"
+#include "llvm/Support/Parallel.h"
 #include <cmath>
 #include <numeric>
 
@@ -199,8 +200,10 @@ std::vector<int64_t> moe::spendGroups(ArrayRef<std::vector<double>> use,
   return counts;
 }
 
-FailureOr<std::vector<int64_t>>
-moe::alignedOrder(ExpertOp reference, ExpertOp expert, WeightSource &weights) {
+/// What it is worth to put a hidden unit of `expert` (column) where the
+/// reference has one (row).
+static FailureOr<Numbers> alignmentGain(ExpertOp reference, ExpertOp expert,
+                                        WeightSource &weights) {
   Numbers gain;
   for (StringRef name : matrixNames(expert)) {
     if (!reference->getAttr(name))
@@ -231,5 +234,29 @@ moe::alignedOrder(ExpertOp reference, ExpertOp expert, WeightSource &weights) {
       for (size_t i = 0; i < gain.values.size(); ++i)
         gain.values[i] += part.values[i];
   }
-  return assign(gain);
+  return gain;
+}
+
+FailureOr<std::vector<std::vector<int64_t>>>
+moe::alignedOrders(ExpertOp reference, ArrayRef<ExpertOp> experts,
+                   WeightSource &weights) {
+  // No more at once than fit in a quarter of a gigabyte.
+  constexpr size_t numbersAtOnce = 32 << 20;
+  std::vector<std::vector<int64_t>> orders;
+  while (orders.size() < experts.size()) {
+    size_t first = orders.size(), numbers = 0;
+    std::vector<Numbers> gains;
+    while (first + gains.size() < experts.size() && numbers < numbersAtOnce) {
+      auto gain =
+          alignmentGain(reference, experts[first + gains.size()], weights);
+      if (failed(gain))
+        return failure();
+      numbers += gain->values.size();
+      gains.push_back(std::move(*gain));
+    }
+    orders.resize(first + gains.size());
+    llvm::parallelFor(0, gains.size(),
+                      [&](size_t i) { orders[first + i] = assign(gains[i]); });
+  }
+  return orders;
 }

@@ -35,10 +35,11 @@ Groups groupByLinkage(const Numbers &similarity, int64_t count);
 std::vector<int64_t> spendGroups(llvm::ArrayRef<std::vector<double>> use,
                                  int64_t average);
 
-/// The order of `expert`'s hidden units that matches `reference` most. Fails
-/// with an error.
-mlir::FailureOr<std::vector<int64_t>>
-alignedOrder(ExpertOp reference, ExpertOp expert, WeightSource &weights);
+/// The order of each expert's hidden units that matches `reference` most; one
+/// is found per processor. Fails with an error.
+mlir::FailureOr<std::vector<std::vector<int64_t>>>
+alignedOrders(ExpertOp reference, llvm::ArrayRef<ExpertOp> experts,
+              WeightSource &weights);
 
 } // namespace moe
 

@@ -92,9 +92,17 @@ static mlir::LogicalResult exportTo(mlir::ModuleOp module,
   options.externalData = request.externalData;
   options.bytes = [&](BankOp bank) { return weights.bytes(bank); };
   options.release = [&](StringRef bytes) { weights.release(bytes); };
+  std::optional<mlir::SymbolTable> symbols;
+  options.expect = [&](ArrayRef<BankOp> banks) {
+    weights.useSymbols(&symbols.emplace(module));
+    weights.expect(banks);
+  };
   options.progress = compile.progressWithin;
   compile.progress("write ONNX");
-  return onnx::exportModel(module, request.output, options);
+  mlir::LogicalResult done = onnx::exportModel(module, request.output, options);
+  weights.expect({});
+  weights.useSymbols(nullptr);
+  return done;
 }
 
 /// Writes the module as a checkpoint like the one it came from.
