@@ -55,12 +55,15 @@ public:
       return std::make_pair(values[a], a) < std::make_pair(values[b], b);
     });
     for (size_t i = 0; i + 1 < order.size(); ++i) {
-      double border = (values[order[i]] + values[order[i + 1]]) / 2;
-      // A tie goes to the even neighbour: what is above the border, or just
-      // below, is the upper one's.
-      borders.push_back(order[i] & 1 ? std::nextafter(border, -HUGE_VAL)
-                                     : border);
+      double middle = (values[order[i]] + values[order[i + 1]]) / 2;
+      // A tie goes to the even neighbour: the border is the middle, or just
+      // below.
+      borders.push_back(order[i] & 1 ? std::nextafter(middle, -HUGE_VAL)
+                                     : middle);
     }
+    std::fill(border.begin(), border.end(), HUGE_VAL);
+    if (order.size() <= kFewCodes)
+      llvm::copy(borders, border.begin());
   }
 
   /// The scale that just holds the block, exact in its stored type.
@@ -91,6 +94,10 @@ private:
   int64_t half;
   SmallVector<unsigned, 256> order;
   SmallVector<double, 256> borders;
+  /// Of as few codes as these, all borders are faster looked at than searched,
+  /// since that needs no jumps.
+  static constexpr size_t kFewCodes = 16;
+  std::array<double, kFewCodes - 1> border;
 };
 } // namespace
 
@@ -173,18 +180,14 @@ void Coder::withNearest(uint8_t zero, Fn fn) const {
       return (scaled + kMagic) - kMagic;
     });
   }
-  if (order.size() <= 16) {
-    // A few comparisons are faster than a search, since they need no jumps.
-    double border[15], value[16];
-    for (size_t i = 0; i < 16; ++i) {
+  if (order.size() <= kFewCodes) {
+    double value[kFewCodes];
+    for (size_t i = 0; i < kFewCodes; ++i)
       value[i] = values[order[std::min(i, order.size() - 1)]];
-      if (i < 15)
-        border[i] = i < borders.size() ? borders[i] : HUGE_VAL;
-    }
     return fn([&](double scaled) MOE_INLINE {
       double nearest = value[0];
 #pragma clang loop unroll(full)
-      for (size_t i = 0; i < 15; ++i)
+      for (size_t i = 0; i + 1 < kFewCodes; ++i)
         nearest = scaled > border[i] ? value[i + 1] : nearest;
       return nearest;
     });
@@ -197,9 +200,25 @@ void Coder::withNearest(uint8_t zero, Fn fn) const {
 void Coder::codes(ArrayRef<double> block, double scale, uint8_t zero,
                   uint8_t *to) const {
   double inverse = scale == 0 ? 0 : 1.0 / scale;
-  if (!integer) {
+  if (!integer && order.size() > kFewCodes) {
     for (size_t k = 0; k < block.size(); ++k)
       to[k] = code(block[k], inverse, zero);
+    return;
+  }
+  if (!integer) {
+    // The place among all codes is the number of borders below.
+    runWide([&, from = block.data(), count = block.size()]() MOE_INLINE {
+      for (size_t k = 0; k < count; ++k) {
+        double scaled = from[k] * inverse;
+        int64_t below = 0;
+#pragma clang loop unroll(full)
+        for (size_t i = 0; i + 1 < kFewCodes; ++i)
+          below += scaled > border[i];
+        to[k] = static_cast<uint8_t>(below);
+      }
+      for (size_t k = 0; k < count; ++k)
+        to[k] = static_cast<uint8_t>(order[to[k]]);
+    });
     return;
   }
   int64_t least = format.asymmetric ? 0 : -half;
