@@ -46,9 +46,11 @@ static void withPages(StringRef range, Fn fn) {
 uint64_t WeightSource::willNeed(BankOp bank, SliceAttr slice, uint64_t most) {
   if (!bank.getArchive() || !bank.getOffset())
     return 0;
-  auto region = mapped.find(*bank.getArchive());
+  // What is wrong is told to those who read.
+  std::string why;
+  fs::mapped_file_region *region = map(*bank.getArchive(), why);
   RankedTensorType type = bank.getTensorType();
-  if (region == mapped.end() || !region->second)
+  if (!region)
     return 0;
   auto geometry = slice.resolve(type, [&] { return bank.emitOpError(); });
   if (failed(geometry))
@@ -59,14 +61,46 @@ uint64_t WeightSource::willNeed(BankOp bank, SliceAttr slice, uint64_t most) {
   uint64_t bits = type.getElementTypeBitWidth();
   uint64_t begin = *bank.getOffset() + geometry->offset * bits / 8;
   uint64_t end = *bank.getOffset() + (last + 1) * bits / 8;
-  if (begin >= end || end > region->second->size())
+  if (begin >= end || end > region->size())
     return 0;
   uint64_t size = std::min(end - begin, most);
-  withPages(StringRef(region->second->const_data() + begin, size),
+  withPages(StringRef(region->const_data() + begin, size),
             [](void *pages, size_t count) {
               (void)madvise(pages, count, MADV_WILLNEED);
             });
   return size;
+}
+
+fs::mapped_file_region *WeightSource::map(StringRef name, std::string &why) {
+  auto &region = mapped[name];
+  if (region)
+    return region.get();
+  auto path = paths.find(name);
+  if (path == paths.end()) {
+    why = ("lies in archive '" + name +
+           "', which is not bound to a file (--bank " + name + "=PATH)")
+              .str();
+    return nullptr;
+  }
+  int fd = -1;
+  std::error_code error = fs::openFileForRead(path->second, fd);
+  fs::file_status status;
+  if (!error)
+    error = fs::status(fd, status);
+  if (!error && status.getSize() > 0)
+    region = std::make_unique<fs::mapped_file_region>(
+        fs::convertFDToNativeFile(fd), fs::mapped_file_region::readonly,
+        status.getSize(), 0, error);
+  if (fd >= 0) {
+    fs::file_t file = fs::convertFDToNativeFile(fd);
+    (void)fs::closeFile(file);
+  }
+  if (!error && region)
+    return region.get();
+  region.reset();
+  why = "cannot be read from '" + path->second +
+        "': " + (error ? error.message() : "the file is empty");
+  return nullptr;
 }
 
 FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
@@ -105,33 +139,10 @@ FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
   if (!bank.getArchive() || !bank.getOffset())
     return bank.emitOpError("does not lie in an archive at an offset");
   StringRef name = *bank.getArchive();
-  auto &region = mapped[name];
-  if (!region) {
-    auto path = paths.find(name);
-    if (path == paths.end())
-      return bank.emitOpError("lies in archive '")
-             << name << "', which is not bound to a file (--bank " << name
-             << "=PATH)";
-    int fd = -1;
-    std::error_code error = fs::openFileForRead(path->second, fd);
-    fs::file_status status;
-    if (!error)
-      error = fs::status(fd, status);
-    if (!error && status.getSize() > 0)
-      region = std::make_unique<fs::mapped_file_region>(
-          fs::convertFDToNativeFile(fd), fs::mapped_file_region::readonly,
-          status.getSize(), 0, error);
-    if (fd >= 0) {
-      fs::file_t file = fs::convertFDToNativeFile(fd);
-      (void)fs::closeFile(file);
-    }
-    if (error || !region) {
-      region.reset();
-      return bank.emitOpError("cannot be read from '")
-             << path->second
-             << "': " << (error ? error.message() : "the file is empty");
-    }
-  }
+  std::string why;
+  fs::mapped_file_region *region = map(name, why);
+  if (!region)
+    return bank.emitOpError(why);
   uint64_t offset = *bank.getOffset(), length = *bank.getLength();
   if (offset > region->size() || length > region->size() - offset)
     return bank.emitOpError("needs ")

@@ -40,8 +40,8 @@ public:
   ReadAhead *getExpected() { return expected.get(); }
   size_t getReached() const { return reached; }
 
-  /// Asks the system to fetch a slice of an archive that is mapped already, no
-  /// more than `most` bytes; tells how many.
+  /// Asks the system to fetch a slice of an archive, no more than `most` bytes;
+  /// tells how many.
   uint64_t willNeed(BankOp bank, SliceAttr slice, uint64_t most);
 
   /// True where `bytes` has made the bank and keeps it.
@@ -57,6 +57,10 @@ public:
   RecipeMemo &memo() { return *made; }
 
 private:
+  /// The file of an archive; null, and the reason, where there is none.
+  llvm::sys::fs::mapped_file_region *map(llvm::StringRef name,
+                                         std::string &why);
+
   const mlir::SymbolTable *symbols = nullptr;
   std::unique_ptr<ReadAhead> expected;
   llvm::DenseMap<mlir::Operation *, size_t> places; ///< in `expected`

@@ -1,5 +1,6 @@
 #include "passes/Compress/Scores.h"
 
+#include "passes/Analysis/ReadAhead.h"
 #include "passes/Analysis/Recipe.h"
 #include "passes/Analysis/WeightSource.h"
 #include "passes/Compress/Profile.h"
@@ -69,20 +70,32 @@ static FailureOr<std::vector<double>> saliency(const MoELayer &layer,
 
 static FailureOr<std::vector<double>> magnitude(const MoELayer &layer,
                                                 WeightSource &weights) {
-  std::vector<double> result;
   PoolOp pool = layer.pool;
-  for (ExpertOpInterface entry : pool.getEntries()) {
-    double square = 0;
+  std::vector<double> result(pool.getNumEntries());
+  // All weights of the layer are read, once.
+  struct Part {
+    size_t entry;
+    ExpertOp expert;
+    Attribute matrix;
+  };
+  std::vector<Part> parts;
+  ReadAhead ahead(weights);
+  for (auto [e, entry] : llvm::enumerate(pool.getEntries()))
     if (auto expert = dyn_cast<ExpertOp>(entry.getOperation()))
       for (StringRef name : {"gate", "up", "down"})
         if (Attribute matrix = expert->getAttr(name)) {
-          auto own = sumOfSquares(expert, matrix, weights);
-          if (failed(own))
-            return failure();
-          square += *own;
+          parts.push_back({e, expert, matrix});
+          ahead.add(expert, matrix);
         }
-    result.push_back(std::sqrt(square));
+  for (auto [i, part] : llvm::enumerate(parts)) {
+    ahead.reach(i);
+    auto square = sumOfSquares(part.expert, part.matrix, weights);
+    if (failed(square))
+      return failure();
+    result[part.entry] += *square;
   }
+  for (double &norm : result)
+    norm = std::sqrt(norm);
   return result;
 }
 
