@@ -2,19 +2,24 @@
 
 #include "runtime/Bank/LedgerTable.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <cmath>
 
 using namespace llvm;
 using namespace moe;
 
-/// How many of the recipes that fit are run on the texts.
+/// How many of the recipes that fit are run on the texts, at least; output
+/// errors rank what one kind of step does well, but not kinds against each
+/// other, so the best of each kind is among them.
 static constexpr size_t kMeasured = 6;
 
 /// What is tried: each line of numbers with each way to store them. Trims and
 /// narrower experts before fewer bits (see `passes/Compress/Order.h`).
 static const char *const kShapes[] = {
     "",
+    "factorize-experts{ratio=50%,multiple=32,weighted=true,power=0.5}",
+    "factorize-experts{ratio=38%,multiple=4,weighted=true,power=0.5}",
     "narrow-experts{12.5%,budget=layer,multiple=32}",
     "narrow-experts{25%,budget=layer,multiple=32}",
     "narrow-experts{50%,budget=layer,multiple=32}",
@@ -29,7 +34,7 @@ static const char *const kStorages[] = {
     "quantize{int8,mixed=int4,mode=aware,bytes=20%}",
     "quantize{int4,mode=aware}",
     "quantize{nf4,mode=aware}",
-    "quantize{int4,mode=aware,block=128}",
+    "quantize{nf4,mode=aware,block=0}",
     "quantize{mxfp4,mode=aware}",
 };
 
@@ -82,6 +87,11 @@ std::string moe::joinSteps(StringRef shape, StringRef storage) {
   return (shape + (both ? "," : "") + storage).str();
 }
 
+/// The step that changes numbers before they are stored.
+static StringRef kindOf(StringRef steps) {
+  return steps.take_until([](char c) { return c == '{' || c == ','; });
+}
+
 Expected<std::string> moe::searchRecipe(const AutoRequest &request,
                                         const ModelCost &original,
                                         const AutoTools &tools,
@@ -122,8 +132,17 @@ Expected<std::string> moe::searchRecipe(const AutoRequest &request,
             .str());
   }
   const Candidate *best = fitting[0];
-  size_t measured = tools.measure ? std::min(kMeasured, fitting.size()) : 0;
-  for (Candidate *candidate : ArrayRef(fitting).take_front(measured)) {
+  StringSet<> kinds;
+  std::vector<Candidate *> measured, others;
+  for (Candidate *candidate : fitting)
+    (kinds.insert(kindOf(candidate->steps)).second ? measured : others)
+        .push_back(candidate);
+  for (Candidate *candidate : others)
+    if (measured.size() < kMeasured)
+      measured.push_back(candidate);
+  if (!tools.measure)
+    measured.clear();
+  for (Candidate *candidate : measured) {
     tools.progress("measure " + candidate->steps);
     auto loss = tools.measure(candidate->steps);
     if (!loss)

@@ -41,7 +41,8 @@ std::string joinSteps(llvm::StringRef shape, llvm::StringRef storage);
 
 /// The recipe that loses least within the request, and all that were tried, in
 /// `tried`. Recipes are looked at by their predicted error; the best of those
-/// that fit are measured. Fails where none keeps to the request.
+/// that fit, and of each kind of step, are measured. Fails where none keeps to
+/// the request.
 llvm::Expected<std::string> searchRecipe(const AutoRequest &request,
                                          const ModelCost &original,
                                          const AutoTools &tools,
