@@ -365,6 +365,13 @@ ExpertCost ExpertOp::getCost(SymbolTableCollection &symbols) {
        {getGateBias(), getUpBias(), getDownBias()})
     if (bias)
       addSlice(*this, *bias, symbols, cost, 1);
+  if (getVariants())
+    for (auto variant : getVariants()->getAsRange<VariantAttr>())
+      for (NamedAttribute matrix : variant.getWeights()) {
+        ExpertCost own;
+        addMatrix(*this, matrix.getValue(), symbols, own);
+        cost.variantBytes += own.bytes;
+      }
   return cost;
 }
 

@@ -1,6 +1,7 @@
 #include "passes/Analysis/Quantization.h"
 
 #include "dialects/MoE/MoEOps.h"
+#include "passes/Analysis/LinearAlgebra.h"
 #include "llvm/ADT/APFloat.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/Parallel.h"
@@ -130,7 +131,8 @@ uint8_t Coder::code(double number, double inverse, uint8_t zero) const {
 }
 
 QuantizedMatrix moe::quantize(const Numbers &numbers, const QuantFormat &format,
-                              ArrayRef<double> moments) {
+                              ArrayRef<double> moments,
+                              const Compensation *compensation) {
   QuantizedMatrix result;
   result.rows = numbers.rows, result.columns = numbers.columns;
   int64_t block = format.block ? format.block : numbers.columns;
@@ -178,6 +180,17 @@ QuantizedMatrix moe::quantize(const Numbers &numbers, const QuantFormat &format,
         result.zeros[row * result.blocks + b] = zero;
     }
   });
+  if (!compensation)
+    return result;
+  roundInOrder(
+      numbers, *compensation, [&](int64_t row, int64_t column, double number) {
+        int64_t at = row * result.blocks + column / block;
+        double scale = result.scales[at];
+        uint8_t zero = format.asymmetric ? result.zeros[at] : 0;
+        uint8_t code = coder.code(number, scale == 0 ? 0 : 1.0 / scale, zero);
+        result.codes[row * numbers.columns + column] = code;
+        return coder.value(code, scale, zero);
+      });
   return result;
 }
 

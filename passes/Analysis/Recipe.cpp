@@ -1,7 +1,7 @@
 #include "passes/Analysis/Recipe.h"
 
 #include "dialects/MoE/MoEOps.h"
-#include "passes/Analysis/LinearAlgebra.h"
+#include "passes/Analysis/Hidden.h"
 #include "passes/Analysis/WeightSource.h"
 #include "llvm/Support/Parallel.h"
 #include <cmath>
@@ -120,10 +120,16 @@ static FailureOr<Numbers> sliceNumbers(Operation *at, SliceAttr slice,
 
 static LogicalResult checkFinite(Operation *at, const Numbers &numbers) {
   for (size_t i = 0; i < numbers.values.size(); ++i)
-    if (!std::isfinite(numbers.values[i]))
-      return at->emitOpError("needs finite weights, but number ")
-             << i % numbers.columns << " of row " << i / numbers.columns
-             << " is " << numbers.values[i];
+    if (!std::isfinite(numbers.values[i])) {
+      // Names of banks tell layer, expert and matrix.
+      auto bank = dyn_cast<BankOp>(at);
+      InFlightDiagnostic error = bank ? emitError(at->getLoc(), "'")
+                                            << bank.getSymName() << "' "
+                                      : at->emitOpError();
+      return error << "needs finite weights, but number " << i % numbers.columns
+                   << " of row " << i / numbers.columns << " is "
+                   << numbers.values[i];
+    }
   return success();
 }
 
@@ -327,6 +333,33 @@ static QuantFormat formatOf(QuantizeAttr recipe) {
           recipe.getAsymmetric()};
 }
 
+/// Leaves what it makes of sums of products in the memo.
+static LogicalResult compensate(Operation *at, Attribute gram, int64_t columns,
+                                WeightSource &source) {
+  RecipeMemo &memo = source.memo();
+  if (memo.compensationOf != gram) {
+    memo.compensationOf = {};
+    auto numbers = evaluateFinite(at, gram, source);
+    if (failed(numbers))
+      return failure();
+    auto made = numbers->rows == numbers->columns ? compensationOf(*numbers)
+                                                  : std::nullopt;
+    if (!made)
+      return at->emitOpError("has sums of products of inputs that are none: "
+                             "they are not positive definite");
+    memo.compensation = std::move(*made);
+    memo.moments.clear();
+    for (int64_t i = 0; i < numbers->rows; ++i)
+      memo.moments.push_back(numbers->at(i, i));
+    memo.compensationOf = gram;
+  }
+  if (static_cast<int64_t>(memo.moments.size()) != columns)
+    return at->emitOpError("has ")
+           << columns << " inputs, but sums of products of "
+           << memo.moments.size();
+  return success();
+}
+
 /// Leaves what it makes in the memo.
 static LogicalResult quantizeIt(Operation *at, QuantizeAttr recipe,
                                 WeightSource &source) {
@@ -334,7 +367,7 @@ static LogicalResult quantizeIt(Operation *at, QuantizeAttr recipe,
   auto whole = QuantizeAttr::get(
       at->getContext(), recipe.getSource(), recipe.getBits(), recipe.getBlock(),
       StringAttr::get(at->getContext(), "values"), recipe.getCode(),
-      recipe.getAsymmetric(), recipe.getMoments());
+      recipe.getAsymmetric(), recipe.getMoments(), recipe.getGram());
   if (memo.quantizedOf == whole)
     return success();
   auto from = evaluateFinite(at, recipe.getSource(), source);
@@ -343,9 +376,51 @@ static LogicalResult quantizeIt(Operation *at, QuantizeAttr recipe,
   auto moments = momentsOf(at, recipe.getMoments(), from->columns, source);
   if (failed(moments))
     return failure();
-  memo.quantized = quantize(*from, formatOf(recipe), *moments);
+  const Compensation *compensation = nullptr;
+  if (recipe.getGram()) {
+    if (failed(compensate(at, recipe.getGram(), from->columns, source)))
+      return failure();
+    compensation = &memo.compensation;
+    if (moments->empty())
+      *moments = memo.moments;
+  }
+  memo.quantized = quantize(*from, formatOf(recipe), *moments, compensation);
   memo.quantizedOf = whole;
   return success();
+}
+
+static FailureOr<Numbers> hidden(Operation *at, HiddenAttr recipe,
+                                 WeightSource &source) {
+  auto inputs = evaluate(at, recipe.getInputs(), source);
+  if (failed(inputs))
+    return failure();
+  return HiddenLayer(recipe).evaluate(at, *inputs, source);
+}
+
+static FailureOr<Numbers> gram(Operation *at, GramAttr recipe,
+                               WeightSource &source) {
+  auto rows = evaluate(at, recipe.getSource(), source);
+  if (failed(rows))
+    return failure();
+  Numbers columns = transposed(*rows);
+  return timesTransposed(columns, columns);
+}
+
+static FailureOr<Numbers> scale(Operation *at, ScaleAttr recipe,
+                                WeightSource &source) {
+  auto numbers = evaluate(at, recipe.getSource(), source);
+  auto factors = evaluate(at, recipe.getFactors(), source);
+  if (failed(numbers) || failed(factors))
+    return failure();
+  bool rows = recipe.getDim() == 0;
+  int64_t size = rows ? numbers->rows : numbers->columns;
+  if (static_cast<int64_t>(factors->values.size()) != size)
+    return at->emitOpError("has ") << factors->values.size() << " factors for "
+                                   << size << (rows ? " rows" : " columns");
+  for (int64_t r = 0; r < numbers->rows; ++r)
+    for (int64_t c = 0; c < numbers->columns; ++c)
+      numbers->at(r, c) *= factors->values[rows ? r : c];
+  return numbers;
 }
 
 template <typename T>
@@ -370,6 +445,12 @@ FailureOr<Numbers> moe::evaluate(Operation *at, Attribute recipe,
     return lowRank(at, attr, source);
   if (auto attr = dyn_cast<SparsifyAttr>(recipe))
     return sparsify(at, attr, source);
+  if (auto attr = dyn_cast<HiddenAttr>(recipe))
+    return hidden(at, attr, source);
+  if (auto attr = dyn_cast<GramAttr>(recipe))
+    return gram(at, attr, source);
+  if (auto attr = dyn_cast<ScaleAttr>(recipe))
+    return scale(at, attr, source);
   if (auto attr = dyn_cast<QuantizeAttr>(recipe)) {
     if (failed(quantizeIt(at, attr, source)))
       return failure();

@@ -2,6 +2,7 @@
 #define MOE_PASSES_ANALYSIS_RECIPE_H
 
 #include "mlir/IR/SymbolTable.h"
+#include "passes/Analysis/LinearAlgebra.h"
 #include "passes/Analysis/Quantization.h"
 
 namespace moe {
@@ -10,12 +11,16 @@ class SliceAttr;
 class WeightSource;
 
 /// What the last recipes made and others may want too: a matrix quantised for
-/// its values is asked for its scales next.
+/// its values is asked for its scales next, and all experts of a layer read
+/// inputs with the same sums of products.
 struct RecipeMemo {
   mlir::Attribute quantizedOf; ///< the recipe without its part
   QuantizedMatrix quantized;
   mlir::Attribute factoredOf;
   Numbers left, right;
+  mlir::Attribute compensationOf; ///< the sums of products
+  Compensation compensation;
+  std::vector<double> moments; ///< their diagonal
 };
 
 /// The numbers of a slice, of a matrix in factors, or that a recipe makes;

@@ -151,13 +151,16 @@ def QuantizeExpertsPass : CompressPass<"moe-quantize"> {
     `asymmetric` (integers) stores zero points.
 
     `mixed=TYPE` stores the less important experts in `mixed` instead, so many that the layer's bytes are
+    `mode=gptq` searches scales likewise, then rounds inputs one after the other, and lets the later ones make up
+    for what each has lost (GPTQ, arXiv 2210.17323); it needs a profile of `--instrument=gram`. All modes
+    give the same format, scales of `round` and `aware` included.
     `bytes` of its f32 bytes; important are those with the greatest `score`.
   }];
   let options = [
     Option<"type", "type", "std::string", "\"int8\"", "int8, int4, mxfp4, nf4, fp8, bf16 or f16">,
     Option<"block", "block", "int64_t", "32", "Inputs that share a scale: 32, 64, 128, or 0 for a row">,
     Option<"asymmetric", "asymmetric", "bool", "false", "Store zero points">,
-    Option<"mode", "mode", "std::string", "\"round\"", "round or aware">,
+    Option<"mode", "mode", "std::string", "\"round\"", "round, aware or gptq">,
     Option<"mixed", "mixed", "std::string", "\"\"", "Type of the less important experts">,
     Option<"bytes", "bytes", "double", "-1.0", "With mixed: share of the f32 bytes that experts may take">,
     Option<"score", "score", "std::string", "\"frequency\"", "With mixed: what is important">,
