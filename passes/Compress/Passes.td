@@ -24,12 +24,14 @@ def PruneExpertsPass : CompressPass<"moe-prune-experts"> {
       profile's sample (NAEE, arXiv 2402.14800), by `search` `exhaustive`,
       `greedy` or `beam`
     - `magnitude`: norm of the weights
+    - `router-norm`: how much longer the expert's column of the router is than in the
+      model before fine-tuning, `--base` (arXiv 2405.16646, section 3)
 
     `budget=global` drops the same number over all layers, wherever the score
     is lowest, but leaves each as many as it chooses per token.
 
     `semantics=remove` erases the entry and the router's column: tokens choose
-    again among the others. `semantics=null` keeps the column: a token that
+    again among the others. `semantics=null`, the default of `router-norm`, keeps the column: a token that
     chooses it gets nothing there (arXiv 2405.16646).
 
     ```mlir
@@ -44,14 +46,15 @@ def PruneExpertsPass : CompressPass<"moe-prune-experts"> {
     Option<"keep", "keep", "int64_t", "-1", "Experts that each layer keeps">,
     Option<"ratio", "ratio", "double", "-1.0", "Share of the experts that goes, instead of keep">,
     Option<"score", "score", "std::string", "\"saliency\"",
-           "frequency, probability, saliency, reconstruction or magnitude">,
+           "frequency, probability, saliency, reconstruction, magnitude or router-norm">,
     Option<"search", "search", "std::string", "\"exhaustive\"",
            "exhaustive, greedy or beam, for reconstruction">,
     Option<"beam", "beam", "int64_t", "8", "Subsets that a beam search goes on with">,
     Option<"maxSubsets", "max-subsets", "int64_t", "100000",
            "Subsets that an exhaustive search may look at">,
     Option<"budget", "budget", "std::string", "\"layer\"", "layer or global">,
-    Option<"semantics", "semantics", "std::string", "\"remove\"", "remove or null">,
+    Option<"semantics", "semantics", "std::string", "\"\"",
+           "remove or null (default: remove, null for router-norm)">,
     RowsOption, LayersOption
   ];
 }

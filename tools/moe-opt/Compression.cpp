@@ -2,6 +2,7 @@
 
 #include "mlir/IR/Diagnostics.h"
 #include "passes/Analysis/ModelFingerprint.h"
+#include "passes/Compress/Inputs.h"
 #include "passes/Compress/OutputError.h"
 #include "tools/moe-opt/Measure.h"
 #include "llvm/Support/raw_ostream.h"
@@ -110,6 +111,8 @@ Error Compression::run(mlir::ModuleOp module, WeightSource &weights,
   auto said = [] { return createStringError(""); };
   if (failed(raiseExperts(module, options)))
     return said();
+  if (base)
+    CompressInputs::of(module.getContext()).base = &*base;
   if (profile || !options.profiles.empty()) {
     auto made = modelFingerprint(module, weights);
     if (failed(made))
