@@ -177,10 +177,19 @@ def SkipExpertsPass : CompressPass<"moe-skip-experts"> {
     A token's second and later experts are skipped where their weight is below `beta` times
     the first's. Without `beta`, it is the median of that ratio in the profile's sample (NAEE,
     arXiv 2402.14800, section 3.3), or the ratio below which the share `share` of tokens lies.
+
+    With `t1` and `t2` the rule is another: of a token's experts, the heaviest first, those before which the share `t1` of
+    the weights at most has gone run as they are stored, those up to `t2` from a second
+    storage of type `low`, the others not at all (HOBBIT, arXiv 2411.01433, section 3.2, applied always, not only where a cache misses).
+    This counts as quantising: experts must have their final shape.
   }];
   let options = [
     Option<"beta", "beta", "double", "-1.0", "The ratio">,
     Option<"share", "share", "double", "0.5", "Share of tokens that skip, where beta is not given">,
+    Option<"t1", "t1", "double", "-1.0", "Share of the weights up to which experts run as they are">,
+    Option<"t2", "t2", "double", "-1.0", "Share of the weights from which experts do not run">,
+    Option<"low", "low", "std::string", "\"int4\"", "With t1, t2: type of the second storage, as in quantize">,
+    Option<"block", "block", "int64_t", "32", "Inputs that share a scale of it: 32, 64, 128, or 0 for a row">,
     RowsOption, LayersOption
   ];
 }
