@@ -151,12 +151,12 @@ def QuantizeExpertsPass : CompressPass<"moe-quantize"> {
     `type`: `int8`, `int4`, `mxfp4`, `nf4`, `fp8` (E4M3) or `bf16`, `f16`, with one scale per `block` inputs of a
     row (0: a row). `mode=round` rounds to the nearest; `mode=aware` searches each block's
     scale for the least error weighted by the mean squares of the inputs in the profile.
-    `asymmetric` (integers) stores zero points.
-
-    `mixed=TYPE` stores the less important experts in `mixed` instead, so many that the layer's bytes are
     `mode=gptq` searches scales likewise, then rounds inputs one after the other, and lets the later ones make up
     for what each has lost (GPTQ, arXiv 2210.17323); it needs a profile of `--instrument=gram`. All modes
     give the same format, scales of `round` and `aware` included.
+    `asymmetric` (integers) stores zero points.
+
+    `mixed=TYPE` stores the less important experts in `mixed` instead, so many that the layer's bytes are
     `bytes` of its f32 bytes; important are those with the greatest `score`.
   }];
   let options = [
@@ -264,6 +264,16 @@ def FoldLoRAPass : CompressPass<"moe-fold-lora"> {
     ```
   }];
   let options = [LayersOption];
+}
+
+def FoldBatchNormPass : CompressPass<"moe-fold-batch-norm"> {
+  let summary = "Fold batch norms into the linear layers before them";
+  let description = [{
+    `BatchNormalization` in its inference form, right behind a `MatMul` or `Gemm` with stored weights (an `Add` of
+    a bias may lie between), in any function: experts that are functions (HoME, arXiv
+    2408.05430) and the rest of the model. What makes output j is multiplied by `gamma_j / sqrt(variance_j + epsilon)`,
+    and the bias follows. Others get a remark.
+  }];
 }
 
 def StripOutputsPass : CompressPass<"moe-strip-outputs"> {
