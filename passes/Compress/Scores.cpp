@@ -33,6 +33,11 @@ static FailureOr<std::vector<double>> shares(const MoELayer &layer,
   if (sum <= 0)
     return emitLayerError(layer)
            << "profile '" << profile.getPath() << "' has seen no token there";
+  if (sum < kEnoughRows)
+    return emitLayerError(layer)
+           << "profile '" << profile.getPath() << "' has seen "
+           << static_cast<int64_t>(sum) << " tokens there, " << kEnoughRows
+           << " are needed at least: profile a longer text";
   for (double &number : numbers->values)
     number /= sum;
   return numbers->values;
@@ -82,6 +87,8 @@ static FailureOr<std::vector<double>> magnitude(const MoELayer &layer,
           for (double number : numbers->values)
             square += number * number;
         }
+    if (failed(checkFinite(layer, static_cast<int64_t>(result.size()), square)))
+      return failure();
     result.push_back(std::sqrt(square));
   }
   return result;
