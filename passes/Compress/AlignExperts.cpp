@@ -1,3 +1,5 @@
+#include "mlir/IR/Remarks.h"
+#include "passes/Compress/Assignment.h"
 #include "passes/Compress/Inputs.h"
 #include "passes/Compress/Matrices.h"
 #include "passes/Compress/Order.h"
@@ -44,6 +46,12 @@ struct AlignExpertsPass : moe::impl::AlignExpertsPassBase<AlignExpertsPass> {
         auto order = alignedOrder(reference, expert, *inputs.weights);
         if (failed(order))
           return failure();
+        remark::analysis(
+            expert.getLoc(),
+            remark::RemarkOpts::name("align").category("moe-compress"))
+            << ("order of '" + expert.getEntryName() + "' of " + layer.name)
+                   .str()
+            << remark::metric("kendall_tau", kendallTau(*order));
         // A unit out of place is worth a recipe.
         if (!llvm::is_sorted(*order) &&
             failed(takeHiddenUnits(layer, expert, *order, symbols)))

@@ -5,6 +5,7 @@
 #include "passes/Analysis/Hidden.h"
 #include "passes/Analysis/Recipe.h"
 #include "passes/Compress/Inputs.h"
+#include "passes/Compress/Ledger.h"
 #include "passes/Compress/Passes.h"
 #include "passes/Compress/Scores.h"
 #include <cmath>
@@ -307,4 +308,194 @@ TEST(Recipe, FactorsAndTheirRestAreTheMatrix) {
           EXPECT_NEAR(rest.at(h, c), 0, 1e-12);
       }
   }
+}
+
+namespace {
+/// A layer of which the sample is one token, sixteen times, and whose router
+/// gives it the logits.
+struct OneToken {
+  MLIRContext context;
+  OwningOpRef<ModuleOp> module;
+  WeightSource weights;
+  std::unique_ptr<Profile> profile;
+
+  /// `entries` of a pool over two features; `gate` is what stands behind the
+  /// logits.
+  OneToken(const std::vector<double> &logits, const std::string &entries,
+           const std::string &gate) {
+    DialectRegistry registry;
+    registerAllDialects(registry);
+    context.appendDialectRegistry(registry);
+    int64_t experts = static_cast<int64_t>(logits.size());
+    std::string e = std::to_string(experts);
+    Numbers router(experts, 2);
+    for (int64_t i = 0; i < experts; ++i)
+      router.at(i, 0) = logits[i];
+    std::string k = gate.substr(gate.find("top_k ") + 6, 1);
+    std::string text =
+        "moe.bank @router " + SmallLayer::dense(router, e + "x2") +
+        R"mlir(
+      moe.bank @up recipe(dense<[[[1.0, 2.0], [0.5, -1.0]], [[1.0, 2.0], [0.5, -1.0]], [[-1.0, 1.0], [2.0, 0.5]], [[3.0, 1.0], [-0.5, 1.0]]]> : tensor<4x2x2xf32>) : tensor<4x2x2xf32>
+      moe.bank @down recipe(dense<[[[1.0, 0.5], [0.0, -1.0]], [[1.0, 0.5], [0.0, -1.0]], [[0.25, 1.0], [1.0, 1.0]], [[-1.0, 2.0], [0.5, 0.5]]]> : tensor<4x2x2xf32>) : tensor<4x2x2xf32>
+      moe.bank @v recipe(dense<[1.0, -1.0]> : tensor<2xf32>) : tensor<2xf32>
+      moe.pool @ffn {)mlir" +
+        entries +
+        "}\nfunc.func @main(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {\n" +
+        "%w = moe.weight @router : tensor<" + e + "x2xf32>\n" +
+        "%z = moe.router linear %x weight(%w : tensor<" + e +
+        "x2xf32>) : tensor<?x2xf32> -> tensor<?x" + e + "xf32>\n" +
+        "%i, %g = moe.gate softmax %z over @ffn " + gate +
+        " layer \"l\" : tensor<?x" + e + "xf32>\n" +
+        "%y = moe.apply @ffn %x ids %i weights %g layer \"l\" : "
+        "(tensor<?x2xf32>, tensor<?x" +
+        k + "xi32>, tensor<?x" + k +
+        "xf32>) -> tensor<?x2xf32>\nreturn %y : tensor<?x2xf32>\n}";
+    module = parseSourceString<ModuleOp>(text, &context);
+    EXPECT_TRUE(module);
+    Numbers sample(16, 2);
+    for (int64_t r = 0; r < 16; ++r)
+      sample.at(r, 0) = 1, sample.at(r, 1) = 0.5;
+    profile = profileOf(sample, std::vector<int64_t>(experts, 16));
+  }
+
+  Calibration calibration() {
+    auto layers = collectLayers(*module);
+    EXPECT_TRUE(succeeded(layers));
+    auto made = Calibration::of(layers->front(), *profile, weights, 1);
+    EXPECT_TRUE(succeeded(made));
+    return *made;
+  }
+  /// Weights of the columns.
+  std::vector<double> gates() { return calibration().getGates().values; }
+  /// The layer's output.
+  std::vector<double> output() {
+    auto made = calibration().layerOutput(weights);
+    EXPECT_TRUE(succeeded(made));
+    return made->values;
+  }
+  void run(std::unique_ptr<Pass> pass) {
+    CompressInputs &inputs = CompressInputs::of(&context);
+    inputs.weights = &weights, inputs.profile = profile.get();
+    PassManager pm(&context);
+    pm.addPass(std::move(pass));
+    EXPECT_TRUE(succeeded(pm.run(*module)));
+  }
+};
+
+void expectNear(const std::vector<double> &have,
+                const std::vector<double> &want, double slack) {
+  ASSERT_EQ(have.size(), want.size());
+  for (size_t i = 0; i < have.size(); ++i)
+    EXPECT_NEAR(have[i], want[i], slack) << i;
+}
+} // namespace
+
+TEST(NullExperts, LeaveTheirWeightToTheOthers) {
+  // Zeng et al. 2024, arXiv 2406.13233, section 3.1: p = (.347876, .210997 |
+  // .284816, .156311), sums over real experts.
+  std::string pool = "moe.expert @a ffn relu up @up[0] down @down[0]\n"
+                     "moe.expert @b ffn relu up @up[2] down @down[2]\n"
+                     "moe.null_expert @c zero\nmoe.null_expert @d zero\n";
+  OneToken two({1, .5, .8, .2}, pool, "top_k 2 norm real");
+  expectNear(two.gates(), {1, 0, 0, 0}, 1e-6);
+  EXPECT_EQ(two.calibration().slotsPerToken(), 1);
+  OneToken three({1, .5, .8, .2}, pool, "top_k 3 norm real");
+  expectNear(three.gates(), {.622459, .377541, 0, 0}, 1e-6);
+  EXPECT_EQ(three.calibration().slotsPerToken(), 2);
+  OneToken raw({1, .5, .8, .2}, pool, "top_k 4");
+  expectNear(raw.gates(), {.347876, .210997, .284816, .156311}, 1e-6);
+  // None but null experts: nothing.
+  OneToken none({0, -1, 1, 2}, pool, "top_k 2 norm real");
+  EXPECT_EQ(none.output(), (std::vector<double>{0, 0}));
+  EXPECT_EQ(none.calibration().slotsPerToken(), 0);
+  // Without null experts, the same as the usual norm, to the bit.
+  std::string real = "moe.expert @a ffn relu up @up[0] down @down[0]\n"
+                     "moe.expert @b ffn relu up @up[2] down @down[2]\n"
+                     "moe.expert @c ffn relu up @up[3] down @down[3]\n";
+  EXPECT_EQ(OneToken({1, .5, .8}, real, "top_k 2 norm real").gates(),
+            OneToken({1, .5, .8}, real, "top_k 2 norm selected").gates());
+}
+
+TEST(NullExperts, CostNoBytesAndNoRows) {
+  SmallLayer small;
+  ModelCost before = measureCost(*small.module);
+  AddNullExpertsPassOptions options;
+  options.count = 4, options.k = 3;
+  PassManager pm(&small.context);
+  pm.addPass(createAddNullExpertsPass(options));
+  ASSERT_TRUE(succeeded(pm.run(*small.module)));
+  ModelCost now = measureCost(*small.module);
+  EXPECT_EQ(now.expertBytes, before.expertBytes);
+  EXPECT_EQ(now.params - before.params, 4 * 3); // columns of the router
+  auto layers = collectLayers(*small.module);
+  auto calibration =
+      Calibration::of(layers->front(), *small.profile, small.weights, 1024);
+  ASSERT_TRUE(succeeded(calibration));
+  // Rows that are dispatched are selections of real experts, no more.
+  int64_t rows = 0;
+  const Numbers &gates = calibration->getGates();
+  for (int64_t r = 0; r < gates.rows; ++r) {
+    std::vector<std::pair<double, int64_t>> order;
+    for (int64_t e = 0; e < 10; ++e) {
+      double logit = 0;
+      for (int64_t c = 0; c < 3; ++c)
+        logit += small.router.at(e % 6, c) * small.sample.at(r, c);
+      order.push_back({-logit, e});
+    }
+    std::sort(order.begin(), order.end());
+    for (int slot = 0; slot < 3; ++slot)
+      rows += order[slot].second < 6;
+  }
+  EXPECT_LT(rows, 3 * gates.rows);
+  EXPECT_DOUBLE_EQ(calibration->slotsPerToken() *
+                       static_cast<double>(gates.rows),
+                   static_cast<double>(rows));
+}
+
+TEST(NullExperts, OfThreeKindsByPaperAndByCode) {
+  // Jin et al. 2024, arXiv 2410.07348: p = (.174371, .473991, .064148,
+  // .287490) of an expert, a constant, a copy and a zero. The paper keeps the
+  // raw weights; its code divides by their sum without the zero's.
+  std::string pool = "moe.expert @a ffn relu up @up[0] down @down[0]\n"
+                     "moe.null_expert @b constant value @v\n"
+                     "moe.null_expert @c copy\nmoe.null_expert @d zero\n";
+  std::vector<double> logits{1, 2, 0, 1.5};
+  expectNear(OneToken(logits, pool, "top_k 4").gates(),
+             {.174371, .473991, .064148, .287490}, 1e-6);
+  expectNear(OneToken(logits, pool, "top_k 2").gates(), {0, .473991, 0, .28749},
+             1e-6);
+  expectNear(OneToken(logits, pool, "top_k 2 norm nonzero").gates(),
+             {0, 1, 0, 0}, 1e-6);
+}
+
+TEST(Merging, RowsOfAGroupNeedTheLogarithmOfItsSize) {
+  // Zhang et al. 2024, arXiv 2407.09590, with our bias: two equal experts of
+  // logits (1, 1, 0, 0) weigh .731059 together; one row for both .576117, and
+  // with + ln 2 .731059 again, if all experts are chosen.
+  std::string pool = "moe.expert @a ffn relu up @up[0] down @down[0]\n"
+                     "moe.expert @b ffn relu up @up[1] down @down[1]\n"
+                     "moe.expert @c ffn relu up @up[2] down @down[2]\n"
+                     "moe.expert @d ffn relu up @up[3] down @down[3]\n";
+  auto merge = [](OneToken &token, bool bias) {
+    MergeExpertsPassOptions options;
+    options.method = "dek", options.similarity = "weights", options.keep = 3;
+    options.rowBias = bias;
+    token.run(createMergeExpertsPass(options));
+  };
+  OneToken whole({1, 1, 0, 0}, pool, "top_k 4");
+  auto gates = whole.gates();
+  EXPECT_NEAR(gates[0] + gates[1], .731059, 1e-6);
+  OneToken plain({1, 1, 0, 0}, pool, "top_k 4");
+  merge(plain, false);
+  EXPECT_NEAR(plain.gates()[0], .576117, 1e-6);
+  OneToken biased({1, 1, 0, 0}, pool, "top_k 4");
+  ModelCost before = measureCost(*biased.module);
+  merge(biased, true);
+  EXPECT_NEAR(biased.gates()[0], .731059, 1e-6);
+  expectNear(biased.output(), whole.output(), 1e-6);
+  EXPECT_GT(std::abs(plain.output()[0] - whole.output()[0]), 1e-3);
+  // Gone are one expert of 8 numbers and a row of 2; three numbers of bias
+  // came.
+  EXPECT_EQ(before.params - measureCost(*plain.module).params, 8 + 2);
+  EXPECT_EQ(before.params - measureCost(*biased.module).params, 8 + 2 - 3);
 }

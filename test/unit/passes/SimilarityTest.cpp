@@ -170,3 +170,21 @@ TEST(Assignment, FindsTheOrderOfHiddenUnits) {
   EXPECT_EQ(assign(gain), order);
   EXPECT_NEAR(cosine(assign(gain)), 1, 1e-12);
 }
+
+TEST(Assignment, KendallTauCountsPairsOutOfOrder) {
+  // arXiv 2406.18219, section 4.
+  EXPECT_EQ(kendallTau({0, 1, 2, 3, 4}), 1);
+  EXPECT_EQ(kendallTau({4, 3, 2, 1, 0}), -1);
+  EXPECT_NEAR(kendallTau({1, 0, 2, 3}), .666667, 1e-6);
+  EXPECT_EQ(kendallTau({0}), 1);
+  // By brute force.
+  std::vector<int64_t> order(50);
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), std::mt19937(52));
+  int64_t sum = 0;
+  for (size_t i = 0; i < 50; ++i)
+    for (size_t j = 0; j < i; ++j)
+      sum += order[j] < order[i] ? 1 : -1;
+  EXPECT_NEAR(kendallTau(order), static_cast<double>(sum) / (50 * 49 / 2),
+              1e-12);
+}

@@ -14,6 +14,43 @@
 #include <numeric>
 
 namespace moe {
+/// A profile of layer "l" with a sample, written and read back.
+inline std::unique_ptr<Profile> profileOf(const Numbers &sample,
+                                          std::vector<int64_t> counts) {
+  rt::Profile stored;
+  stored.model = "small";
+  rt::ProfileLayer layer;
+  layer.name = "l";
+  auto add = [&](const char *name, int32_t type, std::vector<int64_t> shape,
+                 const void *data, size_t bytes) {
+    layer.tensors.push_back(
+        {name, type, std::move(shape),
+         std::string(static_cast<const char *>(data), bytes), 0});
+  };
+  int64_t experts = static_cast<int64_t>(counts.size()), rows = sample.rows;
+  std::vector<int64_t> tokens{rows};
+  std::vector<float> values(sample.values.begin(), sample.values.end());
+  std::vector<uint64_t> keys(rows);
+  std::iota(keys.begin(), keys.end(), 1);
+  add("counts", MOE_I64, {experts}, counts.data(), 8 * experts);
+  add("tokens", MOE_I64, {1}, tokens.data(), 8);
+  add("sample", MOE_F32, {rows, sample.columns}, values.data(),
+      4 * values.size());
+  add("sample_keys", MOE_U64, {rows}, keys.data(), 8 * rows);
+  stored.layers.push_back(std::move(layer));
+  llvm::SmallString<128> path;
+  EXPECT_FALSE(llvm::sys::fs::createTemporaryFile("compress", "moeprof", path));
+  rt::Status written = rt::writeProfile(stored, path.str().str());
+  EXPECT_TRUE(written.ok()) << written.message;
+  auto loaded = Profile::load(path);
+  llvm::sys::fs::remove(path);
+  if (!loaded) {
+    ADD_FAILURE() << llvm::toString(loaded.takeError());
+    return nullptr;
+  }
+  return std::move(*loaded);
+}
+
 /// A layer of six experts `relu(up x) down` of 3 features, and its calibration
 /// on 24 rows.
 struct SmallLayer {
@@ -68,42 +105,7 @@ struct SmallLayer {
     auto found = collectLayers(*module);
     EXPECT_TRUE(succeeded(found));
     layers = *found;
-    profile = makeProfile();
-  }
-
-  /// A profile file with the sample, read back.
-  std::unique_ptr<Profile> makeProfile() {
-    rt::Profile stored;
-    stored.model = "small";
-    rt::ProfileLayer layer;
-    layer.name = "l";
-    auto add = [&](const char *name, int32_t type, std::vector<int64_t> shape,
-                   const void *data, size_t bytes) {
-      layer.tensors.push_back(
-          {name, type, std::move(shape),
-           std::string(static_cast<const char *>(data), bytes)});
-    };
-    std::vector<int64_t> counts{10, 8, 12, 6, 7, 5}, tokens{24};
-    std::vector<float> values(sample.values.begin(), sample.values.end());
-    std::vector<uint64_t> keys(rows);
-    std::iota(keys.begin(), keys.end(), 1);
-    add("counts", MOE_I64, {experts}, counts.data(), 8 * experts);
-    add("tokens", MOE_I64, {1}, tokens.data(), 8);
-    add("sample", MOE_F32, {rows, 3}, values.data(), 4 * values.size());
-    add("sample_keys", MOE_U64, {rows}, keys.data(), 8 * rows);
-    stored.layers.push_back(std::move(layer));
-    llvm::SmallString<128> path;
-    EXPECT_FALSE(
-        llvm::sys::fs::createTemporaryFile("compress", "moeprof", path));
-    rt::Status written = rt::writeProfile(stored, path.str().str());
-    EXPECT_TRUE(written.ok()) << written.message;
-    auto loaded = Profile::load(path);
-    llvm::sys::fs::remove(path);
-    if (!loaded) {
-      ADD_FAILURE() << llvm::toString(loaded.takeError());
-      return nullptr;
-    }
-    return std::move(*loaded);
+    profile = profileOf(sample, {10, 8, 12, 6, 7, 5});
   }
 
   /// The layer's output for a row where only `kept` may be chosen, from the
