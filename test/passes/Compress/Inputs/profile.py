@@ -2,7 +2,7 @@
 
 Writes an expert profile of one layer: 32 rows, use of experts falling by number, and a sample of random inputs. Measures whose
 names are given are left out; `zero` makes a profile that has seen no token, `few` one that has seen each expert chosen once, `short` one with a
-sample of eight rows.
+sample of eight rows, `counts=A,B...` one of that use.
 """
 import json
 import sys
@@ -16,6 +16,9 @@ rng = np.random.default_rng(5)
 counts = np.arange(experts, 0, -1, dtype=np.int64) * (0 if "zero" in lacking else 16)
 if "few" in lacking:
     counts[:] = 1
+for word in lacking:
+    if word.startswith("counts="):
+        counts[:] = [int(count) for count in word[7:].split(",")]
 sample = rng.standard_normal((rows, features)).astype(np.float32)
 logits = rng.standard_normal((rows, experts))
 measures = {
