@@ -333,12 +333,14 @@ static QuantFormat formatOf(QuantizeAttr recipe) {
           recipe.getAsymmetric()};
 }
 
-/// Leaves what it makes of sums of products in the memo.
-static LogicalResult compensate(Operation *at, Attribute gram, int64_t columns,
-                                WeightSource &source) {
+/// What sums of products make, in the memo.
+static FailureOr<const RecipeMemo::Compensated *>
+compensate(Operation *at, Attribute gram, int64_t columns,
+           WeightSource &source) {
   RecipeMemo &memo = source.memo();
-  if (memo.compensationOf != gram) {
-    memo.compensationOf = {};
+  RecipeMemo::Compensated &slot = isa<SliceAttr>(gram) ? memo.shared : memo.own;
+  if (slot.gram != gram) {
+    slot.gram = {};
     auto numbers = evaluateFinite(at, gram, source);
     if (failed(numbers))
       return failure();
@@ -347,17 +349,17 @@ static LogicalResult compensate(Operation *at, Attribute gram, int64_t columns,
     if (!made)
       return at->emitOpError("has sums of products of inputs that are none: "
                              "they are not positive definite");
-    memo.compensation = std::move(*made);
-    memo.moments.clear();
+    slot.compensation = std::move(*made);
+    slot.moments.clear();
     for (int64_t i = 0; i < numbers->rows; ++i)
-      memo.moments.push_back(numbers->at(i, i));
-    memo.compensationOf = gram;
+      slot.moments.push_back(numbers->at(i, i));
+    slot.gram = gram;
   }
-  if (static_cast<int64_t>(memo.moments.size()) != columns)
+  if (static_cast<int64_t>(slot.moments.size()) != columns)
     return at->emitOpError("has ")
            << columns << " inputs, but sums of products of "
-           << memo.moments.size();
-  return success();
+           << slot.moments.size();
+  return &slot;
 }
 
 /// Leaves what it makes in the memo.
@@ -378,11 +380,12 @@ static LogicalResult quantizeIt(Operation *at, QuantizeAttr recipe,
     return failure();
   const Compensation *compensation = nullptr;
   if (recipe.getGram()) {
-    if (failed(compensate(at, recipe.getGram(), from->columns, source)))
+    auto made = compensate(at, recipe.getGram(), from->columns, source);
+    if (failed(made))
       return failure();
-    compensation = &memo.compensation;
+    compensation = &(*made)->compensation;
     if (moments->empty())
-      *moments = memo.moments;
+      *moments = (*made)->moments;
   }
   memo.quantized = quantize(*from, formatOf(recipe), *moments, compensation);
   memo.quantizedOf = whole;

@@ -11,16 +11,19 @@ class SliceAttr;
 class WeightSource;
 
 /// What the last recipes made and others may want too: a matrix quantised for
-/// its values is asked for its scales next, and all experts of a layer read
-/// inputs with the same sums of products.
+/// its values is asked for its scales next.
 struct RecipeMemo {
   mlir::Attribute quantizedOf; ///< the recipe without its part
   QuantizedMatrix quantized;
   mlir::Attribute factoredOf;
   Numbers left, right;
-  mlir::Attribute compensationOf; ///< the sums of products
-  Compensation compensation;
-  std::vector<double> moments; ///< their diagonal
+  /// What sums of products make: of those that lie in a bank, which all experts
+  /// of a layer share, and of those that are made for one.
+  struct Compensated {
+    mlir::Attribute gram;
+    Compensation compensation;
+    std::vector<double> moments; ///< the diagonal
+  } shared, own;
 };
 
 /// The numbers of a slice, of a matrix in factors, or that a recipe makes;
