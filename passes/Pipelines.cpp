@@ -52,6 +52,7 @@ void moe::buildLowerMoEPipeline(OpPassManager &pm,
   DequantizeExpertsPassOptions plain;
   // Oracles know plain numbers alone.
   plain.keepCoded = options.oracle ? 0 : packing.width;
+  pm.addPass(createExpandVariantsPass());
   pm.addPass(createDequantizeExpertsPass(plain));
   pm.addPass(createConvertMoEToMoERTPass(packing));
   ConvertMoERTToLinalgPassOptions loops;

@@ -371,6 +371,15 @@ ExpertCost ExpertOp::getCost(SymbolTableCollection &symbols) {
        {getGateBias(), getUpBias(), getDownBias()})
     if (bias)
       addSlice(*this, *bias, symbols, cost, 1);
+  if (getVariants())
+    for (auto variant : getVariants()->getAsRange<VariantAttr>()) {
+      known.clear();
+      for (NamedAttribute matrix : variant.getWeights()) {
+        ExpertCost own;
+        addMatrix(*this, matrix.getValue(), symbols, own, known);
+        cost.variantBytes += own.bytes;
+      }
+    }
   return cost;
 }
 

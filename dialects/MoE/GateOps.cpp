@@ -200,8 +200,7 @@ struct SelectBeforeSoftmax : OpRewritePattern<GateOp> {
     if (gate.getChoiceBias() || gate.getValues() || gate.getGroups())
       return rewriter.notifyMatchFailure(gate, "needs all probabilities");
     // They divide again after dropping slots.
-    if (gate.getSkipRatio() || gate.getSkipCumulative() || gate.getCapacity() ||
-        gate.getCapacityFactor())
+    if (gate.getSkipRatio() || gate.getCapacity() || gate.getCapacityFactor())
       return rewriter.notifyMatchFailure(gate, "slots may be dropped");
     rewriter.modifyOpInPlace(gate, [&] {
       gate.setSelectFirst(true);

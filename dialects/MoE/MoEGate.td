@@ -99,9 +99,10 @@ def MoE_GateOp : MoE_Op<"gate", [
     5. Skip rules, on slots in descending order. `skip_ratio beta` empties slots
        j > 0 with `w_j < beta w_0` and divides by the sum again if the weights added up
        to 1 before, by a norm or a softmax over the selected (NAEE).
-       `skip_cumulative [T1, T2]`: with s_j the sum of the (normalised) weights before
-       slot j, storage 0 if `s_j <= T1`, 1 if `s_j <= T2`, else the slot is
-       emptied (HOBBIT); the third result holds the storage of each slot.
+       `skip_cumulative [T1, T2]`: with s_j the share that the weights of the slots before
+       slot j have in the sum of all (ties go to the earlier slot), storage 0 if
+       `s_j <= T1`, 1 if `s_j <= T2`, else the slot is emptied and the other weights
+       stay (HOBBIT); the third result holds the storage of each slot, 0 for empty ones.
     6. Capacity: an expert serves at most `capacity` slots, or
        `rounding(capacity_factor * T * k / E)`; with `capacity_tau` tau null experts
        weigh 1 and others tau: `rounding(factor * T * k * tau / (tau N_real + N_null))`,

@@ -19,6 +19,7 @@ namespace moe {
 struct ExpertCost {
   int64_t params = 0;
   int64_t bytes = 0;
+  int64_t variantBytes = 0; ///< of its other storage variants, together
   std::optional<int64_t> flopsPerToken = 0;
 };
 

@@ -2,6 +2,7 @@
 #define MOE_DIALECTS_MOE_MOERECIPES_TD
 
 include "dialects/MoE/MoEAttrs.td"
+include "dialects/MoE/MoEEnums.td"
 
 // Recipes of derived banks. A source is a #moe.slice or another recipe; the
 // bank's own type says what comes out.
@@ -92,7 +93,10 @@ def MoE_QuantizeAttr : MoE_Attr<"Quantize", "quantize"> {
 
     With `moments` (`[in]` mean squares of the inputs) the scale of each block is
     searched between 0.6 and 1 times that (`fp4`: that power of two or the next)
-    for the least sum of `moments[k] (w - w')^2`.
+    for the least sum of `moments[k] (w - w')^2`. With `gram` (`[in, in]` sums of
+    products of the inputs, to any scale), inputs are rounded one after the other, and
+    what one loses is made up for by the later ones (GPTQ, arXiv 2210.17323, section 3); where there
+    are no `moments`, the diagonal of `gram` takes their place.
 
     ```mlir
     #moe.quantize<#moe.slice<@up[0]>, bits = 4, block = 32, part = "values">
@@ -102,11 +106,11 @@ def MoE_QuantizeAttr : MoE_Attr<"Quantize", "quantize"> {
                         "int64_t":$block, "::mlir::StringAttr":$part,
                         OptionalParameter<"::mlir::StringAttr">:$code,
                         DefaultValuedParameter<"bool", "false">:$asymmetric,
-                        OptionalParameter<"::mlir::Attribute">:$moments);
+                        OptionalParameter<"::mlir::Attribute">:$moments,
+                        OptionalParameter<"::mlir::Attribute">:$gram);
   let assemblyFormat = [{
     `<` $source `,` `bits` `=` $bits `,` `block` `=` $block `,` `part` `=` $part
-    (`,` `code` `=` $code^)? (`,` `asymmetric` `=` $asymmetric^)?
-    (`,` `moments` `=` $moments^)? `>`
+    (`,` struct($code, $asymmetric, $moments, $gram)^)? `>`
   }];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
@@ -132,6 +136,61 @@ def MoE_SparsifyAttr : MoE_Attr<"Sparsify", "sparsify"> {
                         OptionalParameter<"::mlir::Attribute">:$moments);
   let assemblyFormat = [{
     `<` $source `,` `n` `=` $n `,` `m` `=` $m (`,` `moments` `=` $moments^)? `>`
+  }];
+  let genVerifyDecl = 1;
+}
+
+def MoE_HiddenAttr : MoE_Attr<"Hidden", "hidden"> {
+  let summary = "Recipe: what an expert's last matrix reads";
+  let description = [{
+    For rows `inputs` `[rows, in]`, `[rows, hidden]`: `a(up x + up_bias)`, and with
+    `gate` `a(gate x + gate_bias) * (up x + up_bias + beta)`; activation and
+    constants as in `moe.expert`.
+
+    ```mlir
+    #moe.hidden<inputs = #moe.slice<@sample>, up = #moe.slice<@up[0]>, activation = relu>
+    ```
+  }];
+  let parameters = (ins "::mlir::Attribute":$inputs, "::mlir::Attribute":$up,
+                        EnumParameter<MoE_Activation>:$activation,
+                        OptionalParameter<"::mlir::Attribute">:$gate,
+                        OptionalParameter<"::mlir::Attribute">:$up_bias,
+                        OptionalParameter<"::mlir::Attribute">:$gate_bias,
+                        OptionalParameter<"::mlir::FloatAttr">:$alpha,
+                        OptionalParameter<"::mlir::FloatAttr">:$beta,
+                        OptionalParameter<"::mlir::FloatAttr">:$limit);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def MoE_GramAttr : MoE_Attr<"Gram", "gram"> {
+  let summary = "Recipe: sums of products of columns";
+  let description = [{
+    `sum_r source[r, i] source[r, j]` of `[rows, n]` numbers, `[n, n]`.
+
+    ```mlir
+    #moe.gram<#moe.slice<@sample>>
+    ```
+  }];
+  let parameters = (ins "::mlir::Attribute":$source);
+  let assemblyFormat = "`<` $source `>`";
+  let genVerifyDecl = 1;
+}
+
+def MoE_ScaleAttr : MoE_Attr<"Scale", "scale"> {
+  let summary = "Recipe: rows or columns times a vector";
+  let description = [{
+    Entry i of dimension `dim` is multiplied by `factors[i]`. A norm folded into the
+    matrix before or behind it.
+
+    ```mlir
+    #moe.scale<#moe.slice<@up[0]>, dim = 0, factors = #moe.slice<@gamma>>
+    ```
+  }];
+  let parameters = (ins "::mlir::Attribute":$source, "int64_t":$dim,
+                        "::mlir::Attribute":$factors);
+  let assemblyFormat = [{
+    `<` $source `,` `dim` `=` $dim `,` `factors` `=` $factors `>`
   }];
   let genVerifyDecl = 1;
 }

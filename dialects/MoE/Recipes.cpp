@@ -7,7 +7,7 @@ using EmitError = function_ref<InFlightDiagnostic()>;
 
 static LogicalResult verifySource(EmitError emitError, Attribute source) {
   if (isa<SliceAttr, FactoredAttr, MixAttr, StackAttr, PermuteAttr, LowRankAttr,
-          QuantizeAttr, SparsifyAttr>(source))
+          QuantizeAttr, SparsifyAttr, HiddenAttr, GramAttr, ScaleAttr>(source))
     return success();
   return emitError() << "needs a slice or a recipe, not " << source;
 }
@@ -72,9 +72,10 @@ LogicalResult LowRankAttr::verify(EmitError emitError, Attribute source,
 LogicalResult QuantizeAttr::verify(EmitError emitError, Attribute source,
                                    int64_t bits, int64_t block, StringAttr part,
                                    StringAttr code, bool asymmetric,
-                                   Attribute moments) {
+                                   Attribute moments, Attribute gram) {
   if (failed(verifySource(emitError, source)) ||
-      failed(verifyMoments(emitError, moments)))
+      failed(verifyMoments(emitError, moments)) ||
+      failed(verifyMoments(emitError, gram)))
     return failure();
   if (bits != 2 && bits != 4 && bits != 8)
     return emitError() << "needs 2, 4 or 8 bits, not " << bits;
@@ -104,5 +105,35 @@ LogicalResult SparsifyAttr::verify(EmitError emitError, Attribute source,
     return failure();
   if (n < 0 || m < 0 || (m > 0 && n > m))
     return emitError() << "cannot keep " << n << " of " << m << " numbers";
+  return success();
+}
+
+// hidden_c1
+LogicalResult HiddenAttr::verify(EmitError emitError, Attribute inputs,
+                                 Attribute up, Activation activation,
+                                 Attribute gate, Attribute upBias,
+                                 Attribute gateBias, FloatAttr alpha,
+                                 FloatAttr beta, FloatAttr limit) {
+  for (Attribute source : {inputs, up, gate, upBias, gateBias})
+    if (source && failed(verifySource(emitError, source)))
+      return failure();
+  if (!gate && (gateBias || beta))
+    return emitError() << "has a bias or beta of a gate, but no gate";
+  return success();
+}
+
+// gram_c1
+LogicalResult GramAttr::verify(EmitError emitError, Attribute source) {
+  return verifySource(emitError, source);
+}
+
+// scale_c1
+LogicalResult ScaleAttr::verify(EmitError emitError, Attribute source,
+                                int64_t dim, Attribute factors) {
+  if (failed(verifySource(emitError, source)) ||
+      failed(verifySource(emitError, factors)))
+    return failure();
+  if (dim != 0 && dim != 1)
+    return emitError() << "scales dimension 0 or 1, not " << dim;
   return success();
 }

@@ -17,6 +17,8 @@ static constexpr OpEntry table[] = {
      "axis:i keepdims:i select_last_index:i@12"},
     {"", "ArgMin", "1 11 12 13", 1, 1, 1, 1,
      "axis:i keepdims:i select_last_index:i@12"},
+    {"", "BatchNormalization", "7 9 14 15", 5, 5, 1, 5,
+     "epsilon:f momentum:f spatial:i@7-7 training_mode:i@14"},
     {"", "Cast", "6 9 13 19 21 23 24 25", 1, 1, 1, 1,
      "to:i saturate:i@19 round_mode:s@24"},
     {"", "CastLike", "15 19 21 23 24 25", 2, 2, 1, 1,

@@ -165,7 +165,8 @@ Types contribMoE(const NodeFacts &node) {
   return one(node.inputs[0]);
 }
 
-Types multiHeadAttention(const NodeFacts &node) {
+/// Further outputs are statistics or caches.
+Types firstLikeInput(const NodeFacts &node) {
   SmallVector<Type> types(node.numOutputs, unranked(node.element(0)));
   types[0] = node.inputs[0];
   return types;
@@ -184,5 +185,6 @@ void moe::onnx::addMathTypeRules(TypeRules &rules) {
   rules.add("com.microsoft.SkipSimplifiedLayerNormalization",
             skipNormalization);
   rules.add("com.microsoft.MoE com.microsoft.QMoE", contribMoE);
-  rules.add("com.microsoft.MultiHeadAttention", multiHeadAttention);
+  rules.add("BatchNormalization com.microsoft.MultiHeadAttention",
+            firstLikeInput);
 }

@@ -2,8 +2,11 @@
 #include "passes/Analysis/LinearAlgebra.h"
 
 #include "passes/Analysis/Loops.h"
+#include "llvm/Support/Parallel.h"
+#include <Eigen/Cholesky>
 #include <Eigen/SVD>
 #include <cmath>
+#include <numeric>
 
 using namespace moe;
 
@@ -102,4 +105,72 @@ bool moe::factorize(const Numbers &numbers, int64_t rank,
       right.at(i, c) = svd.matrixV()(c, i) * root / weights[c];
   }
   return true;
+}
+
+std::optional<Compensation> moe::compensationOf(const Numbers &gram) {
+  constexpr double damping = 0.1;
+  int64_t n = gram.rows;
+  double mean = 0;
+  for (int64_t i = 0; i < n; ++i)
+    mean += gram.at(i, i) / static_cast<double>(n);
+  if (!std::isfinite(mean) || mean < 0)
+    return std::nullopt;
+  Compensation result;
+  result.order.resize(n);
+  std::iota(result.order.begin(), result.order.end(), 0);
+  llvm::sort(result.order, [&](int64_t a, int64_t b) {
+    return std::make_pair(-gram.at(a, a), a) <
+           std::make_pair(-gram.at(b, b), b);
+  });
+  // Of the matrix in reverse, H = R R^T with R upper, so that the factor U with
+  // H^-1 = U^T U is R^-1: one decomposition and no inverse of H.
+  Matrix reversed(n, n);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j)
+      reversed(i, j) =
+          gram.at(result.order[n - 1 - i], result.order[n - 1 - j]);
+  // Where nothing was ever seen, all inputs are alike.
+  reversed.diagonal().array() += mean > 0 ? damping * mean : 1;
+  Eigen::LLT<Matrix> cholesky(reversed);
+  if (cholesky.info() != Eigen::Success)
+    return std::nullopt;
+  Matrix inverse = Matrix::Identity(n, n);
+  cholesky.matrixL().solveInPlace(inverse);
+  if (!inverse.allFinite())
+    return std::nullopt;
+  result.factor = Numbers(n, n);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = i; j < n; ++j)
+      result.factor.at(i, j) = inverse(n - 1 - i, n - 1 - j);
+  return result;
+}
+
+void moe::roundInOrder(
+    const Numbers &numbers, const Compensation &compensation,
+    llvm::function_ref<double(int64_t, int64_t, double)> round) {
+  constexpr int64_t piece = 32, block = 64;
+  int64_t n = numbers.columns;
+  View factor(compensation.factor.values.data(), n, n);
+  llvm::parallelFor(0, (numbers.rows + piece - 1) / piece, [&](size_t p) {
+    int64_t first = static_cast<int64_t>(p) * piece;
+    int64_t count = std::min(piece, numbers.rows - first);
+    Matrix own(count, n), lost(count, block);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t r = 0; r < count; ++r)
+        own(r, i) = numbers.at(first + r, compensation.order[i]);
+    for (int64_t begin = 0; begin < n; begin += block) {
+      int64_t end = std::min(begin + block, n), size = end - begin;
+      for (int64_t r = 0; r < count; ++r)
+        for (int64_t i = begin; i < end; ++i) {
+          double rounded = round(first + r, compensation.order[i], own(r, i));
+          double error = (own(r, i) - rounded) / factor(i, i);
+          lost(r, i - begin) = error;
+          for (int64_t j = i + 1; j < end; ++j)
+            own(r, j) -= error * factor(i, j);
+        }
+      // All of the later blocks at once.
+      own.rightCols(n - end).noalias() -=
+          lost.leftCols(size) * factor.block(begin, end, size, n - end);
+    }
+  });
 }

@@ -1,6 +1,7 @@
 #include "passes/Analysis/Quantization.h"
 
 #include "dialects/MoE/MoEOps.h"
+#include "passes/Analysis/LinearAlgebra.h"
 #include "passes/Analysis/Loops.h"
 #include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/bit.h"
@@ -322,7 +323,8 @@ std::optional<QuantizedMatrix> moe::quantizeRows(int64_t rows, int64_t columns,
 }
 
 QuantizedMatrix moe::quantize(const Numbers &numbers, const QuantFormat &format,
-                              ArrayRef<double> moments) {
+                              ArrayRef<double> moments,
+                              const Compensation *compensation) {
   auto made = quantizeRows(
       numbers.rows, numbers.columns,
       [&](int64_t first, int64_t last, double *) {
@@ -330,7 +332,21 @@ QuantizedMatrix moe::quantize(const Numbers &numbers, const QuantFormat &format,
       },
       format, moments);
   assert(made && "numbers are finite");
-  return std::move(*made);
+  QuantizedMatrix result = std::move(*made);
+  if (!compensation)
+    return result;
+  Coder coder(format);
+  int64_t block = format.block ? format.block : numbers.columns;
+  roundInOrder(
+      numbers, *compensation, [&](int64_t row, int64_t column, double number) {
+        int64_t at = row * result.blocks + column / block;
+        double scale = result.scales[at];
+        uint8_t zero = format.asymmetric ? result.zeros[at] : 0;
+        uint8_t code = coder.code(number, scale == 0 ? 0 : 1.0 / scale, zero);
+        result.codes[row * numbers.columns + column] = code;
+        return coder.value(code, scale, zero);
+      });
+  return result;
 }
 
 Numbers moe::dequantize(const QuantizedMatrix &matrix,

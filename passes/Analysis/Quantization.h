@@ -8,6 +8,8 @@
 
 namespace moe {
 
+struct Compensation;
+
 /// How numbers become codes; the fields of `#moe.quantize`.
 struct QuantFormat {
   int64_t bits = 4;
@@ -51,9 +53,12 @@ std::optional<QuantizedMatrix> quantizeRows(int64_t rows, int64_t columns,
                                             llvm::ArrayRef<double> moments);
 
 /// Quantises rows, using all processors. `moments` (one per column, or empty)
-/// are weights of the error, by which scales are searched. Numbers are finite.
+/// are weights of the error, by which scales are searched. With `compensation`
+/// codes are then chosen so that later inputs make up for what earlier ones
+/// lose. Numbers are finite.
 QuantizedMatrix quantize(const Numbers &numbers, const QuantFormat &format,
-                         llvm::ArrayRef<double> moments);
+                         llvm::ArrayRef<double> moments,
+                         const Compensation *compensation = nullptr);
 
 /// The numbers that it stands for.
 Numbers dequantize(const QuantizedMatrix &matrix, const QuantFormat &format);

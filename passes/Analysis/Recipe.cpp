@@ -1,6 +1,7 @@
 #include "passes/Analysis/Recipe.h"
 
 #include "dialects/MoE/MoEOps.h"
+#include "passes/Analysis/Hidden.h"
 #include "passes/Analysis/LinearAlgebra.h"
 #include "passes/Analysis/Loops.h"
 #include "passes/Analysis/ReadAhead.h"
@@ -220,10 +221,16 @@ static LogicalResult checkFinite(Operation *at, const Numbers &numbers) {
   if (finite)
     return success();
   for (size_t i = 0; i < numbers.values.size(); ++i)
-    if (!std::isfinite(numbers.values[i]))
-      return at->emitOpError("needs finite weights, but number ")
-             << i % numbers.columns << " of row " << i / numbers.columns
-             << " is " << numbers.values[i];
+    if (!std::isfinite(numbers.values[i])) {
+      // Names of banks tell layer, expert and matrix.
+      auto bank = dyn_cast<BankOp>(at);
+      InFlightDiagnostic error = bank ? emitError(at->getLoc(), "'")
+                                            << bank.getSymName() << "' "
+                                      : at->emitOpError();
+      return error << "needs finite weights, but number " << i % numbers.columns
+                   << " of row " << i / numbers.columns << " is "
+                   << numbers.values[i];
+    }
   return success();
 }
 
@@ -488,6 +495,35 @@ static QuantFormat formatOf(QuantizeAttr recipe) {
           recipe.getAsymmetric()};
 }
 
+/// What sums of products make, in the memo.
+static FailureOr<const RecipeMemo::Compensated *>
+compensate(Operation *at, Attribute gram, int64_t columns,
+           WeightSource &source) {
+  RecipeMemo &memo = source.memo();
+  RecipeMemo::Compensated &slot = isa<SliceAttr>(gram) ? memo.shared : memo.own;
+  if (slot.gram != gram) {
+    slot.gram = {};
+    auto numbers = evaluateFinite(at, gram, source);
+    if (failed(numbers))
+      return failure();
+    auto made = numbers->rows == numbers->columns ? compensationOf(*numbers)
+                                                  : std::nullopt;
+    if (!made)
+      return at->emitOpError("has sums of products of inputs that are none: "
+                             "they are not positive definite");
+    slot.compensation = std::move(*made);
+    slot.moments.clear();
+    for (int64_t i = 0; i < numbers->rows; ++i)
+      slot.moments.push_back(numbers->at(i, i));
+    slot.gram = gram;
+  }
+  if (static_cast<int64_t>(slot.moments.size()) != columns)
+    return at->emitOpError("has ")
+           << columns << " inputs, but sums of products of "
+           << slot.moments.size();
+  return &slot;
+}
+
 /// Leaves what it makes in the memo.
 static LogicalResult quantizeIt(Operation *at, QuantizeAttr recipe,
                                 WeightSource &source) {
@@ -495,7 +531,7 @@ static LogicalResult quantizeIt(Operation *at, QuantizeAttr recipe,
   auto whole = QuantizeAttr::get(
       at->getContext(), recipe.getSource(), recipe.getBits(), recipe.getBlock(),
       StringAttr::get(at->getContext(), "values"), recipe.getCode(),
-      recipe.getAsymmetric(), recipe.getMoments());
+      recipe.getAsymmetric(), recipe.getMoments(), recipe.getGram());
   if (memo.quantizedOf == whole)
     return success();
   auto from = MatrixRows::open(at, recipe.getSource(), source);
@@ -505,6 +541,19 @@ static LogicalResult quantizeIt(Operation *at, QuantizeAttr recipe,
   if (failed(moments))
     return failure();
   memo.quantizedOf = {};
+  if (recipe.getGram()) {
+    auto numbers = evaluateFinite(at, recipe.getSource(), source);
+    auto made = compensate(at, recipe.getGram(), from->columns(), source);
+    from->close(source);
+    if (failed(numbers) || failed(made))
+      return failure();
+    if (moments->empty())
+      *moments = (*made)->moments;
+    memo.quantized =
+        quantize(*numbers, formatOf(recipe), *moments, &(*made)->compensation);
+    memo.quantizedOf = whole;
+    return success();
+  }
   auto made = quantizeRows(
       from->rows(), from->columns(),
       [&](int64_t first, int64_t last, double *buffer) {
@@ -518,6 +567,40 @@ static LogicalResult quantizeIt(Operation *at, QuantizeAttr recipe,
   memo.quantized = std::move(*made);
   memo.quantizedOf = whole;
   return success();
+}
+
+static FailureOr<Numbers> hidden(Operation *at, HiddenAttr recipe,
+                                 WeightSource &source) {
+  auto inputs = evaluate(at, recipe.getInputs(), source);
+  if (failed(inputs))
+    return failure();
+  return HiddenLayer(recipe).evaluate(at, *inputs, source);
+}
+
+static FailureOr<Numbers> gram(Operation *at, GramAttr recipe,
+                               WeightSource &source) {
+  auto rows = evaluate(at, recipe.getSource(), source);
+  if (failed(rows))
+    return failure();
+  Numbers columns = transposed(*rows);
+  return timesTransposed(columns, columns);
+}
+
+static FailureOr<Numbers> scale(Operation *at, ScaleAttr recipe,
+                                WeightSource &source) {
+  auto numbers = evaluate(at, recipe.getSource(), source);
+  auto factors = evaluate(at, recipe.getFactors(), source);
+  if (failed(numbers) || failed(factors))
+    return failure();
+  bool rows = recipe.getDim() == 0;
+  int64_t size = rows ? numbers->rows : numbers->columns;
+  if (static_cast<int64_t>(factors->values.size()) != size)
+    return at->emitOpError("has ") << factors->values.size() << " factors for "
+                                   << size << (rows ? " rows" : " columns");
+  for (int64_t r = 0; r < numbers->rows; ++r)
+    for (int64_t c = 0; c < numbers->columns; ++c)
+      numbers->at(r, c) *= factors->values[rows ? r : c];
+  return numbers;
 }
 
 template <typename T>
@@ -547,6 +630,12 @@ FailureOr<Numbers> moe::evaluate(Operation *at, Attribute recipe,
     return lowRank(at, attr, source);
   if (auto attr = dyn_cast<SparsifyAttr>(recipe))
     return sparsify(at, attr, source);
+  if (auto attr = dyn_cast<HiddenAttr>(recipe))
+    return hidden(at, attr, source);
+  if (auto attr = dyn_cast<GramAttr>(recipe))
+    return gram(at, attr, source);
+  if (auto attr = dyn_cast<ScaleAttr>(recipe))
+    return scale(at, attr, source);
   if (auto attr = dyn_cast<QuantizeAttr>(recipe)) {
     if (failed(quantizeIt(at, attr, source)))
       return failure();

@@ -2,6 +2,7 @@
 #define MOE_PASSES_ANALYSIS_RECIPE_H
 
 #include "mlir/IR/SymbolTable.h"
+#include "passes/Analysis/LinearAlgebra.h"
 #include "passes/Analysis/Quantization.h"
 
 namespace moe {
@@ -19,6 +20,13 @@ struct RecipeMemo {
     Numbers left, right;
   };
   std::vector<Factors> factored;
+  /// What sums of products make: of those that lie in a bank, which all experts
+  /// of a layer share, and of those that are made for one.
+  struct Compensated {
+    mlir::Attribute gram;
+    Compensation compensation;
+    std::vector<double> moments; ///< the diagonal
+  } shared, own;
 };
 
 /// The numbers of a slice, of a matrix in factors, or that a recipe makes;

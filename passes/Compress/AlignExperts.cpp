@@ -1,3 +1,5 @@
+#include "mlir/IR/Remarks.h"
+#include "passes/Compress/Assignment.h"
 #include "passes/Compress/Inputs.h"
 #include "passes/Compress/Matrices.h"
 #include "passes/Compress/Order.h"
@@ -42,11 +44,19 @@ struct AlignExpertsPass : moe::impl::AlignExpertsPassBase<AlignExpertsPass> {
       auto orders = alignedOrders(experts[0], others, *inputs.weights);
       if (failed(orders))
         return failure();
-      for (auto [expert, order] : llvm::zip(others, *orders))
+      for (auto [each, order] : llvm::zip(others, *orders)) {
+        ExpertOp expert = each;
+        remark::analysis(
+            expert.getLoc(),
+            remark::RemarkOpts::name("align").category("moe-compress"))
+            << ("order of '" + expert.getEntryName() + "' of " + layer.name)
+                   .str()
+            << remark::metric("kendall_tau", kendallTau(order));
         // A unit out of place is worth a recipe.
         if (!llvm::is_sorted(order) &&
             failed(takeHiddenUnits(layer, expert, order, symbols)))
           return failure();
+      }
     }
     eraseUnusedBanks(module);
     return success();

@@ -43,3 +43,30 @@ std::vector<int64_t> moe::assign(const Numbers &gain) {
     result[rowOf[c] - 1] = c - 1;
   return result;
 }
+
+/// Sorts `values`; the number of pairs that stood the wrong way round.
+static int64_t sortCounting(llvm::MutableArrayRef<int64_t> values) {
+  if (values.size() < 2)
+    return 0;
+  auto left = values.take_front(values.size() / 2);
+  auto right = values.drop_front(left.size());
+  int64_t count = sortCounting(left) + sortCounting(right);
+  std::vector<int64_t> merged;
+  for (size_t l = 0, r = 0; l < left.size() || r < right.size();) {
+    bool first = r == right.size() || (l < left.size() && left[l] <= right[r]);
+    if (!first) // before all that is left of the left
+      count += static_cast<int64_t>(left.size() - l);
+    merged.push_back(first ? left[l++] : right[r++]);
+  }
+  std::copy(merged.begin(), merged.end(), values.begin());
+  return count;
+}
+
+double moe::kendallTau(llvm::ArrayRef<int64_t> order) {
+  double n = static_cast<double>(order.size());
+  if (n < 2)
+    return 1;
+  std::vector<int64_t> values = order.vec();
+  double wrong = static_cast<double>(sortCounting(values));
+  return 1 - 4 * wrong / (n * (n - 1));
+}

@@ -1,13 +1,14 @@
 #include "passes/Compress/Calibration.h"
 
 #include "dialects/Onnx/OnnxOps.h"
-#include "passes/Analysis/Activation.h"
+#include "passes/Analysis/Hidden.h"
 #include "passes/Analysis/LinearAlgebra.h"
 #include "passes/Analysis/Recipe.h"
 #include "passes/Analysis/WeightSource.h"
 #include "passes/Compress/Profile.h"
 #include "passes/Raise/GateModel.h"
 #include "llvm/ADT/Sequence.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace moe;
@@ -28,6 +29,20 @@ static FailureOr<Numbers> constant(const MoELayer &layer, Value value,
   return numbers;
 }
 
+bool moe::hasLinearRouter(const MoELayer &layer) {
+  RouterOp router = layer.router;
+  return router && router.getKind() == RouterKind::Linear && !router.getSeed();
+}
+
+FailureOr<Numbers> moe::routerWeight(const MoELayer &layer,
+                                     WeightSource &weights) {
+  RouterOp router = layer.router;
+  auto weight = constant(layer, router.getWeight(), weights);
+  if (failed(weight) || !router.getTransposed())
+    return weight;
+  return transposed(*weight);
+}
+
 FailureOr<Calibration> Calibration::of(const MoELayer &layer,
                                        const Profile &profile,
                                        WeightSource &weights, int64_t rows) {
@@ -42,25 +57,28 @@ FailureOr<Calibration> Calibration::of(const MoELayer &layer,
            << "profile '" << profile.getPath()
            << "' has no sample of its inputs; make one with a binary that "
               "was compiled with --instrument";
+  if (sample->rows < kEnoughRows)
+    return emitLayerError(layer)
+           << "the sample in '" << profile.getPath() << "' has " << sample->rows
+           << " rows of it, " << kEnoughRows
+           << " are needed at least: profile a longer text";
   int64_t kept = std::min(rows, sample->rows);
   result.inputs = Numbers(kept, sample->columns);
   std::copy_n(sample->values.begin(), result.inputs.values.size(),
               result.inputs.values.begin());
   RouterOp router = layer.router;
   GateOp gate = layer.gate;
-  if (!router || router.getKind() != RouterKind::Linear || router.getSeed() ||
-      router.getResidual() || router.getStandardize() ||
+  if (!hasLinearRouter(layer) || router.getResidual() ||
+      router.getStandardize() ||
       router.getInput() != layer.apply->getOperand(0))
     return emitLayerError(layer)
            << "only a linear router over what the experts read can be "
               "evaluated on a sample";
   if (gate.getValues())
     return emitLayerError(layer) << "its gate reads values that no sample has";
-  auto weight = constant(layer, router.getWeight(), weights);
+  auto weight = routerWeight(layer, weights);
   if (failed(weight))
     return failure();
-  if (router.getTransposed())
-    *weight = transposed(*weight);
   if (weight->columns != result.inputs.columns)
     return emitLayerError(layer)
            << "the sample in '" << profile.getPath() << "' has rows of "
@@ -75,15 +93,43 @@ FailureOr<Calibration> Calibration::of(const MoELayer &layer,
       for (int64_t c = 0; c < result.logits.columns; ++c)
         result.logits.at(r, c) += bias->values[c];
   }
+  for (double logit : result.logits.values)
+    if (!std::isfinite(logit))
+      return emitLayerError(layer)
+             << "its router has weights that are not finite, or the sample in '"
+             << profile.getPath() << "' is not";
   if (gate.getChoiceBias()) {
     auto bias = constant(layer, gate.getChoiceBias(), weights);
     if (failed(bias))
       return failure();
     result.bias = *bias;
   }
-  result.gates = result.gateWeights(
-      llvm::to_vector(llvm::seq<int64_t>(0, result.logits.columns)));
+  auto all = llvm::to_vector(llvm::seq<int64_t>(0, result.logits.columns));
+  result.gates = result.gateWeights(all);
+  if (std::optional<ArrayRef<double>> limits = gate.getSkipCumulative())
+    result.storages = chooseStorages(result.chosenWeights(all), *limits);
   return result;
+}
+
+Numbers moe::chooseStorages(const Numbers &weights, ArrayRef<double> limits) {
+  Numbers storages(weights.rows, weights.columns);
+  for (int64_t r = 0; r < weights.rows; ++r) {
+    double all = 0;
+    for (int64_t c = 0; c < weights.columns; ++c)
+      all += weights.at(r, c);
+    for (int64_t c = 0; c < weights.columns; ++c) {
+      double own = weights.at(r, c), before = 0;
+      for (int64_t o = 0; o < weights.columns; ++o)
+        if (weights.at(r, o) > own || (weights.at(r, o) == own && o < c))
+          before += weights.at(r, o);
+      before = all == 0 ? 0 : before / all;
+      storages.at(r, c) = own == 0              ? -1
+                          : before <= limits[0] ? 0
+                          : before <= limits[1] ? 1
+                                                : -1;
+    }
+  }
+  return storages;
 }
 
 /// Empties slots below `beta` times the first one's weight; what is left adds
@@ -111,6 +157,18 @@ static void skipSmall(Numbers &weights, double beta, bool normed) {
 }
 
 Numbers Calibration::gateWeights(ArrayRef<int64_t> columns) const {
+  GateOp gate = layer.gate;
+  Numbers weights = chosenWeights(columns);
+  if (std::optional<ArrayRef<double>> limits = gate.getSkipCumulative()) {
+    Numbers storages = chooseStorages(weights, *limits);
+    for (auto [weight, storage] : llvm::zip(weights.values, storages.values))
+      if (storage < 0)
+        weight = 0;
+  }
+  return weights;
+}
+
+Numbers Calibration::chosenWeights(ArrayRef<int64_t> columns) const {
   GateOp gate = layer.gate;
   GateMatch match;
   match.score = gate.getScore();
@@ -157,78 +215,48 @@ Numbers Calibration::gateWeights(ArrayRef<int64_t> columns) const {
   return result;
 }
 
-/// Rows times a matrix of the expert, plus its bias.
-static FailureOr<Numbers> multiply(ExpertOp expert, const Numbers &rows,
-                                   Attribute matrix,
-                                   std::optional<SliceAttr> bias,
-                                   WeightSource &weights) {
-  auto numbers = evaluate(expert, matrix, weights);
-  if (failed(numbers))
-    return failure();
-  if (numbers->columns != rows.columns)
-    return expert.emitOpError("reads ")
-           << numbers->columns << " features, but the sample has "
-           << rows.columns;
-  Numbers result = timesTransposed(rows, *numbers);
-  if (!bias || !*bias)
-    return result;
-  auto addend = evaluate(expert, *bias, weights);
-  if (failed(addend))
-    return failure();
-  for (int64_t r = 0; r < result.rows; ++r)
-    for (int64_t c = 0; c < result.columns; ++c)
-      result.at(r, c) += addend->values[c];
-  return result;
-}
-
 FailureOr<Numbers> moe::hiddenOf(ExpertOp expert, const Numbers &x,
                                  WeightSource &weights) {
-  bool glu = expert.isGlu();
-  if (!glu && expert.getKind() != ExpertKind::Ffn)
-    return expert.emitOpError("of another kind than ffn and glu cannot be "
-                              "evaluated on a sample");
-  double alpha = expert.getAlpha().convertToDouble();
-  double beta = expert.getBeta().convertToDouble();
-  double limit = expert.getLimit().convertToDouble();
-  auto hidden =
-      multiply(expert, x, expert.getUp(), expert.getUpBias(), weights);
-  if (failed(hidden))
+  auto layer = HiddenLayer::of(expert);
+  if (failed(layer))
     return failure();
-  if (!glu) {
-    for (double &value : hidden->values)
-      value = activate(expert.getActivation(), alpha,
-                       limit > 0 ? std::min(value, limit) : value);
-    return hidden;
-  }
-  auto gate =
-      multiply(expert, x, *expert.getGate(), expert.getGateBias(), weights);
-  if (failed(gate))
-    return failure();
-  for (auto [line, argument] : llvm::zip(hidden->values, gate->values)) {
-    if (limit > 0) {
-      argument = std::min(argument, limit);
-      line = std::clamp(line, -limit, limit);
-    }
-    line = activate(expert.getActivation(), alpha, argument) * (line + beta);
-  }
-  return hidden;
+  return layer->evaluate(expert, x, weights);
 }
 
-FailureOr<Numbers> Calibration::outputs(int64_t e, const Numbers &rows,
+FailureOr<Numbers> Calibration::outputs(int64_t e, int64_t storage,
+                                        const Numbers &rows,
                                         WeightSource &weights) const {
   PoolOp pool = layer.pool;
   ExpertOpInterface entry = pool.getResolvedEntry(e);
   if (auto expert = dyn_cast<ExpertOp>(entry.getOperation())) {
-    auto hidden = hiddenOf(expert, rows, weights);
+    auto first = HiddenLayer::of(expert);
+    if (failed(first))
+      return failure();
+    Attribute down = *expert.getDown();
+    ArrayAttr variants = expert.getVariantsAttr();
+    if (storage > 0 && variants &&
+        storage <= static_cast<int64_t>(variants.size())) {
+      DictionaryAttr own =
+          cast<VariantAttr>(variants[storage - 1]).getWeights();
+      auto replace = [&](Attribute &matrix, StringRef name) {
+        if (Attribute stored = own.get(name))
+          matrix = stored;
+      };
+      replace(first->gate, "gate"), replace(first->up, "up");
+      replace(down, "down");
+    }
+    auto hidden = first->evaluate(expert, rows, weights);
     if (failed(hidden))
       return failure();
-    auto result = multiply(expert, *hidden, *expert.getDown(),
-                           expert.getDownBias(), weights);
+    auto result =
+        multiplyRows(expert, *hidden, down, expert.getDownBiasAttr(), weights);
     if (failed(result))
       return failure();
     double scale = expert.getOutputScale().convertToDouble();
     for (double &value : result->values)
       value *= scale;
+    if (failed(checkFinite(layer, e, result->values)))
+      return failure();
     return result;
   }
   if (auto null = dyn_cast<NullExpertOp>(entry.getOperation())) {
@@ -256,10 +284,13 @@ FailureOr<Numbers> Calibration::layerOutput(WeightSource &weights) const {
   ApplyOp apply = layer.apply;
   auto type = cast<RankedTensorType>(apply.getResult(0).getType());
   Numbers result(inputs.rows, type.getDimSize(1));
-  for (int64_t e = 0, n = pool.getNumEntries(); e < n; ++e) {
+  int64_t ways = storages ? 2 : 1; // of storage
+  for (int64_t i = 0, n = ways * pool.getNumEntries(); i < n; ++i) {
+    int64_t e = i / ways, storage = i % ways;
     std::vector<int64_t> rows;
     for (int64_t r = 0; r < gates.rows; ++r)
-      if (gates.at(r, e) != 0)
+      if (gates.at(r, e) != 0 &&
+          (!storages || storages->at(r, e) == static_cast<double>(storage)))
         rows.push_back(r);
     if (rows.empty())
       continue;
@@ -267,7 +298,7 @@ FailureOr<Numbers> Calibration::layerOutput(WeightSource &weights) const {
     for (size_t i = 0; i < rows.size(); ++i)
       std::copy_n(&inputs.values[rows[i] * inputs.columns], inputs.columns,
                   &routed.values[i * inputs.columns]);
-    auto output = outputs(e, routed, weights);
+    auto output = outputs(e, storage, routed, weights);
     if (failed(output))
       return failure();
     if (output->columns != result.columns)

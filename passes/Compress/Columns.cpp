@@ -85,6 +85,12 @@ Value ColumnEditor::edit(Value value, int64_t dim,
                           FlatSymbolRefAttr::get(made.getSymNameAttr()));
 }
 
+static LogicalResult emitUnequal(const MoELayer &layer, int64_t groups) {
+  return emitLayerError(layer)
+         << "its gate has " << groups
+         << " groups of experts, which must stay equally large";
+}
+
 LogicalResult moe::mixColumns(MoELayer &layer, ArrayRef<MixedColumn> columns,
                               SymbolTable &symbols) {
   GateOp gate = layer.gate;
@@ -103,13 +109,19 @@ LogicalResult moe::mixColumns(MoELayer &layer, ArrayRef<MixedColumn> columns,
   if (gate.getGroups()) {
     // Groups lie side by side and must stay equally large.
     int64_t groups = *gate.getGroups(), size = gate.getNumColumns() / groups;
-    SmallVector<int64_t> sizes(groups);
+    if (count % groups != 0)
+      return emitUnequal(layer, groups);
+    if (int64_t held = count / groups * *gate.getTopGroups(),
+        wanted = std::min<int64_t>(*gate.getTopK(), count);
+        held < wanted)
+      return emitLayerError(layer)
+             << "its gate chooses " << wanted << " experts of "
+             << *gate.getTopGroups() << " of " << groups
+             << " groups, which hold " << held << " then";
     for (auto [i, column] : llvm::enumerate(columns))
       for (auto [place, weight] : column)
         if (place / size != static_cast<int64_t>(i) * groups / count)
-          return emitLayerError(layer)
-                 << "its gate has " << groups
-                 << " groups of experts, which must stay equally large";
+          return emitUnequal(layer, groups);
   }
   ColumnEditor editor(layer, symbols);
   Value weight = editor.edit(router.getWeight(), router.getTransposed() ? 1 : 0,

@@ -22,7 +22,7 @@ constexpr KnownStep kSteps[] = {
     {"quantize", "type"},          {"drop-layers", "count"},
     {"drop-blocks", "count"},      {"add-null-experts", "count"},
     {"dedupe-experts", ""},        {"fold-lora", ""},
-    {"strip-outputs", "names"},
+    {"fold-batch-norm", ""},       {"strip-outputs", "names"},
 };
 } // namespace
 

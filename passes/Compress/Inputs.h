@@ -7,10 +7,12 @@
 namespace moe {
 class MomentsMemo;
 class Profile;
+class RouterNorms;
 class WeightSource;
 
-/// What passes look at besides the module: bytes of weights, and a profile of
-/// the uncompressed model where there is one. Hangs on the context, so that
+/// What passes look at besides the module: bytes of weights, a profile of
+/// the uncompressed model, and routers of the one before fine-tuning, where
+/// there are such. Hangs on the context, so that
 /// passes find it however they were made.
 class CompressInputs : public mlir::DialectInterface::Base<CompressInputs> {
 public:
@@ -18,7 +20,7 @@ public:
 
   /// Every context of `registry` that loads the dialect has these inputs.
   static void preset(mlir::DialectRegistry &registry, WeightSource *weights,
-                     const Profile *profile);
+                     const Profile *profile, const RouterNorms *base);
 
   /// The inputs of a context; made empty on first use.
   static CompressInputs &of(mlir::MLIRContext *context);
@@ -27,6 +29,7 @@ public:
   const Profile *profile = nullptr;
   /// For those who run many steps on copies of one model; may be null.
   MomentsMemo *moments = nullptr;
+  const RouterNorms *base = nullptr;
 };
 
 } // namespace moe

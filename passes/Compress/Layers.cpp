@@ -3,6 +3,7 @@
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/DenseSet.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace moe;
@@ -60,6 +61,17 @@ FailureOr<std::vector<MoELayer>> moe::collectLayers(ModuleOp module,
 
 InFlightDiagnostic moe::emitLayerError(const MoELayer &layer) {
   return emitError(layer.apply->getLoc(), "layer '") << layer.name << "': ";
+}
+
+LogicalResult moe::checkFinite(const MoELayer &layer, int64_t e,
+                               ArrayRef<double> numbers) {
+  PoolOp pool = layer.pool;
+  for (double number : numbers)
+    if (!std::isfinite(number))
+      return emitLayerError(layer)
+             << "expert '" << pool.getEntry(e).getEntryName()
+             << "' has weights that are not finite, or that make such numbers";
+  return success();
 }
 
 BankOp moe::addBank(const MoELayer &layer, SymbolTable &symbols,

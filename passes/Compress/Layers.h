@@ -25,6 +25,11 @@ collectLayers(mlir::ModuleOp module, llvm::ArrayRef<int64_t> only = {});
 /// An error about the layer, which it names.
 mlir::InFlightDiagnostic emitLayerError(const MoELayer &layer);
 
+/// Fails with an error that names the expert, where `numbers`, made of weights
+/// of entry `e`, are not finite.
+mlir::LogicalResult checkFinite(const MoELayer &layer, int64_t e,
+                                llvm::ArrayRef<double> numbers);
+
 /// A bank that `recipe` makes, before the pool of the layer.
 BankOp addBank(const MoELayer &layer, mlir::SymbolTable &symbols,
                const llvm::Twine &name, mlir::Attribute recipe,

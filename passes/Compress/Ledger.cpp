@@ -45,7 +45,7 @@ ModelCost moe::measureCost(ModuleOp module,
     for (int64_t e = 0, n = pool.getNumEntries(); e < n; ++e) {
       ExpertCost own = pool.getEntry(e).getCost(symbols);
       cost.expertParams += own.params;
-      cost.expertBytes += own.bytes;
+      cost.expertBytes += own.bytes + own.variantBytes;
       ExpertOpInterface entry = pool.getResolvedEntry(e);
       working += entry.needsDispatch();
       ExpertCost used = entry.getCost(symbols);

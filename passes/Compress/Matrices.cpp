@@ -10,9 +10,6 @@
 using namespace mlir;
 using namespace moe;
 
-/// Fewer rows say too little about what an expert reads.
-static constexpr int64_t kEnoughRows = 16;
-
 SmallVector<StringRef> moe::matrixNames(ExpertOp expert) {
   SmallVector<StringRef> names;
   for (StringRef name : {"gate", "up", "down"})

@@ -24,12 +24,14 @@ def PruneExpertsPass : CompressPass<"moe-prune-experts"> {
       profile's sample (NAEE, arXiv 2402.14800), by `search` `exhaustive`,
       `greedy` or `beam`
     - `magnitude`: norm of the weights
+    - `router-norm`: how much longer the expert's column of the router is than in the
+      model before fine-tuning, `--base` (arXiv 2405.16646, section 3)
 
     `budget=global` drops the same number over all layers, wherever the score
     is lowest, but leaves each as many as it chooses per token.
 
     `semantics=remove` erases the entry and the router's column: tokens choose
-    again among the others. `semantics=null` keeps the column: a token that
+    again among the others. `semantics=null`, the default of `router-norm`, keeps the column: a token that
     chooses it gets nothing there (arXiv 2405.16646).
 
     ```mlir
@@ -44,14 +46,15 @@ def PruneExpertsPass : CompressPass<"moe-prune-experts"> {
     Option<"keep", "keep", "int64_t", "-1", "Experts that each layer keeps">,
     Option<"ratio", "ratio", "double", "-1.0", "Share of the experts that goes, instead of keep">,
     Option<"score", "score", "std::string", "\"saliency\"",
-           "frequency, probability, saliency, reconstruction or magnitude">,
+           "frequency, probability, saliency, reconstruction, magnitude or router-norm">,
     Option<"search", "search", "std::string", "\"exhaustive\"",
            "exhaustive, greedy or beam, for reconstruction">,
     Option<"beam", "beam", "int64_t", "8", "Subsets that a beam search goes on with">,
     Option<"maxSubsets", "max-subsets", "int64_t", "100000",
            "Subsets that an exhaustive search may look at">,
     Option<"budget", "budget", "std::string", "\"layer\"", "layer or global">,
-    Option<"semantics", "semantics", "std::string", "\"remove\"", "remove or null">,
+    Option<"semantics", "semantics", "std::string", "\"\"",
+           "remove or null (default: remove, null for router-norm)">,
     RowsOption, LayersOption
   ];
 }
@@ -154,6 +157,9 @@ def QuantizeExpertsPass : CompressPass<"moe-quantize"> {
     `type`: `int8`, `int4`, `mxfp4`, `nf4`, `fp8` (E4M3) or `bf16`, `f16`, with one scale per `block` inputs of a
     row (0: a row). `mode=round` rounds to the nearest; `mode=aware` searches each block's
     scale for the least error weighted by the mean squares of the inputs in the profile.
+    `mode=gptq` searches scales likewise, then rounds inputs one after the other, and lets the later ones make up
+    for what each has lost (GPTQ, arXiv 2210.17323); it needs a profile of `--instrument=gram`. All modes
+    give the same format, scales of `round` and `aware` included.
     `asymmetric` (integers) stores zero points.
 
     `mixed=TYPE` stores the less important experts in `mixed` instead, so many that the layer's bytes are
@@ -163,7 +169,7 @@ def QuantizeExpertsPass : CompressPass<"moe-quantize"> {
     Option<"type", "type", "std::string", "\"int8\"", "int8, int4, mxfp4, nf4, fp8, bf16 or f16">,
     Option<"block", "block", "int64_t", "32", "Inputs that share a scale: 32, 64, 128, or 0 for a row">,
     Option<"asymmetric", "asymmetric", "bool", "false", "Store zero points">,
-    Option<"mode", "mode", "std::string", "\"round\"", "round or aware">,
+    Option<"mode", "mode", "std::string", "\"round\"", "round, aware or gptq">,
     Option<"mixed", "mixed", "std::string", "\"\"", "Type of the less important experts">,
     Option<"bytes", "bytes", "double", "-1.0", "With mixed: share of the f32 bytes that experts may take">,
     Option<"score", "score", "std::string", "\"frequency\"", "With mixed: what is important">,
@@ -177,10 +183,19 @@ def SkipExpertsPass : CompressPass<"moe-skip-experts"> {
     A token's second and later experts are skipped where their weight is below `beta` times
     the first's. Without `beta`, it is the median of that ratio in the profile's sample (NAEE,
     arXiv 2402.14800, section 3.3), or the ratio below which the share `share` of tokens lies.
+
+    With `t1` and `t2` the rule is another: of a token's experts, the heaviest first, those before which the share `t1` of
+    the weights at most has gone run as they are stored, those up to `t2` from a second
+    storage of type `low`, the others not at all (HOBBIT, arXiv 2411.01433, section 3.2, applied always, not only where a cache misses).
+    This counts as quantising: experts must have their final shape.
   }];
   let options = [
     Option<"beta", "beta", "double", "-1.0", "The ratio">,
     Option<"share", "share", "double", "0.5", "Share of tokens that skip, where beta is not given">,
+    Option<"t1", "t1", "double", "-1.0", "Share of the weights up to which experts run as they are">,
+    Option<"t2", "t2", "double", "-1.0", "Share of the weights from which experts do not run">,
+    Option<"low", "low", "std::string", "\"int4\"", "With t1, t2: type of the second storage, as in quantize">,
+    Option<"block", "block", "int64_t", "32", "Inputs that share a scale of it: 32, 64, 128, or 0 for a row">,
     RowsOption, LayersOption
   ];
 }
@@ -255,6 +270,16 @@ def FoldLoRAPass : CompressPass<"moe-fold-lora"> {
     ```
   }];
   let options = [LayersOption];
+}
+
+def FoldBatchNormPass : CompressPass<"moe-fold-batch-norm"> {
+  let summary = "Fold batch norms into the linear layers before them";
+  let description = [{
+    `BatchNormalization` in its inference form, right behind a `MatMul` or `Gemm` with stored weights (an `Add` of
+    a bias may lie between), in any function: experts that are functions (HoME, arXiv
+    2408.05430) and the rest of the model. What makes output j is multiplied by `gamma_j / sqrt(variance_j + epsilon)`,
+    and the bias follows. Others get a remark.
+  }];
 }
 
 def StripOutputsPass : CompressPass<"moe-strip-outputs"> {

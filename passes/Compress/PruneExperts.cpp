@@ -2,6 +2,7 @@
 #include "passes/Compress/Inputs.h"
 #include "passes/Compress/Order.h"
 #include "passes/Compress/Passes.h"
+#include "passes/Compress/RouterNorms.h"
 #include "passes/Compress/Scores.h"
 #include "passes/Compress/Shares.h"
 #include <numeric>
@@ -28,6 +29,9 @@ struct PruneExpertsPass : moe::impl::PruneExpertsPassBase<PruneExpertsPass> {
     auto wrong = [&] { return emitError(module.getLoc(), "prune-experts: "); };
     if (budget != "layer" && budget != "global")
       return wrong() << "budget is layer or global, not '" << budget << "'";
+    // The paper's code keeps the columns of its pruned experts.
+    if (semantics.empty())
+      semantics = std::string(score == "router-norm" ? "null" : "remove");
     if (semantics != "remove" && semantics != "null")
       return wrong() << "semantics is remove or null, not '" << semantics
                      << "'";
@@ -60,11 +64,10 @@ struct PruneExpertsPass : moe::impl::PruneExpertsPassBase<PruneExpertsPass> {
     } else {
       std::vector<std::vector<double>> scores;
       for (MoELayer &layer : *found) {
-        auto own =
-            scoreExperts(layer, score, inputs.profile, *inputs.weights, rows);
+        auto own = scoresOf(layer, inputs);
         if (!own)
           return wrong() << "score is frequency, probability, saliency, "
-                            "reconstruction or magnitude, not '"
+                            "reconstruction, magnitude or router-norm, not '"
                          << score << "'";
         if (failed(*own))
           return failure();
@@ -78,6 +81,17 @@ struct PruneExpertsPass : moe::impl::PruneExpertsPassBase<PruneExpertsPass> {
         return failure();
     eraseUnusedBanks(module);
     return success();
+  }
+
+  std::optional<FailureOr<std::vector<double>>>
+  scoresOf(const MoELayer &layer, const CompressInputs &inputs) {
+    if (score != "router-norm")
+      return scoreExperts(layer, score, inputs.profile, *inputs.weights, rows);
+    if (!inputs.base)
+      return FailureOr<std::vector<double>>(
+          emitLayerError(layer) << "score 'router-norm' needs the model before "
+                                   "fine-tuning (--base=FILE)");
+    return inputs.base->growth(layer, *inputs.weights);
   }
 
   FailureOr<std::vector<int64_t>>

@@ -34,6 +34,11 @@ static FailureOr<std::vector<double>> shares(const MoELayer &layer,
   if (sum <= 0)
     return emitLayerError(layer)
            << "profile '" << profile.getPath() << "' has seen no token there";
+  if (sum < kEnoughRows)
+    return emitLayerError(layer)
+           << "profile '" << profile.getPath() << "' has seen "
+           << static_cast<int64_t>(sum) << " tokens there, " << kEnoughRows
+           << " are needed at least: profile a longer text";
   for (double &number : numbers->values)
     number /= sum;
   return numbers->values;
@@ -91,6 +96,8 @@ static FailureOr<std::vector<double>> magnitude(const MoELayer &layer,
     ahead.reach(i);
     auto square = sumOfSquares(part.expert, part.matrix, weights);
     if (failed(square))
+      return failure();
+    if (failed(checkFinite(layer, part.entry, *square)))
       return failure();
     result[part.entry] += *square;
   }

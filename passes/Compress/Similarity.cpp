@@ -89,10 +89,13 @@ static FailureOr<Numbers> ofWeights(const MoELayer &layer,
         return failure();
       all[e] = std::move(numbers->values);
     }
-    for (int64_t i = 0; i < experts; ++i)
+    for (int64_t i = 0; i < experts; ++i) {
       for (int64_t j = 0; j <= i; ++j)
         if (all[i].size() == all[j].size())
           gram.at(i, j) += dot(all[i], all[j]);
+      if (failed(checkFinite(layer, i, gram.at(i, i))))
+        return failure();
+    }
   }
   for (int64_t i = 0; i < experts; ++i)
     for (int64_t j = 0; j < i; ++j)

@@ -1,8 +1,10 @@
 #include "mlir/IR/Remarks.h"
 #include "passes/Compress/Calibration.h"
 #include "passes/Compress/Inputs.h"
+#include "passes/Compress/Matrices.h"
 #include "passes/Compress/Order.h"
 #include "passes/Compress/Passes.h"
+#include "passes/Compress/Storage.h"
 
 namespace moe {
 #define GEN_PASS_DEF_SKIPEXPERTSPASS
@@ -48,9 +50,14 @@ struct SkipExpertsPass : moe::impl::SkipExpertsPassBase<SkipExpertsPass> {
       signalPassFailure();
   }
 
+  InFlightDiagnostic wrong() {
+    return emitError(getOperation().getLoc(), "skip-experts: ");
+  }
+
   LogicalResult run() {
     ModuleOp module = getOperation();
-    auto wrong = [&] { return emitError(module.getLoc(), "skip-experts: "); };
+    if (t1 != -1.0 || t2 != -1.0)
+      return addStorages();
     if (beta != -1.0 && !(beta >= 0))
       return wrong() << "beta is not negative, not " << beta;
     if (!(share >= 0 && share <= 1) || rows < 1)
@@ -77,10 +84,7 @@ struct SkipExpertsPass : moe::impl::SkipExpertsPassBase<SkipExpertsPass> {
     Builder builder(&getContext());
     for (auto [layer, own] : llvm::zip(*found, betas)) {
       if (*layer.gate.getTopK() < 2) {
-        remark::missed(
-            layer.apply->getLoc(),
-            remark::RemarkOpts::name("skip").category("moe-compress"))
-            << (layer.name + " has one expert per token");
+        hasOneExpert(layer);
         continue;
       }
       layer.gate.setSkipRatioAttr(builder.getF64FloatAttr(own));
@@ -90,6 +94,94 @@ struct SkipExpertsPass : moe::impl::SkipExpertsPassBase<SkipExpertsPass> {
           << remark::metric("beta", own);
     }
     return success();
+  }
+
+  /// A second storage of the experts, and the rule that chooses between them.
+  LogicalResult addStorages() {
+    ModuleOp module = getOperation();
+    if (beta != -1.0)
+      return wrong() << "the rules of beta and of t1 and t2 are two; give one";
+    if (!(t1 >= 0 && t1 <= t2 && t2 <= 1))
+      return wrong() << "t1 and t2 are shares, 0 <= t1 <= t2 <= 1, not "
+                     << t1.getValue() << " and " << t2.getValue();
+    auto storage = storageOf(&getContext(), low, block, /*asymmetric=*/false);
+    if (!storage)
+      return wrong() << "low is " << knownStorages << ", not '" << low << "'";
+    if (failed(checkStorage(*storage, [&] { return wrong(); })))
+      return failure();
+    auto found = beginStep(module, "skip-experts", Stage::Quantize, *layers);
+    if (failed(found))
+      return failure();
+    SymbolTable symbols(module);
+    for (MoELayer &layer : *found) {
+      if (*layer.gate.getTopK() < 2) {
+        hasOneExpert(layer);
+        continue;
+      }
+      for (ExpertOpInterface entry : layer.pool.getEntries())
+        if (auto expert = dyn_cast<ExpertOp>(entry.getOperation()))
+          if (failed(addStorage(layer, expert, *storage, symbols)))
+            return failure();
+      chooseStorages(layer);
+      remark::passed(layer.apply->getLoc(),
+                     remark::RemarkOpts::name("skip").category("moe-compress"))
+          << ("stores experts of " + layer.name + " as " + low + " too")
+          << remark::metric("t1", t1.getValue())
+          << remark::metric("t2", t2.getValue());
+    }
+    return success();
+  }
+
+  LogicalResult addStorage(const MoELayer &layer, ExpertOp expert,
+                           const Storage &storage, SymbolTable &symbols) {
+    if (expert.getVariants())
+      return emitLayerError(layer) << "expert '" << expert.getEntryName()
+                                   << "' has a second storage already";
+    NamedAttrList stored;
+    for (StringRef name : matrixNames(expert)) {
+      auto slice = expert->getAttrOfType<SliceAttr>(name);
+      if (!slice)
+        return emitLayerError(layer)
+               << "expert '" << expert.getEntryName()
+               << "' has factored matrices, of which no second storage is made";
+      auto own = addStored(layer, expert, name, slice, storage, {}, symbols);
+      if (failed(own))
+        return failure();
+      stored.set(name, *own);
+    }
+    Builder builder(&getContext());
+    expert.setVariantsAttr(builder.getArrayAttr(
+        VariantAttr::get(&getContext(), builder.getStringAttr(storage.name),
+                         stored.getDictionary(&getContext()))));
+    return success();
+  }
+
+  /// The gate with one result more, which the run over the pool takes.
+  void chooseStorages(MoELayer &layer) {
+    GateOp gate = layer.gate;
+    OpBuilder builder(gate);
+    OperationState state(gate.getLoc(), GateOp::getOperationName());
+    state.addOperands(gate->getOperands());
+    state.addTypes(gate->getResultTypes());
+    state.addTypes(gate.getIds().getType());
+    auto &properties = state.getOrAddProperties<GateOp::Properties>();
+    properties = gate.getProperties();
+    properties.skip_cumulative =
+        builder.getDenseF64ArrayAttr({t1.getValue(), t2.getValue()});
+    state.addAttributes(gate->getDiscardableAttrDictionary().getValue());
+    auto chosen = cast<GateOp>(builder.create(state));
+    for (auto [from, to] : llvm::zip(gate.getResults(), chosen.getResults()))
+      from.replaceAllUsesWith(to);
+    gate.erase();
+    layer.gate = chosen;
+    layer.apply.getVariantsMutable().append(chosen.getVariants());
+  }
+
+  static void hasOneExpert(const MoELayer &layer) {
+    ApplyOp apply = layer.apply;
+    remark::missed(apply->getLoc(),
+                   remark::RemarkOpts::name("skip").category("moe-compress"))
+        << (layer.name + " has one expert per token");
   }
 };
 } // namespace

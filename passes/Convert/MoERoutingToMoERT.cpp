@@ -94,6 +94,67 @@ static Value normalizeSome(OpBuilder &builder, GateOp gate, PoolOp pool,
       });
 }
 
+/// What storage each slot uses, by the share that heavier slots have in the sum
+/// of the weights: 0 or 1, or -1 where it is not run.
+static Value chooseStorages(OpBuilder &builder, GateOp gate, Value ids,
+                            Value weights) {
+  Location loc = gate.getLoc();
+  int64_t k = cast<RankedTensorType>(ids.getType()).getDimSize(1);
+  ArrayRef<double> limits = *gate.getSkipCumulative();
+  Value init = destination(builder, loc, ids, k, builder.getI32Type());
+  return Code(builder, loc, weights.getType())
+      .fill(init, [&](Code c, ValueRange at) {
+        using arith::CmpFPredicate;
+        auto weight = [&](Value slot) { return c.at(weights, {at[0], slot}); };
+        auto compare = [&](CmpFPredicate p, Value x, Value y) -> Value {
+          return arith::CmpFOp::create(c.b, loc, p, x, y);
+        };
+        auto number = [&](int32_t value) -> Value {
+          return arith::ConstantOp::create(c.b, loc,
+                                           c.b.getI32IntegerAttr(value));
+        };
+        Value own = weight(at[1]), all = c.number(0), before = c.number(0);
+        for (int64_t j = 0; j < k; ++j) {
+          Value slot = c.index(j), other = weight(slot);
+          Value earlier = c.both(compare(CmpFPredicate::OEQ, other, own),
+                                 c.is(arith::CmpIPredicate::slt, slot, at[1]));
+          Value heavier =
+              c.either(compare(CmpFPredicate::OGT, other, own), earlier);
+          all = c.add(all, other);
+          before = c.add(before, c.select(heavier, other, c.number(0)));
+        }
+        Value none = compare(CmpFPredicate::OEQ, all, c.number(0));
+        Value share = c.select(none, c.number(0), c.div(before, all));
+        auto within = [&](double limit) {
+          return compare(CmpFPredicate::OLE, share, c.number(limit));
+        };
+        Value stored =
+            c.select(within(limits[0]), number(0),
+                     c.select(within(limits[1]), number(1), number(-1)));
+        Value id = tensor::ExtractOp::create(c.b, loc, ids, at);
+        return c.select(c.is(arith::CmpIPredicate::slt, id, number(0)),
+                        number(-1), stored);
+      });
+}
+
+/// `values` where the slot has a storage, else `otherwise`.
+static Value whereStored(OpBuilder &builder, GateOp gate, Value storages,
+                         Value values, Attribute otherwise) {
+  Location loc = gate.getLoc();
+  auto type = cast<RankedTensorType>(values.getType());
+  Value init = destination(builder, loc, values, type.getDimSize(1),
+                           type.getElementType());
+  return Code(builder, loc, type).fill(init, [&](Code c, ValueRange at) {
+    Value stored = tensor::ExtractOp::create(c.b, loc, storages, at);
+    Value zero = arith::ConstantOp::create(c.b, loc, c.b.getI32IntegerAttr(0));
+    Value value = tensor::ExtractOp::create(c.b, loc, values, at);
+    Value other =
+        arith::ConstantOp::create(c.b, loc, cast<TypedAttr>(otherwise));
+    return c.select(c.is(arith::CmpIPredicate::slt, stored, zero), other,
+                    value);
+  });
+}
+
 LogicalResult MoEConverter::convert(RouterOp router) {
   builder.setInsertionPoint(router);
   Location loc = router.getLoc();
@@ -136,8 +197,6 @@ LogicalResult MoEConverter::convert(GateOp gate) {
   if (some && (gate.getValues() || gate.getSkipRatio() || !pool))
     return refuse("a norm over some kinds of experts, beside a skip rule or "
                   "values of its own,");
-  if (gate.getSkipCumulative())
-    return refuse("a cumulative skip rule");
   if (gate.getSkipRatio() && gate.getValues())
     return refuse("a skip rule on values that are no scores");
   if (gate.getCapacity() || gate.getCapacityFactor())
@@ -170,6 +229,17 @@ LogicalResult MoEConverter::convert(GateOp gate) {
     chosen = gatherValues(builder, gate, route.getResult(0));
   if (some)
     chosen = normalizeSome(builder, gate, pool, route.getResult(0), chosen);
+  SmallVector<Value> results{route.getResult(0), chosen};
+  if (gate.getSkipCumulative()) {
+    Value storages = chooseStorages(builder, gate, route.getResult(0), chosen);
+    Type real = cast<RankedTensorType>(chosen.getType()).getElementType();
+    auto keep = [&](Value values, Attribute otherwise) {
+      return whereStored(builder, gate, storages, values, otherwise);
+    };
+    results = {keep(results[0], builder.getI32IntegerAttr(kEmptySlot)),
+               keep(chosen, builder.getFloatAttr(real, 0.0)),
+               keep(storages, builder.getI32IntegerAttr(0))};
+  }
   // Choices are always counted, unless an observer does.
   bool observed = llvm::any_of(gate.getIds().getUsers(), [](Operation *user) {
     auto observe = dyn_cast<ObserveOp>(user);
@@ -177,16 +247,14 @@ LogicalResult MoEConverter::convert(GateOp gate) {
   });
   int64_t experts = gate.getNumColumns();
   if (!observed)
-    moert::ObserveOp::create(
-        builder, loc, moert::Measure::Choice, route.getResult(0),
-        gate.getLayer().value_or("moe"),
-        ShapedType::isDynamic(experts) ? INT64_MAX : experts,
-        moert::Score::None);
-  for (auto [from, to] :
-       llvm::zip(gate.getResults(), ValueRange{route.getResult(0), chosen})) {
+    moert::ObserveOp::create(builder, loc, moert::Measure::Choice, results[0],
+                             gate.getLayer().value_or("moe"),
+                             ShapedType::isDynamic(experts) ? INT64_MAX
+                                                            : experts,
+                             moert::Score::None);
+  for (auto [from, to] : llvm::zip_equal(gate.getResults(), results))
     from.replaceAllUsesWith(
         convertTo(builder, loc, to, cast<RankedTensorType>(from.getType())));
-  }
   gate.erase();
   return success();
 }

@@ -132,6 +132,33 @@ LogicalResult normalization(NodeLowering &n) {
   return refuseStatistics(n, 1);
 }
 
+/// In its inference form: channels are dimension 1.
+LogicalResult batchNormalization(NodeLowering &n) {
+  if (n.node.intAttribute("training_mode", 0) ||
+      !n.node.intAttribute("spatial", 1))
+    return n.node.emitError(n.node.intAttribute("training_mode", 0)
+                                ? "is in its training form, which is not "
+                                  "supported"
+                                : "with spatial = 0 is not supported");
+  double epsilon = n.node.floatAttribute("epsilon", 1e-5);
+  Type element = n.resultElement();
+  Type type = NodeLowering::computeType(element);
+  n.out[0] = n.compute(
+      element, n.dims(n.in[0]), [&](OpBuilder &b, ValueRange at) -> Value {
+        auto channel = [&](unsigned i) { return n.read(b, n.in[i], at[1]); };
+        Value v = n.read(b, n.in[0], at);
+        Value root = math::SqrtOp::create(
+            b, n.loc,
+            arith::AddFOp::create(b, n.loc, channel(4),
+                                  n.constant(b, type, epsilon)));
+        v = arith::SubFOp::create(b, n.loc, v, channel(3));
+        v = arith::DivFOp::create(b, n.loc, v, root);
+        v = arith::MulFOp::create(b, n.loc, v, channel(1));
+        return arith::AddFOp::create(b, n.loc, v, channel(2));
+      });
+  return refuseStatistics(n, 1);
+}
+
 /// com.microsoft.SkipSimplifiedLayerNormalization: output 3 is the sum.
 LogicalResult skipNormalization(NodeLowering &n) {
   Type element = n.resultElement();
@@ -158,6 +185,7 @@ LogicalResult skipNormalization(NodeLowering &n) {
 void moe::addNormalizeLowerings(LoweringTable &table) {
   table["Softmax"] = softmax<false>;
   table["LogSoftmax"] = softmax<true>;
+  table["BatchNormalization"] = batchNormalization;
   table["LayerNormalization"] = normalization<true>;
   table["RMSNormalization"] = normalization<false>;
   table["SimplifiedLayerNormalization"] = normalization<false>;

@@ -50,4 +50,23 @@ def InstrumentPass : Pass<"moe-instrument", "::mlir::ModuleOp"> {
   ];
 }
 
+def ExpandVariantsPass : Pass<"moe-expand-variants", "::mlir::ModuleOp"> {
+  let summary = "Give each storage variant an entry of its own";
+  let description = [{
+    A run over E entries that takes `variants` becomes a run over 2 E (or more) without: entry
+    `v E + e` is storage v of entry e, and ids are moved there. Entries that have
+    no such storage become aliases. Kernels then need not know of variants.
+
+    ```mlir
+    %y = moe.apply @ffn %x ids %ids weights %w variants %v : ...
+    // becomes
+    %moved = ... %ids + 2 * %v, where %ids >= 0
+    %y = moe.apply @ffn.variants %x ids %moved weights %w : ...
+    ```
+  }];
+  let dependentDialects = ["::moe::MoEDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 #endif // MOE_PASSES_MOE_PASSES_TD

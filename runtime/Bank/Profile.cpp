@@ -287,7 +287,8 @@ Result<Profile> parseProfile(std::string_view bytes, const std::string &what) {
       return bad("tensor " + quote(name) + " belongs to no layer");
     profile.layers[*layer].tensors.push_back(
         {std::string(name.substr(dot + 1)), safetensorsType(tensor.dtype),
-         tensor.shape, std::string(bytes.substr(tensor.offset, tensor.size))});
+         tensor.shape, std::string(bytes.substr(tensor.offset, tensor.size)),
+         tensor.offset});
   }
   status = checkProfile(profile, what);
   if (!status.ok())

@@ -19,6 +19,7 @@ struct ProfileTensor {
   int32_t dtype = 0; // I64, U64, F64, F32 or U8
   std::vector<int64_t> shape;
   std::string bytes;
+  uint64_t offset = 0; // of the bytes in the file that it was read from
 
   template <typename T>
   const T *as() const {

@@ -13,15 +13,17 @@ import sys
 import time
 
 RECIPES = [
-    "quantize{int8}", "quantize{int4}", "quantize{int4,mode=aware}", "quantize{nf4,mode=aware}", "quantize{mxfp4}",
-    "quantize{mxfp4,mode=aware}",
+    "quantize{int8}", "quantize{int4}", "quantize{int4,mode=aware}", "quantize{int4,mode=gptq}", "quantize{nf4,mode=aware}",
+    "quantize{nf4,mode=gptq}", "quantize{mxfp4}", "quantize{mxfp4,mode=aware}", "quantize{mxfp4,mode=gptq}",
     *(f"prune-experts{{keep={keep},{score}}}" for keep in (12, 8)
       for score in ("frequency", "probability", "saliency", "reconstruction", "magnitude")),
     "merge-experts{keep=8}", "merge-experts{keep=8,budget=global}", "merge-experts{dek,keep=8}",
     "narrow-experts{50%}", "narrow-experts{50%,budget=layer}", "factorize-experts{ratio=50%}",
     "factorize-experts{ratio=50%,weighted=true}", "factorize-experts{ratio=50%,rows-kept=0.1}",
-    "skip-experts{share=0.3}", "skip-experts{share=0.5}",
+    "skip-experts{share=0.3}", "skip-experts{share=0.5}", "skip-experts{t1=0.6,t2=0.9}",
+    "quantize{int8},skip-experts{t1=0.6,t2=0.9}",
     "narrow-experts{25%,budget=layer,multiple=32},quantize{mxfp4,mode=aware}",
+    "narrow-experts{25%,budget=layer,multiple=32},quantize{mxfp4,mode=gptq}",
 ]
 
 
@@ -45,7 +47,7 @@ def main():
     model, profile = models / "model.onnx", work / "calib.moeprof"
     texts, calib = sorted((models / "eval").glob("*.txt")), sorted((models / "calib").glob("*.txt"))
     profile.unlink(missing_ok=True)
-    run(binaries / "moe-opt", model, "--instrument", "-o", work / "probe")
+    run(binaries / "moe-opt", model, "--instrument=gram", "-o", work / "probe")
     run(work / "probe", "--profile", profile, *(flag for text in calib for flag in ("--eval", text)))
     run(binaries / "moe-opt", model, "-o", work / "original")
     base, speed = evaluate(work / "original", texts)

@@ -125,6 +125,8 @@ Error Compression::run(mlir::ModuleOp module, WeightSource &weights,
   auto said = [] { return createStringError(""); };
   if (failed(raiseExperts(module, options)))
     return said();
+  if (base)
+    CompressInputs::of(module.getContext()).base = &*base;
   if (profile && isCheckpoint) {
     // It was measured on a graph around these weights, so routers must do.
     auto routers = routerHashes(module, weights);

@@ -3,6 +3,7 @@
 
 #include "codegen/Compile.h"
 #include "passes/Compress/Profile.h"
+#include "passes/Compress/RouterNorms.h"
 #include "tools/moe-opt/AutoCompress.h"
 
 namespace moe {
@@ -11,6 +12,7 @@ namespace moe {
 class Compression {
 public:
   std::unique_ptr<Profile> profile; ///< may be null
+  std::optional<RouterNorms> base;  ///< of `--base`
   std::vector<std::string> texts;   ///< of `--eval`
   std::string modelName;            ///< for messages
   bool isCheckpoint = false;        ///< weights without a graph

@@ -11,6 +11,7 @@
 #include "mlir/Parser/Parser.h"
 #include "passes/Compress/Passes.h"
 #include "runtime/Core/File.h"
+#include "tools/moe-opt/BaseModel.h"
 #include "tools/moe-opt/Compression.h"
 #include "tools/moe-opt/Options.h"
 #include "tools/moe-opt/Runs.h"
@@ -212,6 +213,12 @@ int moe::runProductDriver(int argc, char **argv,
     return fail("--instrument takes nothing or gram, not '" +
                     request.instrument + "'",
                 2);
+  if (!request.base.empty()) {
+    auto base = readBase(request.base, request.banks, registry);
+    if (!base)
+      return fail(toString(base.takeError()));
+    compression.base = std::move(*base);
+  }
   CompileOptions options;
   auto runs = readRuns(request.runs, options.profiles);
   if (!runs)

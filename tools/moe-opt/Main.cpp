@@ -7,6 +7,7 @@
 #include "passes/Compress/Inputs.h"
 #include "passes/Compress/Profile.h"
 #include "passes/RegisterPasses.h"
+#include "tools/moe-opt/BaseModel.h"
 #include "tools/moe-opt/Driver.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
@@ -18,23 +19,38 @@ namespace {
 struct PassInputs {
   moe::WeightSource weights;
   std::unique_ptr<moe::Profile> profile;
+  std::optional<moe::RouterNorms> base;
 };
 } // namespace
 
+/// False after a message, which may have been a diagnostic.
+static bool said(llvm::Error error) {
+  std::string why = toString(std::move(error));
+  if (!why.empty())
+    llvm::errs() << "moe-opt: error: " << why << "\n";
+  return false;
+}
+
 /// Fails after a message.
 static bool readInputs(llvm::ArrayRef<std::string> banks,
-                       llvm::StringRef profileFile, PassInputs &inputs) {
+                       llvm::StringRef profileFile, llvm::StringRef baseFile,
+                       const mlir::DialectRegistry &registry,
+                       PassInputs &inputs) {
   for (llvm::StringRef file : banks) {
     auto [name, path] = file.split('=');
     inputs.weights.bind(name, path);
   }
+  if (!baseFile.empty()) {
+    auto base = moe::readBase(baseFile, banks, registry);
+    if (!base)
+      return said(base.takeError());
+    inputs.base = std::move(*base);
+  }
   if (profileFile.empty())
     return true;
   auto profile = moe::Profile::load(profileFile);
-  if (!profile) {
-    llvm::errs() << "moe-opt: error: " << toString(profile.takeError()) << "\n";
-    return false;
-  }
+  if (!profile)
+    return said(profile.takeError());
   inputs.profile = std::move(*profile);
   return true;
 }
@@ -54,12 +70,16 @@ int main(int argc, char **argv) {
       cl::desc("File of a weight archive that the module names"));
   cl::opt<std::string> profile("profile", cl::value_desc("file.moeprof"),
                                cl::desc("Profile of the uncompressed model"));
+  cl::opt<std::string> base(
+      "base", cl::value_desc("model"),
+      cl::desc("The model before fine-tuning (ONNX or text), for scores"));
   auto [input, output] = mlir::registerAndParseCLIOptions(
       argc, argv, "moe-opt: compile Mixture-of-Experts models", registry);
   PassInputs inputs;
-  if (!readInputs(banks, profile, inputs))
+  if (!readInputs(banks, profile, base, registry, inputs))
     return 1;
-  moe::CompressInputs::preset(registry, &inputs.weights, inputs.profile.get());
+  moe::CompressInputs::preset(registry, &inputs.weights, inputs.profile.get(),
+                              inputs.base ? &*inputs.base : nullptr);
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, input, output, registry));
 }

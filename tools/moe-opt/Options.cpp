@@ -17,7 +17,8 @@ bool moe::wantsProduct(int argc, char **argv) {
       "compress", "instrument", "max-shard-size"};
   for (int i = 1; i < argc; ++i) {
     StringRef argument = argv[i];
-    if (argument == "--bank" || argument == "-bank") {
+    if (argument == "--bank" || argument == "-bank" || argument == "--base" ||
+        argument == "-base") {
       ++i; // its value may end like a model
       continue;
     }
@@ -104,6 +105,10 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       "profile", cl::value_desc("file.moeprof"), cl::cat(category),
       cl::desc("What runs of the model with --profile have measured, for "
                "--compress"));
+  cl::opt<std::string> base(
+      "base", cl::value_desc("model.onnx"), cl::cat(category),
+      cl::desc("The model before fine-tuning, for --compress "
+               "'prune-experts{router-norm ...}'"));
   cl::opt<std::string> instrument(
       "instrument", cl::ValueOptional, cl::value_desc("gram"),
       cl::cat(category),
@@ -139,9 +144,9 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       &errs());
   // The parser keeps pointers to options, and the linker walks them later.
   cl::Option *ours[] = {
-      &input,        &output,   &emit,    &target,     &optLevel, &stopAfter,
-      &road,         &noRaise,  &report,  &listOps,    &verbose,  &onnxMoE,
-      &externalData, &compress, &profile, &instrument, &shardSize};
+      &input,        &output,   &emit,    &target,  &optLevel,   &stopAfter,
+      &road,         &noRaise,  &report,  &listOps, &verbose,    &onnxMoE,
+      &externalData, &compress, &profile, &base,    &instrument, &shardSize};
   banks.removeArgument();
   runs.removeArgument();
   texts.removeArgument();
@@ -159,6 +164,7 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
              onnxMoE,
              compress,
              profile,
+             base,
              instrument.getNumOccurrences() && instrument.empty()
                  ? std::string("on")
                  : instrument.getValue(),

@@ -11,7 +11,7 @@ namespace moe {
 /// The command line of the product driver, as it stands.
 struct Request {
   std::string input, output, emit, target, stopAfter, road, report, onnxMoE,
-      compress, profile, instrument, shardSize;
+      compress, profile, base, instrument, shardSize;
   std::vector<std::string> banks, runs, texts;
   char optLevel;
   bool verbose, listOps, noRaise, externalData;

@@ -143,6 +143,26 @@ module attributes {a.sparsify_c1 = #moe.sparsify<#moe.slice<@up>, n = 5, m = 4>}
 
 // -----
 
+// expected-error @below {{needs a slice or a recipe, not 4}}
+module attributes {a.quantize_c1 = #moe.quantize<#moe.slice<@up>, bits = 4, block = 0, part = "values", gram = 4>} {}
+
+// -----
+
+// expected-error @below {{has a bias or beta of a gate, but no gate}}
+module attributes {a.hidden_c1 = #moe.hidden<inputs = #moe.slice<@x>, up = #moe.slice<@up>, activation = relu, beta = 1.0 : f64>} {}
+
+// -----
+
+// expected-error @below {{needs a slice or a recipe, not 4}}
+module attributes {a.gram_c1 = #moe.gram<4>} {}
+
+// -----
+
+// expected-error @below {{scales dimension 0 or 1, not 2}}
+module attributes {a.scale_c1 = #moe.scale<#moe.slice<@up>, dim = 2, factors = #moe.slice<@g>>} {}
+
+// -----
+
 // expected-error @below {{expected a positive step}}
 module attributes {a.slice_c1 = #moe.slice<@w[0:8:0]>} {}
 

@@ -9,6 +9,15 @@ func.func @renormalised_softmax(%z: tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor
   return %0#0, %0#1 : tensor<?x2xi32>, tensor<?x2xf32>
 }
 
+// Slots that are emptied by their share leave the other weights alone.
+
+// CHECK-LABEL: func.func @shares
+// CHECK: moe.gate softmax %{{.*}} top_k 2 select_first skip_cumulative [6.000000e-01, 9.000000e-01] : tensor<?x8xf32>
+func.func @shares(%z: tensor<?x8xf32>) -> (tensor<?x2xf32>, tensor<?x2xi32>) {
+  %0:3 = moe.gate softmax %z top_k 2 norm selected skip_cumulative [0.6, 0.9] : tensor<?x8xf32>
+  return %0#1, %0#2 : tensor<?x2xf32>, tensor<?x2xi32>
+}
+
 // A rule that skips nothing is no rule.
 
 // CHECK-LABEL: func.func @skips_nothing

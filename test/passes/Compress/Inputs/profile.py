@@ -1,7 +1,8 @@
 """usage: profile.py OUT LAYER EXPERTS FEATURES [LACKING...]
 
 Writes an expert profile of one layer: 32 rows, use of experts falling by number, and a sample of random inputs. Measures whose
-names are given are left out; `zero` makes a profile that has seen no token.
+names are given are left out; `zero` makes a profile that has seen no token, `few` one that has seen each expert chosen once, `short` one with a
+sample of eight rows, `counts=A,B...` one of that use.
 """
 import json
 import sys
@@ -10,9 +11,14 @@ import numpy as np
 
 out, layer, experts, features = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 lacking = sys.argv[5:]
-rows = 32
+rows = 8 if "short" in lacking else 32
 rng = np.random.default_rng(5)
 counts = np.arange(experts, 0, -1, dtype=np.int64) * (0 if "zero" in lacking else 16)
+if "few" in lacking:
+    counts[:] = 1
+for word in lacking:
+    if word.startswith("counts="):
+        counts[:] = [int(count) for count in word[7:].split(",")]
 sample = rng.standard_normal((rows, features)).astype(np.float32)
 logits = rng.standard_normal((rows, experts))
 measures = {
@@ -22,6 +28,7 @@ measures = {
     "logit_sum": logits.sum(0),
     "logit_gram": logits.T @ logits,
     "input_square_sum": np.repeat(counts[:, None] * 1.0, features, 1) * (1 + np.arange(features)),
+    "input_gram": sample.astype(np.float64).T @ sample * 4,
     "sublayer_cosine": np.array([16.0, rows]),
     "block_cosine": np.array([16.0, rows]),
     "sample": sample,
