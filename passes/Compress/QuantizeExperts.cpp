@@ -87,6 +87,13 @@ struct QuantizeExpertsPass
         if (failed(slices))
           return failure();
         bool less = second && !important[e];
+        if (grams && llvm::any_of(matrixNames(expert), [&](StringRef name) {
+              return isa<FactoredAttr>(expert->getAttr(name));
+            }))
+          return emitLayerError(layer)
+                 << "expert '" << expert.getEntryName()
+                 << "' is factored, and mode=gptq knows whole matrices only; "
+                    "mode=aware and mode=round go with factors";
         // Grams of hidden units name the other matrices as they were.
         SmallVector<std::pair<StringRef, CodeChoice>> choices;
         for (StringRef name : matrixNames(expert)) {

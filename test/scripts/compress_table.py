@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+# Errors weighed by roots of mean squares.
+ROOTS = "weighted=true,power=0.5"
 RECIPES = [
     "quantize{int8}", "quantize{int4}", "quantize{int4,mode=aware}", "quantize{int4,mode=gptq}", "quantize{nf4,mode=aware}",
     "quantize{nf4,mode=gptq}", "quantize{mxfp4}", "quantize{mxfp4,mode=aware}", "quantize{mxfp4,mode=gptq}",
@@ -19,11 +21,17 @@ RECIPES = [
       for score in ("frequency", "probability", "saliency", "reconstruction", "magnitude")),
     "merge-experts{keep=8}", "merge-experts{keep=8,budget=global}", "merge-experts{dek,keep=8}",
     "narrow-experts{50%}", "narrow-experts{50%,budget=layer}", "factorize-experts{ratio=50%}",
-    "factorize-experts{ratio=50%,weighted=true}", "factorize-experts{ratio=50%,rows-kept=0.1}",
+    "factorize-experts{ratio=50%,weighted=true}", f"factorize-experts{{ratio=50%,{ROOTS}}}",
+    "factorize-experts{ratio=50%,joint=false}", "factorize-experts{ratio=50%,rows-kept=0.1}",
     "skip-experts{share=0.3}", "skip-experts{share=0.5}", "skip-experts{t1=0.6,t2=0.9}",
     "quantize{int8},skip-experts{t1=0.6,t2=0.9}",
-    "narrow-experts{25%,budget=layer,multiple=32},quantize{mxfp4,mode=aware}",
     "narrow-experts{25%,budget=layer,multiple=32},quantize{mxfp4,mode=gptq}",
+    # A tenth of the bytes that experts have in the file (bf16): 5 % of f32.
+    f"factorize-experts{{ratio=38%,multiple=4,{ROOTS}}},quantize{{nf4,block=0}}",
+    f"factorize-experts{{ratio=38%,multiple=4,{ROOTS}}},quantize{{int4,block=0}}",
+    "narrow-experts{62.5%},quantize{nf4,block=0,mode=gptq}",
+    "prune-experts{keep=6,probability},quantize{nf4,block=0,mode=gptq}",
+    "merge-experts{keep=6},quantize{nf4,block=0,mode=gptq}",
 ]
 
 

@@ -46,10 +46,10 @@ module @attributes attributes {
   l.quantize = #moe.quantize<#moe.slice<@up[0]>, bits = 4, block = 32, part = "values">,
   // CHECK-SAME: m.quantize = #moe.quantize<#moe.slice<@up[0]>, bits = 4, block = 32, part = "zeros", asymmetric = true, moments = #moe.slice<@m>>
   m.quantize = #moe.quantize<#moe.slice<@up[0]>, bits = 4, block = 32, part = "zeros", asymmetric = true, moments = #moe.slice<@m>>,
-  // CHECK-SAME: n.quantize = #moe.quantize<#moe.slice<@up[0]>, bits = 4, block = 32, part = "values", code = "nf4", gram = #moe.gram<#moe.slice<@x>>>
-  n.quantize = #moe.quantize<#moe.slice<@up[0]>, bits = 4, block = 32, part = "values", code = "nf4", gram = #moe.gram<#moe.slice<@x>>>,
-  // CHECK-SAME: o.hidden = #moe.hidden<inputs = #moe.slice<@x>, up = #moe.slice<@up[0]>, activation = relu>
-  o.hidden = #moe.hidden<inputs = #moe.slice<@x>, up = #moe.slice<@up[0]>, activation = relu>,
+  // CHECK-SAME: n.quantize = #moe.quantize<#moe.slice<@up[0]>, bits = 4, block = 32, part = "values", code = "nf4", gram = #moe.gram<#moe.slice<@sample>>>
+  n.quantize = #moe.quantize<#moe.slice<@up[0]>, bits = 4, block = 32, part = "values", code = "nf4", gram = #moe.gram<#moe.slice<@sample>>>,
+  // CHECK-SAME: o.hidden = #moe.hidden<inputs = #moe.slice<@sample>, up = #moe.slice<@up[0]>, activation = relu>
+  o.hidden = #moe.hidden<inputs = #moe.slice<@sample>, up = #moe.slice<@up[0]>, activation = relu>,
   // CHECK-SAME: p.hidden = #moe.hidden<inputs = #moe.slice<@x>, up = #moe.slice<@up[0]>, activation = silu, gate = #moe.slice<@up[1]>, up_bias = #moe.slice<@b[0]>, gate_bias = #moe.slice<@b[1]>, alpha = 1.702000e+00 : f64, beta = 1.000000e+00 : f64, limit = 7.000000e+00 : f64>
   p.hidden = #moe.hidden<inputs = #moe.slice<@x>, up = #moe.slice<@up[0]>, activation = silu, gate = #moe.slice<@up[1]>, up_bias = #moe.slice<@b[0]>, gate_bias = #moe.slice<@b[1]>, alpha = 1.702 : f64, beta = 1.0 : f64, limit = 7.0 : f64>,
   // CHECK-SAME: q.scale = #moe.scale<#moe.slice<@up[0]>, dim = 0, factors = #moe.slice<@gamma>>

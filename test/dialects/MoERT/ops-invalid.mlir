@@ -256,6 +256,22 @@ func.func @expert_ffn_c4_bytes(%x: tensor<?x4xf32>, %i: tensor<?x2xi32>, %w: ten
 
 // -----
 
+func.func @expert_ffn_c5(%x: tensor<?x32xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %low: tensor<2x1x32x16xf32>, %up: tensor<2x2x20x16xf32>, %down: tensor<2x2x32x16xf32>) {
+  // expected-error @below {{'moert.expert_ffn' op has factors 'tensor<2x1x32x16xf32>' and 'tensor<2x2x20x16xf32>' for up, which do not fit}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x32xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x2x20x16xf32>) low(%low : tensor<2x1x32x16xf32>) down(%down : tensor<2x2x32x16xf32>) outs(%x : tensor<?x32xf32>) -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+func.func @expert_ffn_c5_packed(%x: tensor<?x32xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %low: tensor<2x16x32xf32>, %up: tensor<2x2x16x16xf32>, %down: tensor<2x2x32x16xf32>) {
+  // expected-error @below {{'moert.expert_ffn' op needs packed factors, not 'tensor<2x16x32xf32>' and 'tensor<2x2x16x16xf32>' for up}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x32xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x2x16x16xf32>) low(%low : tensor<2x16x32xf32>) down(%down : tensor<2x2x32x16xf32>) outs(%x : tensor<?x32xf32>) -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
 func.func @gemm_c1_rows(%x: tensor<f32>, %w: tensor<4x8xf32>, %o: tensor<?x8xf32>) {
   // expected-error @below {{'moert.gemm' op needs rows, not 'tensor<f32>'}}
   %0 = moert.gemm ins(%x, %w : tensor<f32>, tensor<4x8xf32>) outs(%o : tensor<?x8xf32>) -> tensor<?x8xf32>
