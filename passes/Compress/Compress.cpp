@@ -23,6 +23,7 @@ constexpr KnownStep kSteps[] = {
     {"drop-blocks", "count"},      {"add-null-experts", "count"},
     {"dedupe-experts", ""},        {"fold-lora", ""},
     {"fold-batch-norm", ""},       {"strip-outputs", "names"},
+    {"quantize-dense", "type"},
 };
 } // namespace
 

@@ -228,14 +228,8 @@ struct FoldBatchNormPass : moe::impl::FoldBatchNormPassBase<FoldBatchNormPass> {
   }
 
   BankOp addBank(const Twine &name, Attribute recipe, RankedTensorType type) {
-    OpBuilder builder(&getContext());
-    OperationState state(getOperation().getLoc(), BankOp::getOperationName());
-    BankOp::build(builder, state, builder.getStringAttr(name), StringAttr(),
-                  StringAttr(), IntegerAttr(), IntegerAttr(), recipe,
-                  TypeAttr::get(type));
-    auto bank = cast<BankOp>(Operation::create(state));
-    symbols->insert(bank, getOperation().getBody()->begin());
-    return bank;
+    return moe::addBank(&getOperation().getBody()->front(), *symbols, name,
+                        recipe, type);
   }
 
   WeightSource *weights = nullptr;

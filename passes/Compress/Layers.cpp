@@ -74,18 +74,23 @@ LogicalResult moe::checkFinite(const MoELayer &layer, int64_t e,
   return success();
 }
 
-BankOp moe::addBank(const MoELayer &layer, SymbolTable &symbols,
-                    const Twine &name, Attribute recipe,
-                    RankedTensorType type) {
-  OpBuilder builder(layer.pool->getContext());
-  OperationState state(layer.pool->getLoc(), BankOp::getOperationName());
+BankOp moe::addBank(Operation *next, SymbolTable &symbols, const Twine &name,
+                    Attribute recipe, RankedTensorType type) {
+  OpBuilder builder(next->getContext());
+  OperationState state(next->getLoc(), BankOp::getOperationName());
   BankOp::build(builder, state, builder.getStringAttr(name), StringAttr(),
                 StringAttr(), IntegerAttr(), IntegerAttr(), recipe,
                 TypeAttr::get(type));
   auto bank = cast<BankOp>(Operation::create(state));
-  PoolOp pool = layer.pool;
-  symbols.insert(bank, Block::iterator(pool.getOperation()));
+  symbols.insert(bank, Block::iterator(next));
   return bank;
+}
+
+BankOp moe::addBank(const MoELayer &layer, SymbolTable &symbols,
+                    const Twine &name, Attribute recipe,
+                    RankedTensorType type) {
+  PoolOp pool = layer.pool;
+  return addBank(pool.getOperation(), symbols, name, recipe, type);
 }
 
 SliceAttr moe::wholeOf(BankOp bank) {

@@ -34,6 +34,10 @@ mlir::LogicalResult checkFinite(const MoELayer &layer, int64_t e,
 BankOp addBank(const MoELayer &layer, mlir::SymbolTable &symbols,
                const llvm::Twine &name, mlir::Attribute recipe,
                mlir::RankedTensorType type);
+/// The same, before the symbol `next`.
+BankOp addBank(mlir::Operation *next, mlir::SymbolTable &symbols,
+               const llvm::Twine &name, mlir::Attribute recipe,
+               mlir::RankedTensorType type);
 
 /// The slice that is all of a bank.
 SliceAttr wholeOf(BankOp bank);

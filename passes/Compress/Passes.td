@@ -177,6 +177,17 @@ def QuantizeExpertsPass : CompressPass<"moe-quantize"> {
   ];
 }
 
+def QuantizeDensePass : CompressPass<"moe-quantize-dense"> {
+  let summary = "Store matrices outside of experts in 16 bits";
+  let description = [{
+    Matrices of f32 that rows are multiplied by (`MatMul`, `Gemm`) and tables that rows are taken of
+    (`Gather`) are stored as `bf16` or `f16`, and widened as they are read. Routers, norms and biases stay as they are.
+  }];
+  let options = [
+    Option<"type", "type", "std::string", "\"bf16\"", "bf16 or f16">
+  ];
+}
+
 def SkipExpertsPass : CompressPass<"moe-skip-experts"> {
   let summary = "Let tokens skip experts of little weight";
   let description = [{
