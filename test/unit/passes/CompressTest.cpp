@@ -41,7 +41,7 @@ TEST(Steps, SlipsAreNamed) {
             "merge-experts, factorize-experts, sparsify-experts, "
             "narrow-experts, quantize, drop-layers, drop-blocks, "
             "add-null-experts, dedupe-experts, fold-lora, fold-batch-norm, "
-            "strip-outputs");
+            "strip-outputs, quantize-dense");
   EXPECT_EQ(pipelines("quantize{int4"), "--compress: 'quantize{' has no '}'");
   EXPECT_EQ(pipelines("quantize{int4} dedupe-experts"),
             "--compress: expected ',' before 'dedupe-experts'");
