@@ -10,6 +10,8 @@ import sys
 
 import numpy as np
 
+import gated_layer
+
 sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "scripts"))
 from check_profile import read  # noqa: E402
 
@@ -67,23 +69,7 @@ def half(e, x, stored):
     return g / (1 + np.exp(-g)) * u
 
 
-with open(f"{folder}/layer.mlir", "w") as out:
-    for name, array in weights.items():
-        kind = "tensor<" + "x".join(map(str, array.shape)) + "xf32>"
-        out.write(f'moe.bank @{name} recipe(dense<"0x{array.tobytes().hex()}"> : {kind}) : {kind}\n')
-    out.write("moe.pool @ffn {\n")
-    for e in range(experts):
-        out.write(f"  moe.expert @e{e} glu silu gate @gate[{e}] up @up[{e}] down @down[{e}]\n")
-    out.write("""}
-func.func @main(%x: tensor<?x64xf32> {moe.name = "x"}) -> (tensor<?x64xf32> {moe.name = "y"}) {
-  %w = moe.weight @router : tensor<4x64xf32>
-  %z = moe.router linear %x weight(%w : tensor<4x64xf32>) : tensor<?x64xf32> -> tensor<?x4xf32>
-  %ids, %g = moe.gate softmax %z over @ffn top_k 2 norm selected layer "l0" : tensor<?x4xf32>
-  %y = moe.apply @ffn %x ids %ids weights %g layer "l0"
-      : (tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32>) -> tensor<?x64xf32>
-  return %y : tensor<?x64xf32>
-}
-""")
+gated_layer.write(f"{folder}/layer.mlir", weights, 2)
 mixed = rng.standard_normal((features, features))
 np.savez(f"{folder}/calib.npz", x=(rng.standard_normal((256, features)) @ mixed / 4).astype(np.float32))
 x = (rng.standard_normal((50, features)) @ mixed / 4).astype(np.float32)

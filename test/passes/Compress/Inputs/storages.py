@@ -9,6 +9,8 @@ import sys
 
 import numpy as np
 
+import gated_layer
+
 folder, t1, t2 = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
 ratio = float(sys.argv[4]) if len(sys.argv) > 4 else 0.0
 rng = np.random.default_rng(17)
@@ -58,23 +60,7 @@ def layer(x):
     return y
 
 
-with open(f"{folder}/layer.mlir", "w") as out:
-    for name, array in weights.items():
-        kind = "tensor<" + "x".join(map(str, array.shape)) + "xf32>"
-        out.write(f'moe.bank @{name} recipe(dense<"0x{array.tobytes().hex()}"> : {kind}) : {kind}\n')
-    out.write("moe.pool @ffn {\n")
-    for e in range(experts):
-        out.write(f"  moe.expert @e{e} glu silu gate @gate[{e}] up @up[{e}] down @down[{e}]\n")
-    out.write("""}
-func.func @main(%x: tensor<?x32xf32> {moe.name = "x"}) -> (tensor<?x32xf32> {moe.name = "y"}) {
-  %w = moe.weight @router : tensor<6x32xf32>
-  %z = moe.router linear %x weight(%w : tensor<6x32xf32>) : tensor<?x32xf32> -> tensor<?x6xf32>
-  %ids, %g = moe.gate softmax %z over @ffn top_k 3 norm selected layer "l0" : tensor<?x6xf32>
-  %y = moe.apply @ffn %x ids %ids weights %g layer "l0"
-      : (tensor<?x32xf32>, tensor<?x3xi32>, tensor<?x3xf32>) -> tensor<?x32xf32>
-  return %y : tensor<?x32xf32>
-}
-""")
+gated_layer.write(f"{folder}/layer.mlir", weights, top)
 for tokens in (0, 1, 40):
     x = rng.standard_normal((tokens, features)).astype(np.float32)
     if tokens > 1:
