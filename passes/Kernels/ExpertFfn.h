@@ -92,8 +92,9 @@ private:
   void downLowItem(KernelBuilder &k, const Operands &o, const Groups &g,
                    const Item &item) const;
   void lowPanels(KernelBuilder &k, const Block &block, const Item &item,
-                 const Matrix &low, const CodedPanel::Place &weights, Num from,
-                 Num to, Num out, Num table) const;
+                 const Matrix &low, int64_t rank,
+                 const CodedPanel::Place &weights, Num from, Num to, Num out,
+                 Num table) const;
   void downItem(KernelBuilder &k, const Operands &o, const Groups &g, Num out,
                 Num panel, Num lastPanel) const;
   Num activate(KernelBuilder &k, Num x) const;

@@ -99,12 +99,11 @@ void ExpertFfn::keepTiles(KernelBuilder &k, const Block &block, Num from,
 
 /// Panels of a low factor: tiles at `from` make tiles at `to`.
 void ExpertFfn::lowPanels(KernelBuilder &k, const Block &block,
-                          const Item &item, const Matrix &low,
+                          const Item &item, const Matrix &low, int64_t rank,
                           const CodedPanel::Place &weights, Num from, Num to,
                           Num out, Num table) const {
   PanelProduct product = productOf(low);
   int64_t panels = kernels::dim(low.values, 1);
-  int64_t rank = low.values == op.getUpLow() ? upRank() : downRank();
   k.loop(item.panel, item.lastPanel, 1, [&](Num p) {
     product.call(k, block.rows, from,
                  product.panel(k, weights, block.expert * panels + p), out);
@@ -123,7 +122,8 @@ void ExpertFfn::upLowItem(KernelBuilder &k, const Operands &o, const Groups &g,
   Num table =
       k.address(k.f32(), out, k.integer(productOf(low).memorySize(k.isa)));
   gather(k, o, g, block, item.memory, table);
-  lowPanels(k, block, item, low, o.upLow, item.memory, g.upLow, out, table);
+  lowPanels(k, block, item, low, upRank(), o.upLow, item.memory, g.upLow, out,
+            table);
 }
 
 /// The first factor of the second matrix, for the rows of one block.
@@ -134,8 +134,8 @@ void ExpertFfn::downLowItem(KernelBuilder &k, const Operands &o,
   Num table = k.address(k.f32(), item.memory,
                         k.integer(productOf(low).memorySize(k.isa)));
   Num hidden = k.address(k.f32(), g.hidden, block.first * inner);
-  lowPanels(k, block, item, low, o.downLow, hidden, g.downLow, item.memory,
-            table);
+  lowPanels(k, block, item, low, downRank(), o.downLow, hidden, g.downLow,
+            item.memory, table);
 }
 
 /// Panels of the first matrix (its last factor), for the rows of one block.

@@ -5,15 +5,14 @@
 #include "frontends/HuggingFace/Export.h"
 #include "frontends/HuggingFace/Importer.h"
 #include "frontends/ONNX/Export.h"
-#include "frontends/ONNX/Importer.h"
 #include "frontends/ONNX/OpRegistry.h"
 #include "mlir/IR/MLIRContext.h"
-#include "mlir/Parser/Parser.h"
 #include "passes/Compress/Passes.h"
 #include "runtime/Core/File.h"
 #include "tools/moe-opt/BaseModel.h"
 #include "tools/moe-opt/Compression.h"
 #include "tools/moe-opt/Options.h"
+#include "tools/moe-opt/ReadModel.h"
 #include "tools/moe-opt/Runs.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -247,17 +246,7 @@ int moe::runProductDriver(int argc, char **argv,
   mlir::OwningOpRef<mlir::ModuleOp> module;
   rt::Checkpoint source;
   progress.step("import");
-  StringRef suffix = sys::path::extension(request.input);
-  if (suffix == ".mlir" || suffix == ".mlirbc" || request.input == "-") {
-    auto buffer = MemoryBuffer::getFileOrSTDIN(request.input);
-    if (!buffer)
-      return fail("cannot read '" + request.input +
-                  "': " + buffer.getError().message());
-    sources.AddNewSourceBuffer(std::move(*buffer), SMLoc());
-    module = mlir::parseSourceFile<mlir::ModuleOp>(sources, &context);
-    if (!module)
-      return 1;
-  } else if (isCheckpoint) {
+  if (isCheckpoint) {
     auto model = hf::importCheckpoint(request.input, context);
     if (failed(model))
       return 1;
@@ -270,12 +259,10 @@ int moe::runProductDriver(int argc, char **argv,
         failed(hf::checkFolder(request.output, source, module->getLoc())))
       return 1;
   } else {
-    auto model = onnx::importModel(request.input, context);
-    if (failed(model))
-      return 1;
-    module = std::move(model->module);
-    for (auto &archive : model->archives)
-      weights.bind(archive.first(), archive.second);
+    auto model = readModel(request.input, sources, context, weights);
+    if (!model)
+      return fail(toString(model.takeError()));
+    module = std::move(*model);
   }
   for (StringRef bank : request.banks) {
     auto [name, path] = bank.split('=');

@@ -1,6 +1,7 @@
 // Loops over weights, against plain ones: bits must not depend on how wide the
 // processor's vectors are, nor on how work is cut.
 #include "passes/Analysis/Numbers.h"
+#include "CompressFixtures.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/MLIRContext.h"
 #include "passes/Analysis/LinearAlgebra.h"
@@ -16,15 +17,6 @@ using namespace mlir;
 using namespace moe;
 
 namespace {
-Numbers drawn(int64_t rows, int64_t columns, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<double> normal;
-  Numbers numbers(rows, columns);
-  for (double &number : numbers.values)
-    number = normal(random);
-  return numbers;
-}
-
 uint16_t bitsOf(double number, const llvm::fltSemantics &semantics) {
   APFloat value(number);
   bool lost;
