@@ -209,26 +209,41 @@ static void addExtraFacts(const llvm::json::Object &extra,
       number("params") - number("expert_params") + number("active_params"));
 }
 
-LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
-                           const CompileOptions &options,
-                           llvm::json::Object &facts) {
-  auto run = [&](StringRef step,
-                 llvm::function_ref<void(OpPassManager &)> build) {
-    report(options, step);
-    PassManager pm(module.getContext());
-    build(pm);
-    return pm.run(module);
-  };
-  if (last == Phase::Imported)
-    return success();
+static LogicalResult run(ModuleOp module, const CompileOptions &options,
+                         StringRef step,
+                         llvm::function_ref<void(OpPassManager &)> build) {
+  report(options, step);
+  PassManager pm(module.getContext());
+  build(pm);
+  return pm.run(module);
+}
+
+static PipelineOptions pipelineOptions(const CompileOptions &options) {
   PipelineOptions pipeline;
   pipeline.oracle = options.road != Road::Fast;
   pipeline.widen = options.road == Road::OracleF64;
   pipeline.raise = options.raise;
   pipeline.avx512 = options.target.avx512;
-  pipeline.weights = &weights;
   pipeline.instrument = options.instrument;
   pipeline.gram = options.gram;
+  return pipeline;
+}
+
+/// From bufferized to LLVM's dialect; weights play no part.
+static LogicalResult lowerBuffers(ModuleOp module,
+                                  const CompileOptions &options) {
+  return run(module, options, "lower", [&](OpPassManager &pm) {
+    buildKernelsPipeline(pm, pipelineOptions(options));
+    buildLLVMPipeline(pm);
+  });
+}
+
+LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
+                           const CompileOptions &options,
+                           llvm::json::Object &facts) {
+  if (last == Phase::Imported)
+    return success();
+  PipelineOptions pipeline = pipelineOptions(options);
   if (mlir::failed(raiseExperts(module, options)))
     return failure();
   // Of the model as it came: what follows depends on the target.
@@ -265,7 +280,7 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
       facts["expert_similarity"] = expertSimilarity(module, weights, *profile);
     }
   };
-  if (mlir::failed(run("raise", [&](OpPassManager &pm) {
+  if (mlir::failed(run(module, options, "raise", [&](OpPassManager &pm) {
         buildRaisePipeline(pm, pipeline);
       })))
     return failure();
@@ -273,24 +288,21 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
     collect();
     return success();
   }
-  if (mlir::failed(run("optimize", [&](OpPassManager &pm) {
+  if (mlir::failed(run(module, options, "optimize", [&](OpPassManager &pm) {
         buildOptimizePipeline(pm, pipeline);
       })))
     return failure();
   collect();
   if (last == Phase::Optimized)
     return success();
-  if (mlir::failed(run("bufferize", [&](OpPassManager &pm) {
+  if (mlir::failed(run(module, options, "bufferize", [&](OpPassManager &pm) {
         buildLowerMoEPipeline(pm, pipeline);
         buildBufferizePipeline(pm);
       })))
     return failure();
   if (last == Phase::Bufferized)
     return success();
-  return run("lower", [&](OpPassManager &pm) {
-    buildKernelsPipeline(pm, pipeline);
-    buildLLVMPipeline(pm);
-  });
+  return lowerBuffers(module, options);
 }
 
 /// A copy of `module` that LLVM IR can express: banks and pools have served,
@@ -362,9 +374,18 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   // The runner needs it for --profile. Objects and text may be made without
   // the weights.
   CompileOptions lowering = options;
-  lowering.fingerprint |=
+  bool whole =
       emit == Emit::Executable || emit == Emit::Library || emit == Emit::Bundle;
-  if (mlir::failed(lowerTo(module, Phase::LLVM, weights, lowering, facts)))
+  lowering.fingerprint |= whole;
+  if (mlir::failed(
+          lowerTo(module, Phase::Bufferized, weights, lowering, facts)))
+    return failure();
+  // Weights are made beside the code. Nothing may register attributes then.
+  module.getContext()->loadAllAvailableDialects();
+  std::optional<WeightWriter> writer;
+  if (whole)
+    writer.emplace(module, weights);
+  if (mlir::failed(lowerBuffers(module, options)))
     return failure();
 
   report(options, "generate code");
@@ -427,8 +448,8 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
     BundleText bundle = {text.name, "cpu:" + options.target.cpu,
                          text.cpuFeatures, weightsSize};
     report(options, "write weights");
-    return writeBundle(module, weights, path, image.name(), bundle, progress,
-                       facts);
+    return writeBundle(module.getContext(), *writer, path, image.name(), bundle,
+                       progress, facts);
   }
   PendingFile file(path), header(headerPath);
   // Complete before the library appears; it gets its name right after it.
@@ -450,7 +471,7 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   if (fd < 0)
     return check(file.error("write"));
   LogicalResult result =
-      writeWeights(module, weights, path, fd, linked->weightsOffset, progress);
+      writer->write(path, fd, linked->weightsOffset, progress);
   if (succeeded(result)) {
     uint64_t whole = 0;
     (void)llvm::sys::fs::file_size(file.name(), whole);

@@ -6,7 +6,6 @@ class OpPassManager;
 } // namespace mlir
 
 namespace moe {
-class WeightSource;
 
 struct PipelineOptions {
   /// Plain loops for moe and moert ops instead of generated kernels.
@@ -19,8 +18,6 @@ struct PipelineOptions {
   bool instrument = false, gram = false;
   /// The target has 512-bit vectors: panels are 32 columns wide, else 16.
   bool avx512 = true;
-  /// Bytes of weights, for folding and proofs; may be null.
-  WeightSource *weights = nullptr;
 };
 
 /// MoE layers of phase `imported` to moe ops; other nodes stay ONNX. What

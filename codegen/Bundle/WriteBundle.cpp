@@ -6,17 +6,17 @@
 using namespace mlir;
 using namespace moe;
 
-LogicalResult moe::writeBundle(ModuleOp module, WeightSource &weights,
+LogicalResult moe::writeBundle(MLIRContext *context, WeightWriter &weights,
                                StringRef path, StringRef image,
                                const BundleText &text, WeightProgress progress,
                                llvm::json::Object &facts) {
   auto failed = [&](const rt::Status &status) {
-    return emitError(UnknownLoc::get(module.getContext())) << status.message;
+    return emitError(UnknownLoc::get(context)) << status.message;
   };
   auto code = llvm::MemoryBuffer::getFile(image, /*IsText=*/false,
                                           /*RequiresNullTerminator=*/false);
   if (!code)
-    return emitError(UnknownLoc::get(module.getContext()))
+    return emitError(UnknownLoc::get(context))
            << "cannot read back the linked code: " << code.getError().message();
   auto writer = rt::BundleWriter::create(
       path.str(), {text.name, "moe-opt", text.cpuFeatures, {}});
@@ -30,8 +30,7 @@ LogicalResult moe::writeBundle(ModuleOp module, WeightSource &weights,
     auto at = bundle.reserveSection("weights", text.target, text.weightsSize);
     if (!at)
       return failed(at.error());
-    if (mlir::failed(writeWeights(module, weights, path, bundle.descriptor(),
-                                  *at, progress)))
+    if (mlir::failed(weights.write(path, bundle.descriptor(), *at, progress)))
       return failure();
     rt::Status hashed = bundle.finishReserved();
     if (!hashed.ok())

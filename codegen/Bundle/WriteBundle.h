@@ -16,10 +16,12 @@ struct BundleText {
 };
 
 /// Writes a bundle (runtime/Bundle/README.md) to `path`: the model library at
-/// `image`, linked without weights, and the placed weights of `module`.
-mlir::LogicalResult writeBundle(mlir::ModuleOp module, WeightSource &weights,
-                                llvm::StringRef path, llvm::StringRef image,
-                                const BundleText &text, WeightProgress progress,
+/// `image`, linked without weights, and the placed weights that `weights`
+/// writes.
+mlir::LogicalResult writeBundle(mlir::MLIRContext *context,
+                                WeightWriter &weights, llvm::StringRef path,
+                                llvm::StringRef image, const BundleText &text,
+                                WeightProgress progress,
                                 llvm::json::Object &facts);
 
 } // namespace moe

@@ -23,8 +23,9 @@ FailureOr<std::string> Exporter::exportCodes(Operation *op, SliceAttr slice,
   if (failed(view) || failed(scales))
     return failure();
   int64_t bits = quant.getBits(), block = quant.getBlock();
-  int64_t out = view->shape[0], in = view->shape.back() * 8 / bits;
   Type element = view->elementType();
+  int64_t out = view->shape[0];
+  int64_t in = view->shape.back() * element.getIntOrFloatBitWidth() / bits;
   bool isFloat = isa<FloatType>(element);
   if (slice.getTransposed() || view->shape.size() != 2 ||
       (block && in % block != 0) || isFloat != (bits == 8))

@@ -1,4 +1,5 @@
 // Weights of experts as initializers: what is stored is kept as it lies.
+#include "dialects/MoE/QuantisedBank.h"
 #include "frontends/ONNX/ElementTypes.h"
 #include "frontends/ONNX/ExporterImpl.h"
 
@@ -11,15 +12,8 @@ using namespace moe::onnx;
 SliceAttr Exporter::storedQuant(SliceAttr slice) {
   if (slice.getQuant())
     return slice;
-  auto bank = symbols.lookup<BankOp>(slice.getBank().getValue());
-  auto mix = bank && bank.getRecipe() ? dyn_cast<MixAttr>(*bank.getRecipe())
-                                      : MixAttr();
-  if (!mix || mix.getSources().size() != 1 || !slice.getRanges().empty() ||
-      slice.getTransposed() ||
-      llvm::cast<FloatAttr>(mix.getWeights()[0]).getValueAsDouble() != 1.0)
-    return {};
-  auto source = dyn_cast<SliceAttr>(mix.getSources()[0]);
-  return source && source.getQuant() ? source : SliceAttr();
+  return quantisedSlice(slice,
+                        symbols.lookup<BankOp>(slice.getBank().getValue()));
 }
 
 /// Numbers of less than a byte must lie in whole bytes.

@@ -277,20 +277,49 @@ bool moe::haveSameRows(Value a, Value b) {
                      x.getShape().back() == y.getShape().back()));
 }
 
+/// The layer, or, where it reads what another one made of low rank, both as
+/// one.
+static LinearLayer withFactors(const LinearLayer &left,
+                               const LinearLayers &layers) {
+  auto found = layers.find(left.data);
+  if (found == layers.end())
+    return left;
+  const LinearLayer &right = found->second;
+  for (const LinearLayer *layer : {&left, &right})
+    if (layer->isStacked() || layer->isGrouped() || layer->ids || layer->isLeft)
+      return left;
+  if (right.bias || right.outputs() >= std::min(left.outputs(), right.inputs()))
+    return left;
+  LinearLayer both = left;
+  both.low = right.weight;
+  both.data = right.data;
+  return both;
+}
+
+/// A node that picks rows: what it reads is outside of an expert.
+static bool picksRows(Operation *op) {
+  auto node = cast<NodeOp>(op);
+  return node.is("Gather") && node.intAttribute("axis", 0) == 0;
+}
+
 std::vector<ExpertBody> moe::findExpertBodies(const LinearLayers &layers) {
   std::vector<ExpertBody> bodies;
-  for (const auto &[result, down] : layers) {
+  llvm::DenseSet<Value> factors; // results of layers that are half of another
+  for (const auto &[result, last] : layers) {
+    LinearLayer down = withFactors(last, layers);
     llvm::SmallSetVector<Value, 4> leaves;
     llvm::SmallSetVector<Operation *, 16> nodes;
     if (layers.count(down.data) ||
-        !collectSection(down.data, layers, leaves, nodes) || leaves.empty())
+        !collectSection(down.data, layers, leaves, nodes) || leaves.empty() ||
+        // Two layers with nothing between may be an expert themselves.
+        (down.low && llvm::any_of(nodes, picksRows)))
       continue;
     ExpertBody body;
     body.down = down;
     body.hidden = down.data;
     body.output = down.result;
     for (Value leaf : leaves)
-      body.first.push_back(layers.find(leaf)->second);
+      body.first.push_back(withFactors(layers.find(leaf)->second, layers));
     body.input = body.first[0].data;
     bool fits = llvm::all_of(body.first, [&](const LinearLayer &layer) {
       return haveSameRows(layer.data, body.input) &&
@@ -298,14 +327,26 @@ std::vector<ExpertBody> moe::findExpertBodies(const LinearLayers &layers) {
              (!down.isStacked() ||
               layer.weight.shape[0] == down.weight.shape[0]);
     });
-    if (fits)
-      bodies.push_back(body);
+    if (!fits)
+      continue;
+    for (Value leaf : leaves)
+      if (const LinearLayer &left = layers.find(leaf)->second;
+          withFactors(left, layers).low)
+        factors.insert_range(ArrayRef<Value>{left.data, left.result});
+    if (down.low)
+      factors.insert_range(ArrayRef<Value>{last.data, last.result});
+    bodies.push_back(body);
   }
+  // The right factor alone is no down projection.
+  llvm::erase_if(bodies, [&](const ExpertBody &body) {
+    return !body.down.low && factors.contains(body.output);
+  });
   // Experts without hidden activation: two linear layers in a row, where
   // nothing else reads what is between them.
   for (const auto &[result, down] : layers) {
     auto up = layers.find(down.data);
     if (up == layers.end() || !down.data.hasOneUse() ||
+        factors.contains(result) || factors.contains(down.data) ||
         up->second.isStacked() != down.isStacked() || down.ids ||
         down.isGrouped() || up->second.isGrouped())
       continue;
@@ -542,29 +583,27 @@ bool moe::sliceExpert(const ExpertBody &body, const BodyFit &fit, int64_t index,
       part.bias = layer.bias.at(0, index);
     return part;
   };
-  auto slice = [&](const LinearLayer &of, int64_t start, SliceAttr &matrix,
-                   SliceAttr &bias) {
+  auto slice = [&](const LinearLayer &of, int64_t start, int64_t count,
+                   int64_t step, Attribute &matrix, SliceAttr &bias) {
     LinearLayer layer = own(of);
     bool stacked = layer.isStacked();
-    matrix = banks.slice(
-        one(layer.weight, stacked).range(0, start, inner, fit.step));
+    SliceAttr weight = banks.storedSlice(
+        one(layer.weight, stacked).range(0, start, count, step));
+    matrix = weight;
+    if (layer.low) {
+      SliceAttr low = banks.storedSlice(layer.low);
+      if (!low || !weight)
+        return false;
+      matrix = FactoredAttr::get(low.getContext(), {}, weight, low, {}, {}, {});
+    }
     if (layer.bias)
-      bias = banks.slice(
-          one(layer.bias, stacked).range(0, start, inner, fit.step));
+      bias = banks.slice(one(layer.bias, stacked).range(0, start, count, step));
     return matrix && (!layer.bias || bias);
   };
-  if (fit.activation.kind == ExpertKind::Glu &&
-      !slice(body.first[fit.gateLayer], fit.gateStart, expert.gate,
-             expert.gateBias))
-    return false;
-  if (!slice(body.first[fit.upLayer],
-             fit.activation.kind == ExpertKind::Glu ? fit.upStart : 0,
-             expert.up, expert.upBias))
-    return false;
-  LinearLayer down = own(body.down);
-  bool stacked = down.isStacked();
-  expert.down = banks.slice(one(down.weight, stacked));
-  if (down.bias)
-    expert.downBias = banks.slice(one(down.bias, stacked));
-  return expert.down && (!down.bias || expert.downBias);
+  bool isGlu = fit.activation.kind == ExpertKind::Glu;
+  return (!isGlu || slice(body.first[fit.gateLayer], fit.gateStart, inner,
+                          fit.step, expert.gate, expert.gateBias)) &&
+         slice(body.first[fit.upLayer], isGlu ? fit.upStart : 0, inner,
+               fit.step, expert.up, expert.upBias) &&
+         slice(body.down, 0, body.outputs(), 1, expert.down, expert.downBias);
 }

@@ -20,7 +20,10 @@ struct LinearLayer {
   bool idsNested = false; // ids have a last dimension of size 1
   bool isLeft = false;    // W data instead of data W^T
   WeightRef weight;       // [out, in], stacked [experts, out, in]
-  WeightRef bias;         // [out], stacked [experts, out], or null
+  /// [rank, in] of a layer whose matrix is `weight low`, `weight` being [out,
+  /// rank] then: two layers of low rank, one after the other. Or null.
+  WeightRef low;
+  WeightRef bias; // [out], stacked [experts, out], or null
   /// The runs of a grouped layer; `weight` is that of the first then, and
   /// `data` what all runs are cut from.
   std::vector<LinearLayer> parts;
@@ -28,7 +31,7 @@ struct LinearLayer {
   bool isGrouped() const { return !parts.empty(); }
   bool isStacked() const { return weight.rank() == 3; }
   int64_t outputs() const { return weight.shape[weight.rank() - 2]; }
-  int64_t inputs() const { return weight.shape.back(); }
+  int64_t inputs() const { return (low ? low : weight).shape.back(); }
 };
 
 /// The linear layers of a function by their results, also those in branches.

@@ -51,8 +51,8 @@ static bool dequantize(NodeOp node, HostTensor &result) {
 static Value deriveBank(NodeOp node, RankedTensorType type, BankNames &banks) {
   WeightRef q = resolveWeight(node.input(0));
   WeightRef scales = node.input(1) ? resolveWeight(node.input(1)) : WeightRef();
-  if (!q || !scales || q.rank() != 2 || type.getRank() != 2 ||
-      q.root != node.input(0) || scales.root != node.input(1))
+  if (!q || !scales || q.rank() != 2 || type.getRank() != 2 || !isWhole(q) ||
+      !isWhole(scales))
     return {};
   Type element = q.rootType().getElementType();
   unsigned bits = element.isInteger() ? element.getIntOrFloatBitWidth() : 0;
@@ -80,7 +80,7 @@ static Value deriveBank(NodeOp node, RankedTensorType type, BankNames &banks) {
   SliceAttr values = banks.slice(q), scale = turn(banks.slice(scales)), zero;
   if (node.input(2)) {
     WeightRef zeros = resolveWeight(node.input(2));
-    if (!zeros || zeros.root != node.input(2) || zeros.shape != scales.shape)
+    if (!zeros || !isWhole(zeros) || zeros.shape != scales.shape)
       return {};
     zero = turn(banks.slice(zeros));
   } else if (element.isUnsignedInteger()) {

@@ -39,10 +39,11 @@ struct ActivationMatch {
   double alpha = 1.0, beta = 0.0, limit = 0.0;
 };
 
-/// The matrices of one expert, as slices of banks; null where there is none,
-/// and no matrix at all for a null expert.
+/// The matrices of one expert, as slices of banks or products of two; null
+/// where there is none, and no matrix at all for a null expert.
 struct ExpertMatch {
-  SliceAttr gate, gateBias, up, upBias, down, downBias;
+  mlir::Attribute gate, up, down;
+  SliceAttr gateBias, upBias, downBias;
   bool operator==(const ExpertMatch &other) const {
     return gate == other.gate && gateBias == other.gateBias && up == other.up &&
            upBias == other.upBias && down == other.down &&

@@ -26,9 +26,11 @@ constexpr remark::RemarkOpts raise =
 std::string nameOf(const MoELayerMatch &match, int64_t index) {
   std::optional<StringRef> common;
   for (const ExpertMatch &expert : match.experts)
-    for (SliceAttr slice : {expert.gate, expert.up, expert.down}) {
-      if (!slice)
+    for (Attribute matrix : {expert.gate, expert.up, expert.down}) {
+      if (!matrix)
         continue;
+      auto factored = dyn_cast<FactoredAttr>(matrix);
+      auto slice = factored ? factored.getLeft() : cast<SliceAttr>(matrix);
       StringRef name = slice.getBank().getValue();
       if (!common) {
         common = name;
@@ -89,6 +91,7 @@ struct RaiseExpertsPass : moe::impl::RaiseExpertsPassBase<RaiseExpertsPass> {
   LogicalResult raiseSubgraphs(FunctionOpInterface function, BankNames &banks,
                                int64_t &layers) {
     foldDequantize(function, banks);
+    foldCodes(function, banks);
     std::vector<MoELayerMatch> matches;
     if (failed(findLayers(function, banks, matches)))
       return failure();

@@ -1,4 +1,6 @@
 #include "passes/Raise/WeightRef.h"
+
+#include "dialects/MoE/QuantisedBank.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Matchers.h"
 
@@ -126,6 +128,11 @@ static WeightRef reshaped(const WeightRef &ref, ArrayRef<int64_t> shape) {
     to = toEnd;
   }
   return view;
+}
+
+bool moe::isWhole(const WeightRef &ref) {
+  return ref.offset == 0 && llvm::equal(ref.shape, ref.rootType().getShape()) &&
+         ref.strides == resolveWeight(ref.root).strides;
 }
 
 static WeightRef throughGather(NodeOp node, const WeightRef &data) {
@@ -344,6 +351,15 @@ SliceAttr BankNames::slice(const WeightRef &ref) {
     ranges.truncate(ranges.size() - 3);
   bool transposed = order.size() == 2 && order[0] == 1;
   return SliceAttr::get(bankOf(ref.root), ranges, transposed);
+}
+
+SliceAttr BankNames::storedSlice(const WeightRef &ref) {
+  SliceAttr plain = slice(ref);
+  SliceAttr stored =
+      plain ? quantisedSlice(plain,
+                             symbols.lookup<BankOp>(plain.getBank().getValue()))
+            : SliceAttr();
+  return stored ? stored : plain;
 }
 
 Value BankNames::derive(OpBuilder &builder, Location loc, StringRef from,

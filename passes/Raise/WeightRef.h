@@ -26,6 +26,9 @@ struct WeightRef {
   }
 };
 
+/// True where the view is its root as it is.
+bool isWhole(const WeightRef &ref);
+
 /// Looks through shape-only nodes, Gather, Slice and Split with constant
 /// positions, and casts between float types, down to a constant. Null where
 /// the value is not constant or is computed.
@@ -49,6 +52,8 @@ public:
   /// `ref` (rank 1 or 2, `[out, in]`) as a slice of its bank; null where no
   /// slice says it (dimensions merged or out of order).
   SliceAttr slice(const WeightRef &ref);
+  /// The same, or the quantised matrix that it is made of.
+  SliceAttr storedSlice(const WeightRef &ref);
   mlir::SymbolTable &getSymbols() { return symbols; }
   /// A new bank that `recipe` makes, named after `from`, as a value.
   mlir::Value derive(mlir::OpBuilder &builder, mlir::Location loc,

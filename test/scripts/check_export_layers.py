@@ -19,7 +19,7 @@ import onnxruntime
 import compare_ir
 
 TOKENS, FEATURES, EXPERTS = 23, 16, 6
-MLIR = {"float32": "f32", "float64": "f64", "uint8": "ui8", "int8": "i8", "int32": "i32"}
+MLIR = {"float16": "f16", "float32": "f32", "float64": "f64", "uint8": "ui8", "int8": "i8", "int32": "i32"}
 
 
 def sigmoid(x):
@@ -310,12 +310,74 @@ def factored():
     return layer
 
 
-def quantiser(layer, bits, block, zeros, signed=False):
+def low_rank(linear=False, store=None):
+    """Factors alone; gate and up share the right one, or (linear) one expert is a product of low rank by itself."""
+    layer = Layer(15)
+    store = store(layer) if store else lambda w: (layer.bank(w), w)
+
+    def factors(outputs, inputs, rank, right=None):
+        left, right = store(layer.numbers(outputs, rank)), right or store(layer.numbers(rank, inputs))
+        return f"factored<left = <{left[0]}>, right = <{right[0]}>>", left[1].astype(float) @ right[1], right
+    for e in range(EXPERTS):
+        if linear:
+            up, down = layer.numbers(8, FEATURES), layer.numbers(FEATURES, 8)
+            layer.entries.append(f"moe.expert @e{e} ffn identity up {layer.bank(up)} down {layer.bank(down)}")
+            layer.functions.append(lambda x, up=up, down=down: x @ up.T.astype(float) @ down.T)
+            continue
+        gate, g, right = factors(32, FEATURES, 8 if e % 2 else 4)
+        up, u, _ = factors(32, FEATURES, 8 if e % 2 else 4, right)
+        down, d, _ = factors(FEATURES, 32, 4)
+        layer.entries.append(f"moe.expert @e{e} glu silu gate {gate} up {up} down {down}")
+
+        def run(x, g=g, u=u, d=d):
+            a = x @ g.T
+            return (a * sigmoid(a) * (x @ u.T)) @ d.T
+        layer.functions.append(run)
+    return layer
+
+
+def coder(layer, code, block, scale_type="float32"):
+    """Values of 4 bits by a table, or 8-bit floats; scales also as powers of two."""
+    def store(w):
+        rows, columns = w.shape
+        size = block or columns
+        shape = (rows, columns // size)
+        if scale_type == "exponents":
+            stored = layer.random.integers(120, 125, shape).astype(np.uint8)
+            scales, side = 2.0 ** (stored.astype(float) - 127), (stored, "f8E8M0FNU")
+        else:
+            scales = layer.random.uniform(0.05, 0.1, shape).astype(scale_type)
+            side = scales, {"float16": "f16", "float32": "f32"}[scale_type]
+        if code == "fp8":
+            byte = layer.random.integers(0, 256, (rows, columns)).astype(np.uint8)
+            byte[byte & 0x7f > 0x60] = 0x38  # NaN, and numbers that hide all others
+            sign, exponent, mantissa = byte >> 7, (byte >> 3 & 15).astype(int), byte & 7
+            number = np.where(exponent == 0, mantissa / 8 * 2.0 ** -6, (1 + mantissa / 8) * 2.0 ** (exponent - 7))
+            values, text = np.where(sign, -number, number), layer.bank(byte, "f8E4M3FN")
+        else:
+            q = layer.random.integers(0, 16, (rows, columns))
+            values = compare_ir.CODES[code][q]
+            text = layer.bank((q[:, 0::2] | q[:, 1::2] << 4).astype(np.uint8), "ui8")
+        values = values.astype(float) * np.repeat(scales.astype(float), size, 1)
+        text += (f" quant<bits = {8 if code == 'fp8' else 4}, block = {block}, "
+                 f"scales = <{layer.bank(side[0] if block else side[0][:, 0], side[1])}>")
+        return text + (">" if code == "fp8" else f', code = "{code}">'), values
+    return store
+
+
+def coded(code, block, scale_type="float32"):
+    layer = Layer(16)
+    for _ in range(EXPERTS):
+        layer.glu(32, matrix=coder(layer, code, block, scale_type))
+    return layer
+
+
+def quantiser(layer, bits, block, zeros, signed=False, scale_type="float32"):
     def store(w):
         rows, columns = w.shape
         size = block or columns
         top = 2 ** (bits - 1)
-        scales = layer.random.uniform(0.05, 0.1, (rows, columns // size)).astype(np.float32)
+        scales = layer.random.uniform(0.05, 0.1, (rows, columns // size)).astype(scale_type)
         q = layer.random.integers(0, 2 * top, (rows, columns))
         zero = layer.random.integers(top - 2, top + 2, scales.shape) if zeros else np.full(scales.shape, top)
         values = (q - np.repeat(zero, size, 1)) * np.repeat(scales, size, 1).astype(float)
@@ -332,13 +394,13 @@ def quantiser(layer, bits, block, zeros, signed=False):
     return store
 
 
-def quantised(bits, block, zeros, signed=False, ops=(), seed=12, mixed=False):
+def quantised(bits, block, zeros, signed=False, ops=(), seed=12, mixed=False, scale_type="float32"):
     layer = Layer(seed)
     for e in range(EXPERTS):
         if mixed and e % 2:
             layer.glu(32)
         else:
-            layer.glu(32, matrix=quantiser(layer, bits, block, zeros, signed))
+            layer.glu(32, matrix=quantiser(layer, bits, block, zeros, signed, scale_type))
     layer.ops = set(ops)
     return layer
 
@@ -347,13 +409,18 @@ CASES = {
     "pruned": pruned, "shared": shared, "uneven": uneven, "aliases": aliases, "nulls": nulls, "real_norm": real_norm,
     "copies": copies, "skip_rule": skip_rule, "skip_rule_of_raw_weights": skip_rule_of_raw_weights,
     "groups": groups, "sparse_mixer": sparse_mixer, "scaled_input": scaled_input,
-    "factored": factored,
+    "factored": factored, "low_rank": low_rank, "linear": lambda: low_rank(linear=True),
+    "low_rank_nf4": lambda: low_rank(store=lambda layer: coder(layer, "nf4", 0)),
+    "fp4": lambda: coded("fp4", 8, "exponents"), "fp4_f16": lambda: coded("fp4", 16, "float16"),
+    "nf4": lambda: coded("nf4", 16), "nf4_rows": lambda: coded("nf4", 0, "float16"),
+    "fp8": lambda: coded("fp8", 8), "fp8_rows": lambda: coded("fp8", 0, "float16"),
     "int8_rows": lambda: quantised(8, 0, False, ops=["QMoE"]),
     "int8_rows_signed": lambda: quantised(8, 0, False, signed=True, ops=["QMoE"]),
     "int8_rows_zeros": lambda: quantised(8, 0, True, ops=["QMoE"]),
     "int4_rows": lambda: quantised(4, 0, False, ops=["QMoE"]),
     "int4_rows_signed": lambda: quantised(4, 0, False, signed=True, ops=["QMoE"]),
     "int4_one_block": lambda: quantised(4, 16, False, ops=["DequantizeLinear"]),
+    "int4_f16": lambda: quantised(4, 8, False, ops=["DequantizeLinear"], scale_type="float16"),
     "int4_blocks_zeros": lambda: quantised(4, 8, True, ops=["DequantizeLinear"]),
     "int8_blocks": lambda: quantised(8, 8, False, ops=["DequantizeLinear"]),
     "int8_blocks_signed": lambda: quantised(8, 8, False, signed=True, ops=["DequantizeLinear"]),

@@ -19,11 +19,22 @@ import numpy as np
 KINDS = {"f32": "<f4", "f16": "<f2", "f64": "<f8", "i64": "<i8", "i32": "<i4",
          "i16": "<i2", "i8": "i1", "ui8": "u1", "i1": "u1"}
 
+BYTES = np.arange(256)
+F8E4M3 = np.where(BYTES & 0x78, (1 + (BYTES & 7) / 8) * 2.0 ** ((BYTES >> 3 & 15) - 7.0), (BYTES & 7) / 8 * 2.0 ** -6)
+F8E4M3 = np.where(BYTES & 0x7f == 0x7f, np.nan, np.where(BYTES & 0x80, -F8E4M3, F8E4M3))
+
+CODES = {
+    "fp4": np.array([0, .5, 1, 1.5, 2, 3, 4, 6, 0, -.5, -1, -1.5, -2, -3, -4, -6], np.float32),
+    "nf4": np.array([-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+                     -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
+                     0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
+                     0.7229568362236023, 1.0], np.float32)}
+
 
 def run(*command):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{' '.join(command)}:\n{done.stderr}")
+        sys.exit(f"{' '.join(map(str, command))}:\n{done.stderr}")
     return done.stdout
 
 
@@ -47,6 +58,10 @@ def numbers(raw, element, shape):
         flat = ((flat ^ 8).astype(np.int16) - 8) if element == "i4" else flat
     elif element == "bf16":
         flat = (np.frombuffer(raw, np.uint16).astype(np.uint32) << 16).view(np.float32)
+    elif element == "f8E4M3FN":
+        flat = F8E4M3[np.frombuffer(raw, np.uint8)]
+    elif element == "f8E8M0FNU":
+        flat = 2.0 ** (np.frombuffer(raw, np.uint8).astype(np.float64) - 127)
     else:
         flat = np.frombuffer(raw, KINDS[element])
     if flat.size == 1 and count != 1:
@@ -111,7 +126,12 @@ class Module:
             return values
         scales = self.matrix(re.search(r"scales = <(@[^<>]*)>", quant).group(1)).astype(np.float64)
         zeros = re.search(r"zeros = <(@[^<>]*)>", quant)
-        if zeros:
+        code = re.search(r'code = "(\w+)"', quant)
+        if code:
+            values = CODES[code.group(1)][values]
+        if code or element[0] == "f":
+            zero = np.zeros_like(scales)
+        elif zeros:
             zero = self.matrix(zeros.group(1)).astype(np.float64)
         else:
             zero = np.full_like(scales, 2.0 ** (bits - 1) if element[0] == "u" else 0.0)
@@ -128,7 +148,7 @@ class Module:
     def slices(self, line):
         """Slices of banks replaced by what they hold."""
         at = 0
-        while start := re.compile(r'(?<= )@(?:"(?:[^"\\]|\\.)*"|[\w.$#-]+)').search(line, at):
+        while start := re.compile(r'(?<=[ <])@(?:"(?:[^"\\]|\\.)*"|[\w.$#-]+)').search(line, at):
             if start.group(0)[1:] not in self.banks:
                 at = start.end()
                 continue
