@@ -5,8 +5,26 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::onnx;
 
-/// Powers of two that are stored as their exponents plus 127.
-static bool isExponent(Type element) { return isa<Float8E8M0FNUType>(element); }
+/// Scales as numbers of `type`. Powers of two are stored as their exponents
+/// plus 127, a type that ONNX has and ONNX Runtime does not read.
+std::string Exporter::exportScales(const BankView &scales, StringRef name,
+                                   Type type) {
+  PlannedWeight scale;
+  scale.name = name.str();
+  scale.pieces.push_back({scales, {}});
+  Type element = scales.elementType();
+  bool isExponent = isa<Float8E8M0FNUType>(element);
+  if (isExponent)
+    element = builder.getIntegerType(8, /*isSigned=*/false);
+  scale.type = RankedTensorType::get(scales.shape, element);
+  std::string stored = plan(std::move(scale));
+  if (!isExponent)
+    return cast(stored, element, type);
+  Type f32 = builder.getF32Type();
+  std::string exponent =
+      emit("Sub", {cast(stored, element, f32), scalar(127.0, f32)});
+  return cast(emit("Pow", {scalar(2.0, f32), exponent}), f32, type);
+}
 
 bool Exporter::isCoded(SliceAttr slice, QuantAttr quant) {
   auto bank = symbols.lookup<BankOp>(slice.getBank().getValue());
@@ -45,12 +63,7 @@ FailureOr<std::string> Exporter::exportCodes(Operation *op, SliceAttr slice,
   values.type =
       RankedTensorType::get({out, in}, isFloat ? element : integer(4, false));
   values.pieces.push_back({*view, {}});
-  PlannedWeight scale;
-  scale.name = values.name + ".scales";
-  scale.type = RankedTensorType::get(
-      scales->shape, isExponent(scales->elementType()) ? Type(integer(8, false))
-                                                       : scales->elementType());
-  scale.pieces.push_back({*scales, {}});
+  std::string scaleName = values.name + ".scales";
   std::string numbers =
       cast(plan(std::move(values)), isFloat ? element : integer(4, false),
            isFloat ? f32 : Type(integer(32, true)));
@@ -65,11 +78,7 @@ FailureOr<std::string> Exporter::exportCodes(Operation *op, SliceAttr slice,
                                               ArrayRef<float>(table))),
               numbers});
   }
-  Type stored = scale.type.getElementType();
-  std::string factor = cast(plan(std::move(scale)), stored, f32);
-  if (isExponent(scales->elementType()))
-    factor = emit(
-        "Pow", {scalar(2.0, f32), emit("Sub", {factor, scalar(127.0, f32)})});
+  std::string factor = exportScales(*scales, scaleName, f32);
   int64_t blocks = block ? in / block : 1;
   std::string scaled =
       emit("Mul", {emit("Reshape", {numbers, ints({out, blocks, in / blocks})}),

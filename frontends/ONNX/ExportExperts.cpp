@@ -36,6 +36,11 @@ FailureOr<std::string> Exporter::exportProduct(Operation *op, SliceAttr matrix,
   return emit("Gemm", inputs, attribute("transB", 1));
 }
 
+/// The type in which sums are scattered: ONNX Runtime does none of f16.
+static Type sumTypeOf(Type type) {
+  return type.isF16() ? Float32Type::get(type.getContext()) : type;
+}
+
 /// base x + scale left (right x) + the rows that stand on their own.
 FailureOr<std::string>
 Exporter::exportFactored(ExpertOp expert, FactoredAttr matrix, SliceAttr bias,
@@ -90,18 +95,20 @@ Exporter::exportFactored(ExpertOp expert, FactoredAttr matrix, SliceAttr bias,
                                builder.getI64Type());
     std::string count =
         emit("Shape", {rows}, {attribute("start", 0), attribute("end", 1)});
+    Type sumType = sumTypeOf(type);
     auto zero =
-        DenseElementsAttr::get(RankedTensorType::get({1}, type),
-                               Attribute(builder.getFloatAttr(type, 0.0)));
+        DenseElementsAttr::get(RankedTensorType::get({1}, sumType),
+                               Attribute(builder.getFloatAttr(sumType, 0.0)));
     std::string zeros =
         emit("ConstantOfShape",
              {emit("Concat", {count, ints({outputs})}, attribute("axis", 0))},
              builder.getNamedAttr("value", zero));
     std::string where = emit("Expand", {columns, emit("Shape", {*some})});
-    add(emit(
-        "ScatterElements", {zeros, where, *some},
-        {attribute("axis", 1),
-         builder.getNamedAttr("reduction", builder.getStringAttr("add"))}));
+    std::string spread =
+        emit("ScatterElements", {zeros, where, cast(*some, type, sumType)},
+             {attribute("axis", 1),
+              builder.getNamedAttr("reduction", builder.getStringAttr("add"))});
+    add(cast(spread, sumType, type));
   }
   if (!bias)
     return sum;
@@ -241,8 +248,7 @@ LogicalResult Exporter::exportExperts(ApplyOp apply) {
   }
   std::string count =
       emit("Shape", {tokens[0]}, {attribute("start", 0), attribute("end", 1)});
-  // Sums are made in f32: of f16, ONNX Runtime scatters none.
-  Type sumType = type.isF16() ? Type(builder.getF32Type()) : type;
+  Type sumType = sumTypeOf(type);
   auto zero =
       DenseElementsAttr::get(RankedTensorType::get({1}, sumType),
                              Attribute(builder.getFloatAttr(sumType, 0.0)));

@@ -131,13 +131,20 @@ LogicalResult moe::onnx::writeModel(const pb::Model &model,
     return std::move(*file);
   };
   WeightReader reader(options);
-  auto put = [&](const PlannedWeight &weight, rt::OutputFile &file) {
-    return reader.read(weight, [&](StringRef bytes) {
+  auto put = [&](const PlannedWeight &weight,
+                 rt::OutputFile &file) -> LogicalResult {
+    uint64_t before = done;
+    LogicalResult result = reader.read(weight, [&](StringRef bytes) {
       file.write(bytes.data(), bytes.size());
       done += bytes.size();
       if (options.progress)
         options.progress(done, total);
     });
+    if (failed(result) || done - before == weight.bytes())
+      return result;
+    return emitError(loc) << "internal error: initializer '" << weight.name
+                          << "' takes " << weight.bytes() << " bytes, but "
+                          << done - before << " were made";
   };
 
   std::unique_ptr<rt::OutputFile> data;

@@ -108,8 +108,9 @@ void Exporter::exportSparseMixer(GateOp gate, const std::string &logits,
   weights = emit("Concat", {weight[0], weight[1]}, attribute("axis", 1));
 }
 
-/// True where an id stands for a null expert. A table over experts, so that
-/// importers can tell experts that are empty from experts that are missing.
+/// True where an id (of dense weights, a column) stands for a null expert. A
+/// table over experts, so that importers can tell experts that are empty from
+/// experts that are missing.
 std::string Exporter::whereNull(PoolOp pool, const std::string &ids,
                                 bool zeroOnly) {
   SmallVector<bool> table;
@@ -119,9 +120,15 @@ std::string Exporter::whereNull(PoolOp pool, const std::string &ids,
   }
   auto type = RankedTensorType::get({static_cast<int64_t>(table.size())},
                                     builder.getI1Type());
-  return emit(
-      "Gather",
-      {constant(DenseElementsAttr::get(type, ArrayRef<bool>(table))), ids});
+  std::string all =
+      constant(DenseElementsAttr::get(type, ArrayRef<bool>(table)));
+  return ids.empty() ? all : emit("Gather", {all, ids});
+}
+
+/// A divisor: a zero sum leaves zeros.
+std::string Exporter::orOne(const std::string &sum, Type type) {
+  return emit("Where", {emit("Equal", {sum, scalar(0.0, type)}),
+                        scalar(1.0, type), sum});
 }
 
 std::string Exporter::normalise(GateOp gate, const std::string &weights,
@@ -138,9 +145,7 @@ std::string Exporter::normalise(GateOp gate, const std::string &weights,
   if (epsilon != 0)
     sum = emit("Add", {sum, scalar(epsilon, type)});
   else if (gate.getScore() != Score::Softmax || summed != weights)
-    // A zero sum leaves zeros.
-    sum = emit("Where", {emit("Equal", {sum, scalar(0.0, type)}),
-                         scalar(1.0, type), sum});
+    sum = orOne(sum, type);
   return emit("Div", {summed, sum});
 }
 
@@ -165,7 +170,11 @@ std::string Exporter::skip(GateOp gate, std::string weights, std::string &ids,
                 (gate.getSelectFirst() && gate.getScore() == Score::Softmax);
   if (!summed)
     return weights;
-  return emit("Div", {weights, reduce("ReduceSum", weights, 1, /*keep=*/true)});
+  std::string sum = reduce("ReduceSum", weights, 1, /*keep=*/true);
+  bool isPositive = gate.getScore() == Score::Softmax &&
+                    gate.getNorm() != Norm::Real &&
+                    gate.getNorm() != Norm::Nonzero;
+  return emit("Div", {weights, isPositive ? sum : orOne(sum, type)});
 }
 
 LogicalResult Exporter::exportGate(GateOp gate) {

@@ -138,15 +138,12 @@ FailureOr<std::string> Exporter::exportQuantised(Operation *op, SliceAttr slice,
     }
   };
   side(quant.getScales(), *scales);
-  PlannedWeight scale;
-  scale.name = values.name + ".scales";
-  scale.type = RankedTensorType::get(scales->shape, scales->elementType());
-  scale.pieces.push_back({*scales, {}});
   // The operator's result has the type of its scales, to which it would round
-  // the product.
-  SmallVector<std::string> inputs = {
-      plan(std::move(values)),
-      cast(plan(std::move(scale)), scales->elementType(), type)};
+  // the product. It knows f32, and f16.
+  Type product = type.isF16() ? type : builder.getF32Type();
+  std::string scaleName = values.name + ".scales";
+  SmallVector<std::string> inputs = {plan(std::move(values)),
+                                     exportScales(*scales, scaleName, product)};
   if (quant.getZeros()) {
     auto zeros = BankView::of(quant.getZeros(), symbols, op);
     if (failed(zeros))
@@ -167,7 +164,7 @@ FailureOr<std::string> Exporter::exportQuantised(Operation *op, SliceAttr slice,
       attribute("axis", quant.getBlock() ? 1 - rowAxis : rowAxis)};
   if (quant.getBlock())
     attributes.push_back(attribute("block_size", quant.getBlock()));
-  return emit("DequantizeLinear", inputs, attributes);
+  return cast(emit("DequantizeLinear", inputs, attributes), product, type);
 }
 
 /// The initializer of a whole bank; quantised ones are dequantised by a node,

@@ -64,9 +64,25 @@ LogicalResult Exporter::readOpsets() {
   return success();
 }
 
-/// The opset that a stored quantisation needs.
-static int64_t opsetFor(QuantAttr quant, bool coded) {
-  return coded || quant.getBits() < 8 || quant.getBlock() ? 21 : 13;
+/// The opset that a stored quantisation needs where it becomes `type`: scales
+/// of f16 came with 19, blocks and four bits with 21.
+static int64_t opsetFor(QuantAttr quant, bool coded, Type type) {
+  if (coded || quant.getBits() < 8 || quant.getBlock())
+    return 21;
+  return type.isF16() ? 19 : 13;
+}
+
+/// What a matrix is made of.
+static SmallVector<SliceAttr> termsOf(Attribute matrix) {
+  if (auto slice = dyn_cast_or_null<SliceAttr>(matrix))
+    return {slice};
+  auto factored = dyn_cast_or_null<FactoredAttr>(matrix);
+  if (!factored)
+    return {};
+  SmallVector<SliceAttr> terms = {factored.getBase(), factored.getLeft(),
+                                  factored.getRight(), factored.getRows()};
+  llvm::erase_if(terms, [](SliceAttr term) { return !term; });
+  return terms;
 }
 
 /// The model's own opset, or the one that the layers' operators need where
@@ -80,16 +96,17 @@ LogicalResult Exporter::chooseOpset(func::FuncOp main) {
     opset = version;
     reason = what.str();
   };
-  auto needMatrix = [&](Attribute matrix, const Twine &what) {
-    auto slice = dyn_cast_or_null<SliceAttr>(matrix);
-    if (SliceAttr stored = slice ? storedQuant(slice) : SliceAttr()) {
-      auto quant = llvm::cast<QuantAttr>(stored.getQuant());
-      need(opsetFor(quant, isCoded(stored, quant)), what);
-    }
+  auto needMatrix = [&](Attribute matrix, Type type, const Twine &what) {
+    for (SliceAttr term : termsOf(matrix))
+      if (SliceAttr stored = storedQuant(term)) {
+        auto quant = llvm::cast<QuantAttr>(stored.getQuant());
+        need(opsetFor(quant, isCoded(stored, quant), type), what);
+      }
   };
   main.walk([&](Operation *op) {
     if (auto weight = dyn_cast<WeightOp>(op))
       needMatrix(SliceAttr::get(weight.getBankAttr()),
+                 elementOf(weight.getResult()),
                  "weight '" + weight.getBank() + "'");
     auto apply = dyn_cast<ApplyOp>(op);
     if (!apply || isContrib(apply))
@@ -97,12 +114,16 @@ LogicalResult Exporter::chooseOpset(func::FuncOp main) {
     std::string layer = "layer '" + layerName(apply) + "'";
     need(16, layer);
     auto pool = PoolOp::lookup(apply, apply.getPoolAttr(), tables);
+    Type type = elementOf(apply.getTokens()[0]);
     for (ExpertOpInterface entry :
-         pool ? pool.getEntries() : SmallVector<ExpertOpInterface>())
+         pool ? pool.getEntries() : SmallVector<ExpertOpInterface>()) {
       if (auto expert = dyn_cast<ExpertOp>(entry.getOperation()))
         for (Attribute matrix :
              {expert.getGateAttr(), expert.getUpAttr(), expert.getDownAttr()})
-          needMatrix(matrix, layer);
+          needMatrix(matrix, type, layer);
+      if (auto null = dyn_cast<NullExpertOp>(entry.getOperation()))
+        needMatrix(null.getMixAttr(), type, layer);
+    }
   });
   if (opset == own)
     return success();

@@ -107,6 +107,7 @@ private:
                            int64_t columns);
   void exportSparseMixer(GateOp gate, const std::string &logits, Type type,
                          std::string &ids, std::string &weights);
+  std::string orOne(const std::string &sum, Type type);
   std::string whereNull(PoolOp pool, const std::string &ids, bool zeroOnly);
 
   // ExportExperts.cpp
@@ -143,6 +144,7 @@ private:
 
   // ExportCodes.cpp
   bool isCoded(SliceAttr slice, QuantAttr quant);
+  std::string exportScales(const BankView &scales, StringRef name, Type type);
   FailureOr<std::string> exportCodes(Operation *op, SliceAttr slice,
                                      QuantAttr quant, StringRef name,
                                      Type type);

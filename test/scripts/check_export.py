@@ -37,24 +37,41 @@ def load(path):
         return {name.replace("|", "/"): file[name] for name in file.files}
 
 
-def worst_error(session, inputs, outputs):
-    """The largest error relative to the largest output and its limit."""
-    worst, expected = 0.0, load(outputs)
-    feeds = load(inputs)
-    limit = 1e-4
-    for output, got in zip(session.get_outputs(), session.run(None, feeds)):
-        if output.name not in expected:
-            continue
-        want = expected[output.name]
-        if got.shape != want.shape or got.dtype != want.dtype:
-            return float("inf"), 0
-        if want.size == 0:
-            continue
-        if want.dtype == np.float16:
-            limit = 5e-3
-        largest = np.abs(want.astype(np.float64)).max() or 1.0
-        worst = max(worst, np.abs(got.astype(np.float64) - want).max() / largest)
-    return worst, limit
+def relative_error(got, want):
+    """The largest error relative to the largest number; infinite where one of both is no number.
+
+    >>> relative_error(np.array([1.0, 2.5, np.nan]), np.array([1.0, 2.0, np.nan]))
+    0.25
+    >>> relative_error(np.array([1.0, np.nan]), np.array([1.0, 2.0]))
+    inf
+    >>> relative_error(np.array([1.0, 2.0, np.inf]), np.array([1.0, np.nan, np.inf]))
+    inf
+    >>> relative_error(np.array([np.inf, np.inf]), np.array([np.inf, 2.0]))
+    inf
+    >>> relative_error(np.zeros((0, 3)), np.zeros((0, 3)))
+    0.0
+    """
+    got, want = got.astype(np.float64), want.astype(np.float64)
+    if (np.isnan(got) != np.isnan(want)).any():
+        return float("inf")
+    differ = (got != want) & ~np.isnan(want)
+    largest = np.abs(want[np.isfinite(want)]).max(initial=0) or 1.0
+    return float(np.abs(got[differ] - want[differ]).max(initial=0) / largest)
+
+
+def wrong(got, want):
+    """What is wrong with one output, or an empty text.
+
+    >>> half, single = np.array([1.0], np.float16), np.array([1.0], np.float32)
+    >>> wrong(half + np.float16(1e-3), half), wrong(single + np.float32(1e-3), single)
+    ('', 'off by 1.00e-03, allowed is 1e-04')
+    >>> wrong(half, single)
+    'is float16 (1,), not float32 (1,)'
+    """
+    if got.shape != want.shape or got.dtype != want.dtype:
+        return f"is {got.dtype} {got.shape}, not {want.dtype} {want.shape}"
+    error, limit = relative_error(got, want), 5e-3 if want.dtype == np.float16 else 1e-4
+    return "" if error <= limit else f"off by {error:.2e}, allowed is {limit:.0e}"
 
 
 def check(model, options, directory):
@@ -73,10 +90,11 @@ def check(model, options, directory):
     session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
     count = 0
     for inputs, outputs in sets_of(model):
-        worst, limit = worst_error(session, inputs, outputs)
         count += 1
-        if not worst <= limit:
-            return f"{inputs.name}: off by {worst:.2e}, allowed is {limit:.0e}"
+        expected = load(outputs)
+        for output, got in zip(session.get_outputs(), session.run(None, load(inputs))):
+            if output.name in expected and (problem := wrong(got, expected[output.name])):
+                return f"{inputs.name}: {output.name} {problem}"
     if not count:
         return "has no stored outputs"
     if difference := compare_ir.difference(model, out):
