@@ -21,6 +21,12 @@ struct Checkpoint {
   std::vector<CheckpointFile> files;
   bool isIndexed = false;
 
+  size_t tensorCount() const {
+    size_t count = 0;
+    for (const CheckpointFile &file : files)
+      count += file.header.tensors.size();
+    return count;
+  }
   std::string configPath() const { return folder + "/config.json"; }
 };
 

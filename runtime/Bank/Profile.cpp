@@ -8,6 +8,7 @@
 #include "runtime/Core/Text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <numeric>
@@ -15,31 +16,37 @@
 namespace moe::rt {
 namespace {
 
+/// Which numbers of a measure cannot be below zero: counts and sums of squares,
+/// the diagonal of a matrix of products, the number behind a sum.
+enum class NotBelowZero { None, All, Diagonal, Last };
+
 /// The format: what there may be, and of which shape. E experts, H features, N
 /// sampled rows, R bins, S bytes of a hash.
 struct Measure {
   std::string_view name;
   std::string_view dtype;
   std::string_view shape;
+  NotBelowZero notBelowZero = NotBelowZero::None;
 };
 
-constexpr Measure measures[] = {{"counts", "I64", "E"},
-                                {"tokens", "I64", "1"},
-                                {"score_sum", "F64", "E"},
-                                {"weight_sum", "F64", "E"},
-                                {"ratio_histogram", "I64", "R"},
-                                {"logit_sum", "F64", "E"},
-                                {"logit_gram", "F64", "EE"},
-                                {"coactivation", "I64", "EE"},
-                                {"input_square_sum", "F64", "EH"},
-                                {"input_gram", "F64", "HH"},
-                                {"sublayer_cosine", "F64", "2"},
-                                {"block_cosine", "F64", "2"},
-                                {"output_norm_sum", "F64", "1"},
-                                {"output_square_sum", "F64", "1"},
-                                {"sample", "F32", "NH"},
-                                {"sample_keys", "U64", "N"},
-                                {"router", "U8", "S"}};
+constexpr Measure measures[] = {
+    {"counts", "I64", "E", NotBelowZero::All},
+    {"tokens", "I64", "1", NotBelowZero::All},
+    {"score_sum", "F64", "E"},
+    {"weight_sum", "F64", "E"},
+    {"ratio_histogram", "I64", "R", NotBelowZero::All},
+    {"logit_sum", "F64", "E"},
+    {"logit_gram", "F64", "EE", NotBelowZero::Diagonal},
+    {"coactivation", "I64", "EE", NotBelowZero::All},
+    {"input_square_sum", "F64", "EH", NotBelowZero::All},
+    {"input_gram", "F64", "HH", NotBelowZero::Diagonal},
+    {"sublayer_cosine", "F64", "2", NotBelowZero::Last},
+    {"block_cosine", "F64", "2", NotBelowZero::Last},
+    {"output_norm_sum", "F64", "1", NotBelowZero::All},
+    {"output_square_sum", "F64", "1", NotBelowZero::All},
+    {"sample", "F32", "NH"},
+    {"sample_keys", "U64", "N"},
+    {"router", "U8", "S"}};
 constexpr std::string_view sampleName = "sample", keysName = "sample_keys",
                            routerName = "router";
 
@@ -53,6 +60,37 @@ const Measure *findMeasure(std::string_view name) {
 std::string shapeOf(const ProfileTensor &tensor) {
   return shapeText(tensor.shape.data(),
                    static_cast<int32_t>(tensor.shape.size()));
+}
+
+/// What is wrong with a number of a tensor, or nothing: sums that are no
+/// numbers, or impossible, would decide about experts all the same.
+std::string checkNumbers(const ProfileTensor &tensor, const Measure &measure) {
+  if (tensor.dtype == MOE_U64 || tensor.dtype == MOE_U8)
+    return {};
+  int64_t count = 1, columns = tensor.shape.back();
+  for (int64_t size : tensor.shape)
+    count *= size;
+  auto mayBeNegative = [&](int64_t i) {
+    switch (measure.notBelowZero) {
+    case NotBelowZero::None:
+      return true;
+    case NotBelowZero::All:
+      return false;
+    case NotBelowZero::Diagonal:
+      return i / columns != i % columns;
+    case NotBelowZero::Last:
+      return i + 1 != count;
+    }
+    return true;
+  };
+  for (int64_t i = 0; i < count; ++i) {
+    double value = elementAsDouble(tensor.bytes.data(), tensor.dtype, i);
+    if (!std::isfinite(value))
+      return text("is not finite at ", i);
+    if (value < 0 && !mayBeNegative(i))
+      return text("is negative at ", i);
+  }
+  return {};
 }
 
 /// Checks one layer; `sizes` are those of the letters, as far as known.
@@ -81,7 +119,12 @@ Status checkLayer(ProfileLayer &layer, const std::string &what) {
     if (!fits)
       return bad(tensor, text("has the shape ", shapeOf(tensor),
                               ", which does not fit the others"));
+    if (std::string why = checkNumbers(tensor, *measure); !why.empty())
+      return bad(tensor, why);
   }
+  for (size_t i = 1; i < layer.tensors.size(); ++i)
+    if (layer.tensors[i].name == layer.tensors[i - 1].name)
+      return bad(layer.tensors[i], "is there twice");
   const ProfileTensor *rows = layer.find(sampleName),
                       *keys = layer.find(keysName);
   if (!layer.find("counts"))
@@ -283,7 +326,10 @@ Result<Profile> parseProfile(std::string_view bytes, const std::string &what) {
     if (name.substr(0, prefix.size()) == prefix && dot != name.npos)
       index.text = name.substr(prefix.size(), dot - prefix.size());
     std::optional<uint64_t> layer = index.asUnsigned();
-    if (index.text.empty() || !layer || *layer >= profile.layers.size())
+    // Zeros before it would give one layer several names.
+    bool padded = index.text.size() > 1 && index.text[0] == '0';
+    if (index.text.empty() || padded || !layer ||
+        *layer >= profile.layers.size())
       return bad("tensor " + quote(name) + " belongs to no layer");
     profile.layers[*layer].tensors.push_back(
         {std::string(name.substr(dot + 1)), safetensorsType(tensor.dtype),
@@ -338,8 +384,15 @@ Status addProfile(Profile &into, const Profile &from, const std::string &what) {
                    ": models compiled with another --instrument cannot share a "
                    "profile")};
     for (const ProfileTensor &tensor : more.tensors) {
-      if (tensor.name == routerName)
+      if (tensor.name == routerName) {
+        const ProfileTensor *other = layer->find(routerName);
+        if (other && other->bytes != tensor.bytes)
+          return {Code::InvalidArgument,
+                  text("profile ", quote(what), " is of another router of ",
+                       "layer ", quote(more.name),
+                       ": what two routers chose cannot be added up")};
         continue;
+      }
       const ProfileTensor &mine = *layer->find(tensor.name);
       bool sample = tensor.name == sampleName || tensor.name == keysName;
       size_t first = sample ? 1 : 0; // their rows may differ

@@ -12,6 +12,8 @@ namespace {
 
 /// The reference implementation's limit.
 constexpr uint64_t largestHeader = 100000000;
+/// More than any program takes; others would make long lists of tiny files.
+constexpr size_t mostDimensions = 64;
 
 struct TypeInfo {
   std::string_view name;
@@ -50,6 +52,9 @@ Result<ArchiveTensor> parseEntry(const std::string &name, const Json &json) {
   const TypeInfo *type = findType(tensor.dtype);
   if (!type)
     return bad("has the unknown type " + quote(tensor.dtype));
+  if (shape->items.size() > mostDimensions)
+    return bad(text("has ", shape->items.size(), " dimensions, more than ",
+                    mostDimensions));
   uint64_t expected = type->size;
   bool fits = true;
   for (const Json &item : shape->items) {
@@ -93,9 +98,12 @@ Result<Safetensors> parseSafetensors(std::string_view bytes,
   std::string_view header = bytes.substr(sizeof(length), length);
   if (header.empty() || header[0] != '{')
     return bad("not a safetensors file: its header is no JSON object");
-  std::optional<Json> json = parseJson(header);
+  bool tooMany = false;
+  std::optional<Json> json = parseJson(header, &tooMany);
   if (!json)
-    return bad("its header is malformed JSON");
+    return bad(tooMany ? text("its header has more than ", mostJsonValues,
+                              " values, which no file of weights needs")
+                       : "its header is malformed JSON");
   // Which of two a reader takes would differ.
   if (json->hasDuplicates())
     return bad("its header holds a name twice");

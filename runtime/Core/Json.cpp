@@ -9,9 +9,15 @@ namespace moe::rt {
 
 std::string jsonString(std::string_view text) {
   std::string out = "\"";
+  auto escape = [&](unsigned unit) {
+    char text[8];
+    std::snprintf(text, sizeof(text), "\\u%04x", unit & 0xFFFF);
+    out += text;
+  };
   for (size_t i = 0; i < text.size(); ++i) {
     unsigned char c = text[i];
     size_t length = c >= 0x80 ? utf8Length(text.substr(i)) : 0;
+    unsigned point = c;
     if (c == '"' || c == '\\') {
       out += '\\';
       out += static_cast<char>(c);
@@ -21,10 +27,13 @@ std::string jsonString(std::string_view text) {
     } else if (c >= 0x20 && c < 0x7F) {
       out += static_cast<char>(c);
     } else {
-      // Byte-wise escapes keep the file valid whatever a model's author wrote.
-      char escape[8];
-      std::snprintf(escape, sizeof(escape), "\\u%04x", c);
-      out += escape;
+      // Bytes that are no UTF-8 keep the file valid too: one by one.
+      size_t whole = c >= 0x80 ? decodeUtf8(text.substr(i), point) : 0;
+      point = whole ? point : c;
+      i += whole ? whole - 1 : 0;
+      if (point > 0xFFFF)
+        escape(0xD7C0 + (point >> 10)); // the first half of a pair
+      escape(point > 0xFFFF ? 0xDC00 | (point & 0x3FF) : point);
     }
   }
   return out + "\"";
@@ -67,9 +76,14 @@ class Parser {
 public:
   explicit Parser(std::string_view text) : rest(text) {}
 
+  bool tooMany = false; // values
+
   bool value(Json &out, int depth) {
     space();
     if (depth > 64 || rest.empty())
+      return false;
+    tooMany = count++ == mostJsonValues;
+    if (tooMany)
       return false;
     switch (rest[0]) {
     case '{':
@@ -254,16 +268,18 @@ private:
   }
 
   std::string_view rest;
+  size_t count = 0;
 };
 
 } // namespace
 
-std::optional<Json> parseJson(std::string_view text) {
+std::optional<Json> parseJson(std::string_view text, bool *tooMany) {
   Json value;
   Parser parser(text);
-  if (!parser.value(value, 0) || !parser.atEnd())
-    return std::nullopt;
-  return value;
+  bool whole = parser.value(value, 0) && parser.atEnd();
+  if (tooMany)
+    *tooMany = parser.tooMany;
+  return whole ? std::optional<Json>(std::move(value)) : std::nullopt;
 }
 
 } // namespace moe::rt

@@ -11,8 +11,10 @@
 
 namespace moe::rt {
 
-/// A JSON string literal. Bytes that are no UTF-8, or that could make a
-/// terminal lie, are written as \u00XX.
+/// A JSON string literal, all of it ASCII or well-formed UTF-8. Characters that
+/// could make a terminal lie are escaped; bytes that are no UTF-8 are written
+/// as
+/// \u00XX, and read as other characters.
 std::string jsonString(std::string_view text);
 
 /// A value, as it stands in the text.
@@ -35,9 +37,12 @@ struct Json {
   bool hasDuplicates() const;
 };
 
-/// Nothing where `text` is not one JSON value (RFC 8259), or nests deeper than
-/// 64 levels.
-std::optional<Json> parseJson(std::string_view text);
+/// A value takes about 90 bytes, of two in the text.
+constexpr size_t mostJsonValues = size_t(1) << 22;
+
+/// Nothing where `text` is not one JSON value (RFC 8259), nests deeper than 64
+/// levels, or has more than `mostJsonValues` values, which sets `tooMany`.
+std::optional<Json> parseJson(std::string_view text, bool *tooMany = nullptr);
 
 } // namespace moe::rt
 

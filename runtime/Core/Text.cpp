@@ -4,13 +4,13 @@
 
 namespace moe::rt {
 
-size_t utf8Length(std::string_view text) {
+size_t decodeUtf8(std::string_view text, unsigned &point) {
   auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   unsigned lead = byte(0);
   size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
   if (lead < 0xC2 || lead > 0xF4 || text.size() < length)
     return 0;
-  unsigned point = lead & (0x7F >> length);
+  point = lead & (0x7F >> length);
   for (size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xC0) != 0x80)
       return 0;
@@ -18,12 +18,18 @@ size_t utf8Length(std::string_view text) {
   }
   static constexpr unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
   bool surrogate = point >= 0xD800 && point <= 0xDFFF;
+  if (point < least[length] || point > 0x10FFFF || surrogate)
+    return 0;
+  return length;
+}
+
+size_t utf8Length(std::string_view text) {
+  unsigned point = 0;
+  size_t length = decodeUtf8(text, point);
   bool hostile = point < 0xA0 || (point >= 0x200B && point <= 0x200F) ||
                  (point >= 0x2028 && point <= 0x202E) ||
                  (point >= 0x2066 && point <= 0x2069);
-  if (point < least[length] || point > 0x10FFFF || surrogate || hostile)
-    return 0;
-  return length;
+  return hostile ? 0 : length;
 }
 
 std::string printable(std::string_view name) {

@@ -9,8 +9,12 @@
 namespace moe::rt {
 
 /// Length of the well-formed UTF-8 sequence at the start of `text`, which is
-/// not empty and no ASCII, or 0. Also 0 for C1 control characters and for the
-/// bidirectional overrides, which can make a terminal lie.
+/// not empty and no ASCII, or 0; and what it encodes.
+size_t decodeUtf8(std::string_view text, unsigned &point);
+
+/// Its length, or 0 where it is not well-formed. Also 0 for C1 control
+/// characters and for the bidirectional overrides, which can make a terminal
+/// lie.
 size_t utf8Length(std::string_view text);
 
 /// Escapes control characters, quotes and bytes that are not printable ASCII

@@ -88,7 +88,7 @@ Status writeProfileOf(Program &program) {
   Profile profile = measured(program);
   Status status = checkProfile(profile, "the profile of this run");
   if (!status.ok())
-    return {Code::Internal, status.message};
+    return status;
   if (!addsTo(path))
     return writeProfile(profile, path);
   Result<Profile> before = readProfile(path);

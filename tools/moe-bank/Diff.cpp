@@ -3,6 +3,7 @@
 #include "runtime/Core/Tensor.h"
 #include "runtime/Core/Text.h"
 
+#include <cfloat>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -12,18 +13,31 @@ using namespace moe::rt;
 using moe::Archive;
 using moe::Entry;
 
+static_assert(LDBL_MANT_DIG >= 64, "whole numbers of 64 bits must fit");
+
+/// A number as it is; a double has no room for all whole numbers of 64 bits.
+static long double numberAt(const moe_tensor &tensor, int64_t i) {
+  if (tensor.dtype != MOE_I64 && tensor.dtype != MOE_U64)
+    return elementAsDouble(tensor.data, tensor.dtype, i);
+  uint64_t bits; // files need not align them
+  std::memcpy(&bits, static_cast<const char *>(tensor.data) + i * sizeof(bits),
+              sizeof(bits));
+  return tensor.dtype == MOE_U64
+             ? static_cast<long double>(bits)
+             : static_cast<long double>(static_cast<int64_t>(bits));
+}
+
 /// How the numbers of two tensors of one shape differ; empty where they do not.
 static std::string numbersDiffer(const moe_tensor &a, const moe_tensor &b) {
   int64_t count = *elementCount(a.shape, a.rank), differing = 0;
   double most = 0;
   for (int64_t i = 0; i < count; ++i) {
-    double x = elementAsDouble(a.data, a.dtype, i);
-    double y = elementAsDouble(b.data, b.dtype, i);
+    long double x = numberAt(a, i), y = numberAt(b, i);
     if (x == y || (std::isnan(x) && std::isnan(y)))
       continue;
     ++differing;
     // A NaN against a number is as far as it gets.
-    double distance = std::abs(x - y);
+    double distance = static_cast<double>(std::abs(x - y));
     most = std::isnan(distance) ? INFINITY : std::max(most, distance);
   }
   if (!differing)

@@ -1,4 +1,5 @@
 // moe-bank: looks into files of weights and arrays.
+#include "runtime/Bank/Safetensors.h"
 #include "runtime/Core/Tensor.h"
 #include "runtime/Core/Text.h"
 #include "runtime/Runner/Npy.h"
@@ -75,6 +76,10 @@ Result<int> show(const Archive &archive, const std::string &path,
   for (const Entry &entry : archive.entries) {
     if (entry.name != name)
       continue;
+    if (!entry.tensor.dtype && safetensorsType(entry.type))
+      return Status(Code::Unsupported,
+                    text(quote(name), " has more than ", MOE_MAX_RANK,
+                         " dimensions, so it cannot be shown"));
     if (!entry.tensor.dtype)
       return Status(Code::Unsupported, quote(name) + " is of type " +
                                            quote(entry.type) +
@@ -96,7 +101,7 @@ Result<int> verify(const Archive &archive, const std::string &path) {
   Status status = moe::verifyArchive(archive, path);
   if (!status.ok())
     return status;
-  bool unhashed = archive.kind == "checkpoint" && archive.hashes.empty();
+  bool unhashed = archive.hashes.empty() && archive.sections.empty();
   std::printf("%s: %s with %zu entries, intact%s\n", printable(path).c_str(),
               archive.kind.c_str(), archive.entries.size(),
               unhashed ? " (it has no hashes)" : "");

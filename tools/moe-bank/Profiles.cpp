@@ -103,5 +103,7 @@ Status moe::mergeProfiles(const std::string &output,
     if (!status.ok())
       return status;
   }
-  return writeProfile(*sum, output);
+  // Sums may have left the range of their type.
+  Status status = checkProfile(*sum, "the sum of these profiles");
+  return status.ok() ? writeProfile(*sum, output) : status;
 }

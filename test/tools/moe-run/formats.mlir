@@ -16,7 +16,7 @@
 // LS:      code section cpu:
 // LS-NEXT: weights section cpu:{{.*}} bytes
 // RUN: moe-bank verify %t/scale.moe | FileCheck %s --check-prefix=VERIFY
-// VERIFY: scale.moe: bundle with 2 entries, intact
+// VERIFY: scale.moe: bundle with 2 entries, intact{{$}}
 // RUN: %fakes/runtime-example %t/scale.so | FileCheck %s --check-prefix=EXAMPLE
 // EXAMPLE: y: rank 1, first size 4
 // RUN: ls %t | count 5

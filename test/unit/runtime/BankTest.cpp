@@ -1,4 +1,5 @@
 #include "runtime/Bank/Safetensors.h"
+#include "runtime/Core/Json.h"
 #include "runtime/Runner/Random.h"
 
 #include <gtest/gtest.h>
@@ -69,6 +70,20 @@ TEST(Safetensors, SaysWhatIsWrong) {
                     "data_offsets": [0, 4]})"),
             "'f': tensor 't' has 4 bytes, its shape and type need more than "
             "2^64");
+  std::string ones = "1";
+  for (int i = 0; i < 64; ++i)
+    ones += ",1";
+  std::string deep = R"({"dtype": "F32", "data_offsets": [0, 4], "shape": [)";
+  EXPECT_EQ(one(deep + ones + "]}"),
+            "'f': tensor 't' has 65 dimensions, more than 64");
+  EXPECT_TRUE(parseSafetensors(
+      file("{\"t\": " + deep + ones.substr(2) + "]}}", 4), "f"));
+  std::string many = "{\"t\":[1";
+  for (size_t i = 0; i < mostJsonValues; ++i)
+    many += ",1";
+  EXPECT_EQ(error(file(many + "]}", 0)),
+            "'f': its header has more than 4194304 values, which no file of "
+            "weights needs");
   EXPECT_EQ(one(R"({"dtype": "F32", "shape": [1], "data_offsets": [4, 0]})"),
             "'f': tensor 't' has bad data_offsets");
   EXPECT_EQ(one(R"({"dtype": "F32", "shape": [1], "data_offsets": [4, 8]})", 8),

@@ -135,6 +135,20 @@ TEST(Profile, KeepsTheRouterOfEither) {
             "does not fit the others");
 }
 
+TEST(Profile, RefusesToAddAnotherRouter) {
+  Profile into = small(), from = small();
+  for (Profile *profile : {&into, &from})
+    profile->layers[0].tensors.push_back(
+        tensor("router", MOE_U8, {32}, std::vector<uint8_t>(32, 7)));
+  EXPECT_TRUE(addProfile(into, from, "f").ok());
+  from.layers[0].tensors.back().bytes[5] = 8;
+  std::string before = bytesOf(into);
+  EXPECT_EQ(addProfile(into, from, "f").message,
+            "profile 'f' is of another router of layer 'layers.0 \"x\"': what "
+            "two routers chose cannot be added up");
+  EXPECT_EQ(bytesOf(into), before);
+}
+
 TEST(Profile, RefusesToAddWhatDoesNotFit) {
   EXPECT_EQ(addError([](Profile &p) { p.fingerprint = "0123456789abcdef"; }),
             "profile 'f' is of another model, 'm' (0123456789ab), not of 'm' "
@@ -206,6 +220,63 @@ TEST(Profile, SaysWhatIsWrong) {
             "other half");
   EXPECT_EQ(errorAfter([](Profile &p) { p.layers.push_back(p.layers[0]); }),
             "'f': has two layers 'layers.0 \"x\"'");
+}
+
+// Such sums would decide about experts all the same.
+TEST(Profile, RefusesImpossibleNumbers) {
+  auto with = [](ProfileTensor added) {
+    Profile profile = small();
+    ProfileLayer &layer = profile.layers[0];
+    for (ProfileTensor &tensor : layer.tensors)
+      if (tensor.name == added.name) {
+        tensor = added;
+        return errorOf(bytesOf(profile));
+      }
+    layer.tensors.push_back(std::move(added));
+    return errorOf(bytesOf(profile));
+  };
+  auto message = [](const char *measure, const char *what) {
+    return std::string("'f': '") + measure + "' of layer 'layers.0 \"x\"' " +
+           what;
+  };
+  double nan = NAN;
+  EXPECT_EQ(with(tensor<int64_t>("counts", MOE_I64, {3}, {1, 0, -4})),
+            message("counts", "is negative at 2"));
+  EXPECT_EQ(with(tensor<double>("score_sum", MOE_F64, {3}, {1, nan, 2})),
+            message("score_sum", "is not finite at 1"));
+  EXPECT_EQ(with(tensor<float>("sample", MOE_F32, {2, 1}, {1, INFINITY})),
+            message("sample", "is not finite at 1"));
+  EXPECT_EQ(
+      with(tensor<double>("input_square_sum", MOE_F64, {3, 1}, {1, -1e-9, 2})),
+      message("input_square_sum", "is negative at 1"));
+  EXPECT_EQ(with(tensor<double>("logit_gram", MOE_F64, {3, 3},
+                                {1, -1, -1, -1, 1, -1, -1, -1, -1})),
+            message("logit_gram", "is negative at 8"));
+  EXPECT_EQ(with(tensor<double>("block_cosine", MOE_F64, {2}, {1, -1})),
+            message("block_cosine", "is negative at 1"));
+  // Logits, and cosines, may be negative.
+  Profile good = small();
+  good.layers[0].tensors[2] =
+      tensor<double>("score_sum", MOE_F64, {3}, {-1, 0, -2});
+  good.layers[0].tensors.push_back(
+      tensor<double>("block_cosine", MOE_F64, {2}, {-1, 2}));
+  good.layers[0].tensors.push_back(tensor<double>(
+      "logit_gram", MOE_F64, {3, 3}, {1, -1, 0, -1, 1, 0, 0, 0, 0}));
+  EXPECT_TRUE(checkProfile(good, "f").ok());
+}
+
+TEST(Profile, NamesEachTensorOnce) {
+  Profile twice = small();
+  twice.layers[0].tensors.push_back(twice.layers[0].tensors[0]);
+  EXPECT_EQ(checkProfile(twice, "f").message,
+            "'f': 'counts' of layer 'layers.0 \"x\"' is there twice");
+  std::map<std::string, std::string> metadata = {
+      {"format", "moe-profile"}, {"version", "2.1"}, {"model", "m"},
+      {"fingerprint", ""},       {"seed", "0"},      {"layers", "[\"x\"]"}};
+  std::vector<ArchiveTensor> tensors = {{"layers.0.counts", "I64", {1}, 0, 8},
+                                        {"layers.00.counts", "I64", {1}, 0, 8}};
+  EXPECT_EQ(errorOf(safetensorsHeader(metadata, tensors) + std::string(16, 0)),
+            "'f': tensor 'layers.00.counts' belongs to no layer");
 }
 
 TEST(Profile, SurvivesMutations) {
@@ -353,4 +424,34 @@ TEST(Json, ParsesAndRefuses) {
         "\"\\x\"", "\"\\ud800\"", "\"a\nb\"", "[1] 2", "'a'"})
     EXPECT_FALSE(parseJson(bad)) << bad;
   EXPECT_EQ(jsonString("\xc3\xa9\xff"), "\"\xc3\xa9\\u00ff\"");
+}
+
+// What a terminal must not see is escaped, and comes back as it was.
+TEST(Json, EscapesHostileCharactersWhole) {
+  EXPECT_EQ(jsonString("\xe2\x80\x8b\xc2\x85\x7f"),
+            "\"\\u200b\\u0085\\u007f\"");
+  Random random(3);
+  for (int i = 0; i < 20000; ++i) {
+    unsigned point = static_cast<unsigned>(random.below(
+        i % 2 ? 0x110000 : 0x2100)); // half of them near the hostile ones
+    if (point >= 0xD800 && point < 0xE000)
+      continue;
+    std::string text = "x";
+    auto byte = [&](unsigned value) { text += static_cast<char>(value); };
+    if (point < 0x80) {
+      byte(point);
+    } else if (point < 0x800) {
+      byte(0xC0 | point >> 6);
+      byte(0x80 | (point & 0x3F));
+    } else {
+      byte(point < 0x10000 ? 0xE0 | point >> 12 : 0xF0 | point >> 18);
+      if (point >= 0x10000)
+        byte(0x80 | (point >> 12 & 0x3F));
+      byte(0x80 | (point >> 6 & 0x3F));
+      byte(0x80 | (point & 0x3F));
+    }
+    auto back = parseJson(jsonString(text + "y"));
+    ASSERT_TRUE(back) << point;
+    EXPECT_EQ(back->text, text + "y") << point;
+  }
 }
