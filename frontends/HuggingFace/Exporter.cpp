@@ -68,14 +68,27 @@ private:
 };
 } // namespace
 
+/// All of a bank, which may be empty, as slices cannot.
+static SliceGeometry wholeOf(RankedTensorType type) {
+  SliceGeometry geometry;
+  geometry.shape.assign(type.getShape().begin(), type.getShape().end());
+  geometry.strides.resize(geometry.shape.size());
+  int64_t stride = 1;
+  for (size_t d = geometry.shape.size(); d-- > 0; stride *= geometry.shape[d])
+    geometry.strides[d] = stride;
+  return geometry;
+}
+
 FailureOr<PlannedTensor *> Exporter::plan(Operation *user, SliceAttr slice,
                                           const std::string &name) {
   auto bank = symbols.lookup<BankOp>(slice.getBank().getValue());
   if (!bank)
     return user->emitOpError("reads ")
            << slice.getBank() << ", which is not a moe.bank";
-  auto geometry =
-      slice.resolve(bank.getTensorType(), [&] { return user->emitOpError(); });
+  auto geometry = slice.getRanges().empty()
+                      ? FailureOr<SliceGeometry>(wholeOf(bank.getTensorType()))
+                      : slice.resolve(bank.getTensorType(),
+                                      [&] { return user->emitOpError(); });
   if (failed(geometry))
     return failure();
   if (slice.getTransposed() && geometry->shape.size() == 2) {
@@ -404,7 +417,12 @@ void Exporter::changeConfig() {
     setNumber(kTopK, model.topK, *topK), model.topK = *topK;
   else
     beyond.insert("numbers of chosen experts that differ");
-  if (width && sameWidth)
+  // Readers take the width of shared experts from the same number.
+  const rt::Json *shared = config.find("n_shared_experts");
+  bool isShared = shared && shared->asUnsigned().value_or(0) > 0;
+  if (width && sameWidth && isShared && *width != model.inner)
+    beyond.insert("widths of experts that differ from shared ones");
+  else if (width && sameWidth)
     setNumber(model.family->inner, model.inner, *width), model.inner = *width;
   else if (width)
     beyond.insert("widths of experts that differ");
@@ -445,8 +463,8 @@ void Exporter::addRecord() {
 }
 
 LogicalResult Exporter::run(StringRef folder) {
-  auto read =
-      readModelConfig(config, [&] { return emitError(module.getLoc()); });
+  auto read = readModelConfig(config, source.tensorCount(),
+                              [&] { return emitError(module.getLoc()); });
   if (failed(read))
     return failure();
   model = std::move(*read);

@@ -9,6 +9,7 @@
 #include "runtime/Core/Text.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
+#include <cstring>
 
 using namespace mlir;
 using namespace moe;
@@ -55,6 +56,8 @@ private:
   FailureOr<Attribute> importFactored(const Matrix &matrix,
                                       const Storage &storage);
 
+  LogicalResult checkRows(const Matrix &matrix);
+
   FailureOr<Tensor *> find(const std::string &name, StringRef need);
   /// The bank of a tensor of plain floats of that shape.
   FailureOr<BankOp> floats(const std::string &name, ArrayRef<int64_t> shape);
@@ -64,8 +67,9 @@ private:
   SliceAttr whole(BankOp bank) {
     return SliceAttr::get(FlatSymbolRefAttr::get(bank.getSymNameAttr()));
   }
+  /// A name that no tensor has, read already or not.
   std::string freeName(std::string name) {
-    while (symbols->lookup(name))
+    while (symbols->lookup(name) || tensors.contains(name))
       name += "_";
     return name;
   }
@@ -148,13 +152,15 @@ FailureOr<BankOp> Importer::bytes(const std::string &name,
   auto found = find(name, "");
   if (failed(found))
     return failure();
-  uint64_t size = (static_cast<uint64_t>(type.getNumElements()) *
-                       type.getElementTypeBitWidth() +
-                   7) /
-                  8;
-  if ((*found)->entry->size != size)
+  uint64_t bits = type.getElementTypeBitWidth();
+  bool fits = true;
+  for (int64_t n : type.getShape())
+    fits &= !__builtin_mul_overflow(bits, static_cast<uint64_t>(n), &bits);
+  uint64_t size = bits / 8 + (bits % 8 != 0);
+  if (!fits || (*found)->entry->size != size)
     return errorIn(**found) << "has " << (*found)->entry->size
-                            << " bytes, but by config.json it holds " << size;
+                            << " bytes, but by config.json it holds "
+                            << (fits ? Twine(size) : Twine("more than 2^61"));
   return addBank(**found, type);
 }
 
@@ -210,6 +216,21 @@ FailureOr<Attribute> Importer::importQuantised(const Matrix &matrix,
                      {}, false, quant));
 }
 
+/// Rows that stand on their own must be rows of the matrix.
+LogicalResult Importer::checkRows(const Matrix &matrix) {
+  const Tensor &tensor = tensors.find((matrix.name + kRowIds).str())->second;
+  std::string_view bytes =
+      tensor.file->bytes.substr(tensor.entry->offset, tensor.entry->size);
+  for (size_t at = 0; at < bytes.size(); at += sizeof(int32_t)) {
+    int32_t row;
+    std::memcpy(&row, bytes.data() + at, sizeof(row));
+    if (row < 0 || row >= matrix.out)
+      return errorIn(tensor) << "holds row " << row << " of a matrix of "
+                             << matrix.out << " rows";
+  }
+  return success();
+}
+
 FailureOr<Attribute> Importer::importFactored(const Matrix &matrix,
                                               const Storage &storage) {
   SliceAttr base, left, right, rows, ids;
@@ -236,6 +257,8 @@ FailureOr<Attribute> Importer::importFactored(const Matrix &matrix,
     auto bank = bytes((matrix.name + kRowIds).str(),
                       RankedTensorType::get({count}, builder.getI32Type()));
     if (failed(bank) || !take(kRows, rows, count, matrix.in))
+      return failure();
+    if (failed(checkRows(matrix)))
       return failure();
     ids = whole(*bank);
   }
@@ -297,11 +320,9 @@ LogicalResult Importer::importLayer(int64_t index) {
   LayerRecord layer;
   if (auto known = record.layers.find(index); known != record.layers.end())
     layer = known->second;
-  else
-    for (int64_t e = 0; e < config.experts; ++e)
-      layer.entries.push_back(
-          EntryRecord{"e" + std::to_string(e), "", "", {}, {}, {}});
-  int64_t columns = static_cast<int64_t>(layer.entries.size());
+  int64_t columns = layer.entries.empty()
+                        ? config.experts
+                        : static_cast<int64_t>(layer.entries.size());
   int64_t topK = layer.topK.value_or(config.topK);
   auto inLayer = [&] { return error() << "layer '" << block << "' "; };
   if (topK > columns)
@@ -313,6 +334,11 @@ LogicalResult Importer::importLayer(int64_t index) {
   auto router = floats(config.router(block), {columns, config.hidden});
   if (failed(router))
     return failure();
+  // As many as the router has, not as config.json claims.
+  if (layer.entries.empty())
+    for (int64_t e = 0; e < columns; ++e)
+      layer.entries.push_back(
+          EntryRecord{"e" + std::to_string(e), "", "", {}, {}, {}});
   FailureOr<BankOp> bias = failure();
   if (config.hasChoiceBias) {
     bias = floats(config.choiceBias(block), {columns});
@@ -431,7 +457,8 @@ LogicalResult Importer::readConfig() {
   if (!checkpoint.config)
     return error() << "is not there; what the weights in '"
                    << rt::printable(checkpoint.folder) << "' mean stands in it";
-  auto read = readModelConfig(*checkpoint.config, [&] { return error(); });
+  auto read = readModelConfig(*checkpoint.config, checkpoint.tensorCount(),
+                              [&] { return error(); });
   if (failed(read))
     return failure();
   config = std::move(*read);
@@ -443,7 +470,7 @@ LogicalResult Importer::readConfig() {
     return failure();
   record = std::move(*parsed);
   for (const auto &[index, layer] : record.layers)
-    if (!llvm::is_contained(config.layers, index))
+    if (!llvm::binary_search(config.layers, index))
       return error() << "'" << kRecord << "' knows layer " << index
                      << ", which has no experts";
   return success();
@@ -493,7 +520,8 @@ FailureOr<ImportedCheckpoint> moe::hf::importCheckpoint(StringRef path,
                                                         MLIRContext &context) {
   auto checkpoint = rt::openCheckpoint(path.str());
   if (!checkpoint)
-    return emitError(UnknownLoc::get(&context)) << checkpoint.error().message;
+    return emitError(FileLineColLoc::get(&context, path, 0, 0))
+           << checkpoint.error().message;
   auto result = Importer(context, *checkpoint).run();
   if (succeeded(result))
     result->source = std::move(*checkpoint);

@@ -3,6 +3,7 @@
 #include "runtime/Core/Text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 using namespace moe;
@@ -34,6 +35,13 @@ Json hf::jsonNumber(double value) {
 }
 Json hf::jsonBool(bool value) {
   return make(Json::Kind::Bool, value ? "true" : "false");
+}
+
+std::optional<double> hf::finiteNumber(const Json &json) {
+  if (json.kind != Json::Kind::Number)
+    return std::nullopt;
+  double value = std::strtod(json.text.c_str(), nullptr);
+  return std::isfinite(value) ? std::optional(value) : std::nullopt;
 }
 
 void hf::setMember(Json &object, std::string_view name, Json value) {

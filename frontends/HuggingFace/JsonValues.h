@@ -14,6 +14,9 @@ rt::Json jsonNumber(int64_t value);
 rt::Json jsonNumber(double value);
 rt::Json jsonBool(bool value);
 
+/// What a number is; nothing where it is none, or too large for a double.
+std::optional<double> finiteNumber(const rt::Json &json);
+
 /// Sets the first member of that name, or adds one.
 void setMember(rt::Json &object, std::string_view name, rt::Json value);
 void eraseMember(rt::Json &object, std::string_view name);

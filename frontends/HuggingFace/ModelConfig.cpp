@@ -1,7 +1,9 @@
 #include "frontends/HuggingFace/ModelConfig.h"
 
+#include "frontends/HuggingFace/JsonValues.h"
 #include "runtime/Core/Text.h"
 #include "llvm/ADT/StringSwitch.h"
+#include <set>
 
 using namespace mlir;
 using namespace moe;
@@ -52,7 +54,7 @@ public:
       : config(config), emitError(emitError) {}
 
   LogicalResult family(ModelConfig &result);
-  LogicalResult layers(ModelConfig &result);
+  LogicalResult layers(ModelConfig &result, uint64_t tensors);
   LogicalResult routing(ModelConfig &result);
   LogicalResult activation(ModelConfig &result);
   /// A number of at least `least`; without `fallback` it must be there.
@@ -87,7 +89,8 @@ LogicalResult Reader::number(StringRef key, int64_t least, int64_t &to,
     return wrong(key) << "is missing";
   std::optional<uint64_t> number = value->asUnsigned();
   if (!number || *number > INT32_MAX || static_cast<int64_t>(*number) < least)
-    return wrong(key) << "must be a whole number of at least " << least;
+    return wrong(key) << "must be a whole number from " << least << " to "
+                      << INT32_MAX;
   to = static_cast<int64_t>(*number);
   return success();
 }
@@ -130,19 +133,23 @@ LogicalResult Reader::family(ModelConfig &result) {
   return success();
 }
 
-LogicalResult Reader::layers(ModelConfig &result) {
+LogicalResult Reader::layers(ModelConfig &result, uint64_t tensors) {
   int64_t count = 0, step = 1, dense = 0;
   if (failed(number("num_hidden_layers", 1, count)))
     return failure();
-  llvm::SmallVector<int64_t> without;
+  if (static_cast<uint64_t>(count) > tensors)
+    return wrong("num_hidden_layers")
+           << "is " << count << ", but all weights together are " << tensors
+           << " tensors";
+  std::set<int64_t> without;
   if (result.family->layers == MoELayers::Step) {
     if (failed(number("decoder_sparse_step", 1, step, 1)))
       return failure();
     if (const rt::Json *list = find("mlp_only_layers")) {
       for (const rt::Json &item : list->items)
-        without.push_back(
+        without.insert(
             static_cast<int64_t>(item.asUnsigned().value_or(INT32_MAX)));
-      if (!list->isArray() || llvm::is_contained(without, INT32_MAX))
+      if (!list->isArray() || without.count(INT32_MAX))
         return wrong("mlp_only_layers") << "must be a list of layers' numbers";
     }
   } else if (result.family->layers == MoELayers::BehindDense) {
@@ -153,7 +160,7 @@ LogicalResult Reader::layers(ModelConfig &result) {
   for (int64_t layer = dense; layer < count; ++layer) {
     // Qwen counts layers from 1, DeepSeek from 0.
     int64_t place = layer + (result.family->layers == MoELayers::Step);
-    if (place % step == 0 && !llvm::is_contained(without, layer))
+    if (place % step == 0 && !without.count(layer))
       result.layers.push_back(layer);
   }
   if (result.layers.empty())
@@ -189,10 +196,10 @@ LogicalResult Reader::routing(ModelConfig &result) {
     break;
   }
   if (const rt::Json *scale = find("routed_scaling_factor")) {
-    double value = std::strtod(scale->text.c_str(), nullptr);
-    if (scale->kind != rt::Json::Kind::Number || !(value > 0))
+    std::optional<double> value = finiteNumber(*scale);
+    if (!value || *value <= 0)
       return wrong("routed_scaling_factor") << "must be a number above 0";
-    result.scale = value;
+    result.scale = *value;
   }
   if (result.family->routing == Routing::SigmoidGroups) {
     result.score = Score::Sigmoid;
@@ -241,7 +248,7 @@ LogicalResult Reader::activation(ModelConfig &result) {
 }
 
 FailureOr<ModelConfig>
-moe::hf::readModelConfig(const rt::Json &config,
+moe::hf::readModelConfig(const rt::Json &config, uint64_t tensors,
                          function_ref<InFlightDiagnostic()> emitError) {
   ModelConfig result;
   Reader reader(config, emitError);
@@ -251,8 +258,8 @@ moe::hf::readModelConfig(const rt::Json &config,
       failed(reader.number(kTopK, 1, result.topK)) ||
       failed(reader.number(result.family->inner, 1, result.inner)) ||
       failed(reader.flag("tie_word_embeddings", result.tiesEmbeddings)) ||
-      failed(reader.layers(result)) || failed(reader.routing(result)) ||
-      failed(reader.activation(result)))
+      failed(reader.layers(result, tensors)) ||
+      failed(reader.routing(result)) || failed(reader.activation(result)))
     return failure();
   return result;
 }

@@ -57,9 +57,10 @@ struct ModelConfig {
 
 inline constexpr llvm::StringLiteral kTopK = "num_experts_per_tok";
 
-/// Reads it; what is missing or out of range fails with a message.
+/// Reads it; what is missing or out of range fails with a message. A layer has
+/// one of the model's `tensors` at least, so that no list gets longer.
 mlir::FailureOr<ModelConfig>
-readModelConfig(const rt::Json &config,
+readModelConfig(const rt::Json &config, uint64_t tensors,
                 llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
 } // namespace moe::hf

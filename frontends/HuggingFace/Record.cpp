@@ -153,9 +153,9 @@ LogicalResult Parser::layer(StringRef index, const Json &json, Record &record) {
     if (!(layer.topK = positive(topK)))
       return wrong("top_k of layer " + index + " is no number above 0");
   if (const Json *skip = json.find("skip_ratio")) {
-    layer.skipRatio = std::strtod(skip->text.c_str(), nullptr);
-    if (skip->kind != Json::Kind::Number || !(*layer.skipRatio >= 0))
-      return wrong("skip_ratio of layer " + index + " is negative");
+    layer.skipRatio = finiteNumber(*skip);
+    if (!layer.skipRatio || *layer.skipRatio < 0)
+      return wrong("skip_ratio of layer " + index + " is no number >= 0");
   }
   if (const Json *norm = json.find("norm")) {
     layer.norm = norm->text;

@@ -58,8 +58,12 @@ std::optional<Storage> Storage::parse(const Json &json) {
         return std::nullopt;
       *has = true;
     }
-    if (const Json *scale = json.find("scale"))
-      storage.scale = std::strtod(scale->text.c_str(), nullptr);
+    if (const Json *scale = json.find("scale")) {
+      auto number = finiteNumber(*scale);
+      if (!number)
+        return std::nullopt;
+      storage.scale = *number;
+    }
     return storage.isFactored() ? std::optional(storage) : std::nullopt;
   }
   const Json *code = json.find("code"), *bits = json.find("bits"),

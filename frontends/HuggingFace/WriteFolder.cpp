@@ -51,9 +51,13 @@ public:
     return whole;
   }
   LogicalResult keep(StringRef folder, Location loc);
+  /// Is that the folder, under its present name or its later one?
+  bool is(StringRef path) const {
+    return fs::equivalent(path, temporary) || fs::equivalent(path, target);
+  }
 
 private:
-  std::string temporary;
+  std::string temporary, target;
   std::vector<std::unique_ptr<rt::RemoveOnInterrupt>> pending;
   bool kept = false;
 };
@@ -81,7 +85,7 @@ private:
                             llvm::function_ref<void(StringRef)> sink);
   LogicalResult writeIndex();
   LogicalResult writeText(StringRef name, const std::string &text);
-  LogicalResult copyOthers(StringRef folder);
+  LogicalResult copyOthers(std::vector<std::string> &left);
   LogicalResult copy(const std::string &from, StringRef name);
   LogicalResult check(rt::Status status) {
     return status.ok() ? success() : emitError(loc) << status.message;
@@ -102,12 +106,31 @@ static std::string withoutSlash(StringRef folder) {
   return folder.str();
 }
 
+/// The folder behind links and dots, which cannot be renamed; its name where
+/// there is none yet.
+static std::string targetOf(StringRef folder) {
+  llvm::SmallString<128> real;
+  return fs::real_path(folder, real) ? withoutSlash(folder) : real.str().str();
+}
+
+/// Puts the names in a folder on the disk; files are synced on their own.
+static bool syncFolder(const std::string &folder) {
+  int file = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  bool done = file >= 0 && fsync(file) == 0;
+  int error = errno;
+  if (file >= 0)
+    close(file);
+  errno = error;
+  return done;
+}
+
 static InFlightDiagnostic cannot(StringRef folder, Location loc) {
   return emitError(loc) << "cannot write '" << folder << "': ";
 }
 
 LogicalResult PendingFolder::make(StringRef folder, Location loc) {
-  std::string name = withoutSlash(folder) + ".tmp-" + std::to_string(getpid());
+  target = targetOf(folder);
+  std::string name = target + ".tmp-" + std::to_string(getpid());
   // Known before it is there, so that no interrupt finds it unknown.
   pending.push_back(std::make_unique<rt::RemoveOnInterrupt>(name));
   if (mkdir(name.c_str(), 0777) != 0)
@@ -117,15 +140,18 @@ LogicalResult PendingFolder::make(StringRef folder, Location loc) {
 }
 
 LogicalResult PendingFolder::keep(StringRef folder, Location loc) {
-  if (rename(temporary.c_str(), withoutSlash(folder).c_str()) != 0)
+  if (!syncFolder(temporary) || rename(temporary.c_str(), target.c_str()) != 0)
     return cannot(folder, loc) << std::strerror(errno);
   kept = true;
+  // Whatever comes of it: the folder is complete.
+  StringRef parent = path::parent_path(target);
+  (void)syncFolder(parent.empty() ? "." : parent.str());
   return success();
 }
 
 LogicalResult moe::hf::checkFolder(StringRef folder,
                                    const rt::Checkpoint &source, Location loc) {
-  std::string name = withoutSlash(folder);
+  std::string name = targetOf(folder);
   if (folder == "-" || StringRef(name).starts_with("/dev/"))
     return cannot(folder, loc)
            << "a checkpoint is a folder of several files; give -o FOLDER";
@@ -135,8 +161,11 @@ LogicalResult moe::hf::checkFolder(StringRef folder,
     return cannot(folder, loc)
            << "folder '" << parent << "': " << error.message();
   fs::file_status status;
-  if (fs::status(name, status))
+  if (fs::status(name, status)) {
+    if (fs::is_symlink_file(name))
+      return cannot(folder, loc) << "it is a link to nothing";
     return success();
+  }
   if (status.type() != fs::file_type::directory_file)
     return cannot(folder, loc) << "it exists and is no folder";
   std::error_code error;
@@ -148,6 +177,11 @@ LogicalResult moe::hf::checkFolder(StringRef folder,
   if (first != fs::directory_iterator())
     return cannot(folder, loc) << "the folder exists and is not empty; remove "
                                   "it, or give another name";
+  // Another folder takes its place, which leaves us and the user's shell in
+  // one that is gone.
+  if (fs::equivalent(name, "."))
+    return cannot(folder, loc) << "it is the current folder, which would be "
+                                  "replaced; give another name";
   return success();
 }
 
@@ -196,6 +230,8 @@ LogicalResult Writer::writeTensor(const PlannedTensor &tensor,
     sink(tensor.inlined);
     return success();
   }
+  if (tensor.size() == 0)
+    return success();
   BankOp bank = tensor.bank;
   auto bytes = options.bytes(bank);
   if (failed(bytes))
@@ -326,9 +362,9 @@ static bool holdsWeights(StringRef name) {
   return false;
 }
 
-/// Tokenizers and the like come along.
-LogicalResult Writer::copyOthers(StringRef folder) {
-  std::vector<std::string> names, left;
+/// Tokenizers and the like come along; `left` is not.
+LogicalResult Writer::copyOthers(std::vector<std::string> &left) {
+  std::vector<std::string> names;
   std::error_code error;
   for (fs::directory_iterator it(source.folder, error), end;
        it != end && !error; it.increment(error))
@@ -347,6 +383,8 @@ LogicalResult Writer::copyOthers(StringRef folder) {
     if (isOurs)
       continue;
     std::string whole = source.folder + "/" + name;
+    if (pending.is(whole))
+      continue;
     fs::file_status status;
     bool isFile = !fs::status(whole, status) &&
                   status.type() == fs::file_type::regular_file;
@@ -355,8 +393,6 @@ LogicalResult Writer::copyOthers(StringRef folder) {
     else if (failed(copy(whole, name)))
       return failure();
   }
-  if (!left.empty() && options.note)
-    options.note("left out of '" + folder + "': " + llvm::join(left, ", "));
   return success();
 }
 
@@ -364,6 +400,10 @@ LogicalResult Writer::run(std::vector<PlannedTensor> tensors, rt::Json config,
                           StringRef folder) {
   if (failed(checkFolder(folder, source, loc)) ||
       failed(pending.make(folder, loc)))
+    return failure();
+  // First: what cannot be read is known before the long part.
+  std::vector<std::string> left;
+  if (failed(copyOthers(left)))
     return failure();
   split(std::move(tensors));
   rt::Json hashes = jsonObject();
@@ -376,9 +416,11 @@ LogicalResult Writer::run(std::vector<PlannedTensor> tensors, rt::Json config,
   setMember(own, "files", std::move(hashes));
   setMember(config, kRecord.str(), std::move(own));
   if (failed(writeText("config.json", printJson(config))) ||
-      failed(copyOthers(folder)))
+      failed(pending.keep(folder, loc)))
     return failure();
-  return pending.keep(folder, loc);
+  if (!left.empty() && options.note)
+    options.note("left out of '" + folder + "': " + llvm::join(left, ", "));
+  return success();
 }
 
 LogicalResult moe::hf::writeFolder(std::vector<PlannedTensor> tensors,
