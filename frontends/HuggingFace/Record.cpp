@@ -146,7 +146,9 @@ LogicalResult Parser::entry(const Json &json, LayerRecord &layer) {
 
 LogicalResult Parser::layer(StringRef index, const Json &json, Record &record) {
   int64_t number = 0;
-  if (index.getAsInteger(10, number) || number < 0)
+  // "00" would be layer 0 once more.
+  if (index.getAsInteger(10, number) || number < 0 ||
+      index != std::to_string(number))
     return wrong("layer '" + rt::printable(index) + "' is no number");
   LayerRecord &layer = record.layers[number];
   if (const Json *topK = json.find("top_k"))
