@@ -82,9 +82,6 @@ public:
     space();
     if (depth > 64 || rest.empty())
       return false;
-    tooMany = count++ == mostJsonValues;
-    if (tooMany)
-      return false;
     switch (rest[0]) {
     case '{':
       return object(out, depth);
@@ -115,6 +112,11 @@ private:
     rest.remove_prefix(
         std::min(rest.find_first_not_of(" \t\r\n"), rest.size()));
   }
+  /// Counts a value, before it takes memory.
+  bool room() {
+    tooMany = count++ == mostJsonValues;
+    return !tooMany;
+  }
   bool take(char c) {
     if (rest.empty() || rest[0] != c)
       return false;
@@ -137,7 +139,7 @@ private:
     do {
       space();
       std::string name;
-      if (!string(name))
+      if (!string(name) || !room())
         return false;
       space();
       out.members.emplace_back(std::move(name), Json());
@@ -155,6 +157,8 @@ private:
     if (take(']'))
       return true;
     do {
+      if (!room())
+        return false;
       out.items.emplace_back();
       if (!value(out.items.back(), depth + 1))
         return false;
