@@ -1,0 +1,104 @@
+#include "runtime/Emulator/EmulatorAbi.h"
+
+#include "runtime/Emulator/Multiprocessor.h"
+#include "runtime/Emulator/Numbers.h"
+
+#include <cmath>
+
+using moe::emu::Multiprocessor;
+
+static Multiprocessor &current() { return Multiprocessor::current(); }
+
+int32_t moegpu_emu_thread_id() {
+  return static_cast<int32_t>(current().threadId());
+}
+
+int32_t moegpu_emu_block_id() {
+  return static_cast<int32_t>(current().blockId());
+}
+
+int32_t moegpu_emu_grid_size() {
+  return static_cast<int32_t>(current().gridSize());
+}
+
+void *moegpu_emu_shared() { return current().shared(); }
+
+void *moegpu_emu_access(void *address, int32_t bytes, int32_t is_store,
+                        const char *site) {
+  return current().access(address, bytes, is_store != 0, site);
+}
+
+void moegpu_emu_barrier(int32_t id, int32_t threads, const char *site) {
+  current().barrier(id, threads, site);
+}
+
+int32_t moegpu_emu_shuffle(int32_t value, int32_t lane, int32_t kind,
+                           const char *site) {
+  return current().shuffle(value, lane, kind, site);
+}
+
+int32_t moegpu_emu_ballot(int32_t predicate, const char *site) {
+  return current().ballot(predicate, site);
+}
+
+void moegpu_emu_mma_m16n8k16(float *d, const int32_t *a, const int32_t *b,
+                             const float *c, int32_t kind, const char *site) {
+  current().mma(d, a, b, c, kind, site);
+}
+
+void moegpu_emu_ldmatrix(int32_t *registers, void *shared, int32_t count,
+                         int32_t transposed, const char *site) {
+  current().ldmatrix(registers, shared, count, transposed != 0, site);
+}
+
+void moegpu_emu_async_copy(void *shared, const void *global, int32_t size,
+                           int32_t valid, const char *site) {
+  current().asyncCopy(shared, global, size, valid, site);
+}
+
+void moegpu_emu_async_commit(const char *) { current().asyncCommit(); }
+
+void moegpu_emu_async_wait(int32_t pending, const char *site) {
+  current().asyncWait(pending, site);
+}
+
+int32_t moegpu_emu_atomic_add_i32(void *address, int32_t value,
+                                  const char *site) {
+  return current().atomicAdd(static_cast<int32_t *>(address), value, site);
+}
+
+float moegpu_emu_atomic_add_f32(void *address, float value, const char *site) {
+  return current().atomicAdd(static_cast<float *>(address), value, site);
+}
+
+/// The GPU's approximations take and give zero for denormal numbers.
+static float flush(float x) {
+  return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x;
+}
+
+float moegpu_emu_exp2(float x) { return flush(std::exp2(flush(x))); }
+
+float moegpu_emu_reciprocal(float x) { return flush(1.0f / flush(x)); }
+
+namespace moe::emu {
+
+const rt::RuntimeSymbol *emulatorSymbols() {
+#define SYMBOL(function)                                                       \
+  {                                                                            \
+    #function, reinterpret_cast<void *>(&function)                             \
+  }
+  static const rt::RuntimeSymbol symbols[] = {
+      SYMBOL(moegpu_emu_thread_id),      SYMBOL(moegpu_emu_block_id),
+      SYMBOL(moegpu_emu_grid_size),      SYMBOL(moegpu_emu_shared),
+      SYMBOL(moegpu_emu_access),         SYMBOL(moegpu_emu_barrier),
+      SYMBOL(moegpu_emu_shuffle),        SYMBOL(moegpu_emu_ballot),
+      SYMBOL(moegpu_emu_mma_m16n8k16),   SYMBOL(moegpu_emu_ldmatrix),
+      SYMBOL(moegpu_emu_async_copy),     SYMBOL(moegpu_emu_async_commit),
+      SYMBOL(moegpu_emu_async_wait),     SYMBOL(moegpu_emu_atomic_add_i32),
+      SYMBOL(moegpu_emu_atomic_add_f32), SYMBOL(moegpu_emu_exp2),
+      SYMBOL(moegpu_emu_reciprocal),     {nullptr, nullptr}};
+#undef SYMBOL
+  return symbols;
+}
+
+} // namespace moe::emu

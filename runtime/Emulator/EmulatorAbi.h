@@ -1,0 +1,66 @@
+#ifndef MOE_RUNTIME_EMULATOR_EMULATORABI_H
+#define MOE_RUNTIME_EMULATOR_EMULATORABI_H
+
+// What kernels call that `moegpu` was lowered to for the emulator, one function
+// for each operation of the dialect (dialects/MoEGPU). Every GPU thread is a
+// fiber; a call may run others before it returns. `site` names the operation
+// for messages and counts; it lives as long as the kernel.
+
+#include <cstdint>
+
+extern "C" {
+// Indices. Blocks and grids have one dimension.
+int32_t moegpu_emu_thread_id();
+int32_t moegpu_emu_block_id();
+int32_t moegpu_emu_grid_size();
+
+/// The block's shared memory, from its first byte. Aligned to 256 KiB, so that
+/// the low 18 bits of an address are its offset.
+void *moegpu_emu_shared();
+
+/// A thread is about to read or write `bytes` (1 to 16) at `address`, of global
+/// or shared memory. Returns where to do so: `address`, or a place that takes
+/// no harm, after an error has been found.
+void *moegpu_emu_access(void *address, int32_t bytes, int32_t is_store,
+                        const char *site);
+
+/// All `threads` threads (0: of the block) meet at barrier `id`.
+void moegpu_emu_barrier(int32_t id, int32_t threads, const char *site);
+
+/// The value of another lane of the warp: `kind` 0 xor, 1 up, 2 down, 3 idx.
+/// Out of the warp: one's own.
+int32_t moegpu_emu_shuffle(int32_t value, int32_t lane, int32_t kind,
+                           const char *site);
+
+/// Bit i: what lane i says.
+int32_t moegpu_emu_ballot(int32_t predicate, const char *site);
+
+/// Fragments of mma.sync.m16n8k16 (`kind` 0 bf16, 1 f16), as the PTX manual
+/// lays them out: a 4, b 2 registers of two numbers, c and d 4 floats.
+void moegpu_emu_mma_m16n8k16(float *d, const int32_t *a, const int32_t *b,
+                             const float *c, int32_t kind, const char *site);
+
+/// ldmatrix of `count` (1, 2, 4) matrices of 8 x 8 16-bit numbers; lane i gives
+/// the row `shared`, `registers` gets `count` values.
+void moegpu_emu_ldmatrix(int32_t *registers, void *shared, int32_t count,
+                         int32_t transposed, const char *site);
+
+/// cp.async of `size` (4, 8, 16) bytes, of which the first `valid` are read and
+/// the rest is zero.
+void moegpu_emu_async_copy(void *shared, const void *global, int32_t size,
+                           int32_t valid, const char *site);
+void moegpu_emu_async_commit(const char *site);
+/// Until at most `pending` of the thread's groups are on their way.
+void moegpu_emu_async_wait(int32_t pending, const char *site);
+
+/// Adds; returns what was there.
+int32_t moegpu_emu_atomic_add_i32(void *address, int32_t value,
+                                  const char *site);
+float moegpu_emu_atomic_add_f32(void *address, float value, const char *site);
+
+/// Approximations as wide as the GPU's.
+float moegpu_emu_exp2(float x);
+float moegpu_emu_reciprocal(float x);
+} // extern "C"
+
+#endif // MOE_RUNTIME_EMULATOR_EMULATORABI_H

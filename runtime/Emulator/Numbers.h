@@ -1,0 +1,62 @@
+// Numbers of 16 bits, as GPUs convert them: to the nearest, ties to even.
+#ifndef MOE_RUNTIME_EMULATOR_NUMBERS_H
+#define MOE_RUNTIME_EMULATOR_NUMBERS_H
+
+#include <cstdint>
+#include <cstring>
+
+namespace moe::emu {
+
+inline uint32_t bitsOf(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+inline float floatOf(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+inline float fromBf16(uint16_t bits) { return floatOf(uint32_t(bits) << 16); }
+
+inline uint16_t toBf16(float value) {
+  uint32_t bits = bitsOf(value);
+  if ((bits & 0x7FFFFFFF) > 0x7F800000)
+    return 0x7FFF; // what the GPU makes of every NaN
+  return static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+
+inline float fromF16(uint16_t bits) {
+  uint32_t sign = uint32_t(bits & 0x8000) << 16;
+  uint32_t magnitude = bits & 0x7FFF;
+  if (magnitude >= 0x7C00) // infinity and NaN
+    return floatOf(sign | 0x7F800000 | (magnitude & 0x3FF) << 13);
+  if (magnitude >= 0x400)
+    return floatOf(sign | ((magnitude << 13) + (uint32_t(112) << 23)));
+  float tiny = static_cast<float>(magnitude) * 0x1p-24f;
+  return sign ? -tiny : tiny;
+}
+
+inline uint16_t toF16(float value) {
+  uint32_t bits = bitsOf(value);
+  uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000);
+  uint32_t magnitude = bits & 0x7FFFFFFF;
+  if (magnitude > 0x7F800000)
+    return 0x7FFF;
+  if (magnitude >= 0x477FF000) // rounds to 65536 or more
+    return sign | 0x7C00;
+  if (magnitude < 0x38800000) {
+    // Below 2^-14: the addition rounds to multiples of 2^-24.
+    float shifted = floatOf(magnitude) + 0.5f;
+    return static_cast<uint16_t>(sign | (bitsOf(shifted) - 0x3F000000));
+  }
+  uint32_t rounded = magnitude + 0xFFF + ((magnitude >> 13) & 1);
+  return static_cast<uint16_t>(sign |
+                               ((rounded - (uint32_t(112) << 23)) >> 13));
+}
+
+} // namespace moe::emu
+
+#endif // MOE_RUNTIME_EMULATOR_NUMBERS_H

@@ -1,0 +1,539 @@
+// Kernels with one mistake each, which must be found in every schedule, or in
+// those that the test names.
+#include "test/unit/runtime/EmulatorKernels.h"
+
+using namespace moe::emu;
+using namespace moe::test;
+using moe::rt::Code;
+using moe::rt::Status;
+
+namespace {
+
+/// Two allocations of 100 floats, `x` and `y`, are the arguments.
+Status runOnFloats(void (*kernel)(void **), const Shape &shape,
+                   const Options &options = {}) {
+  Device device;
+  device.argument("x", std::vector<float>(100));
+  device.argument("y", std::vector<float>(100));
+  return device.run(kernel, shape, options);
+}
+
+/// The kernel fails in every schedule, and the message has all the parts.
+void expectError(void (*kernel)(void **), const Shape &shape,
+                 const std::vector<std::string> &parts) {
+  for (const Options &options : schedules()) {
+    SCOPED_TRACE(describe(options));
+    Status status = runOnFloats(kernel, shape, options);
+    EXPECT_EQ(status.code, Code::ModelFailed);
+    for (const std::string &part : parts)
+      EXPECT_NE(status.message.find(part), std::string::npos)
+          << status.message << "\nlacks: " << part;
+  }
+}
+
+TEST(EmulatorErrors, SayWhereAndWhat) {
+  Status status = runOnFloats(
+      [](void **arguments) {
+        if (moegpu_emu_block_id() == 1 && moegpu_emu_thread_id() == 37)
+          load(static_cast<float *>(arguments[0]) + 102, "load x");
+      },
+      {2, 64, 0});
+  EXPECT_EQ(status.message,
+            "kernel 'k', block 1, thread 37 (warp 1, lane 5), at 'load x': "
+            "reads 4 bytes of global memory, 8 bytes after the end of 'x' (400 "
+            "bytes); stay within an allocation");
+}
+
+//===----------------------------------------------------------------------===//
+// Places
+//===----------------------------------------------------------------------===//
+
+TEST(EmulatorErrors, OutOfGlobalBounds) {
+  expectError(
+      [](void **arguments) {
+        store(static_cast<float *>(arguments[1]) + moegpu_emu_thread_id() * 4,
+              0.0f, "store y");
+      },
+      {1, 32, 0}, {"'store y'", "writes 4 bytes of global memory", "'y' (400"});
+  expectError(
+      [](void **arguments) {
+        load(static_cast<float *>(arguments[0]) - 2, "load x");
+      },
+      {}, {"8 bytes before 'x' (400 bytes)"});
+  // Begins within.
+  expectError(
+      [](void **arguments) {
+        load(reinterpret_cast<Float4 *>(static_cast<float *>(arguments[0]) +
+                                        98));
+      },
+      {}, {"reads 16 bytes", "the last 8 lie after the end of 'x'"});
+  expectError([](void **) { load(static_cast<float *>(nullptr)); }, {},
+              {"at address 0x0, far from every allocation"});
+  expectError(
+      [](void **arguments) {
+        moegpu_emu_atomic_add_i32(static_cast<int32_t *>(arguments[0]) + 100, 1,
+                                  "add");
+      },
+      {}, {"'add'", "adds to 4 bytes", "0 bytes after the end of 'x'"});
+  expectError(
+      [](void **arguments) {
+        if (moegpu_emu_thread_id() != 0)
+          return;
+        // Bytes that are not valid are not read.
+        const float *end = static_cast<float *>(arguments[0]) + 100;
+        moegpu_emu_async_copy(shared(), end - 4, 16, 16, "inside");
+        moegpu_emu_async_copy(shared(16), end, 16, 0, "nothing");
+        moegpu_emu_async_copy(shared(32), end, 16, 4, "outside");
+      },
+      {1, 32, 64},
+      {"'outside': starts an asynchronous copy of 4 bytes of global memory, 0 "
+       "bytes after the end of 'x'"});
+}
+
+TEST(EmulatorErrors, FreedAndReadOnlyMemory) {
+  Memory memory;
+  auto freed = memory.allocate(16, "freed");
+  ASSERT_TRUE(freed);
+  const float weights[4] = {};
+  ASSERT_TRUE(memory.addReadOnly(weights, sizeof weights, "weights").ok());
+  void *arguments[] = {const_cast<float *>(weights), *freed};
+  ASSERT_TRUE(memory.free(*freed).ok());
+  Launch launch;
+  launch.name = "k";
+  launch.blocks = 1;
+  launch.threads = 32;
+  launch.arguments = arguments;
+  launch.entry = [](void **arguments) {
+    load(static_cast<float *>(arguments[0]));
+    store(static_cast<float *>(arguments[0]), 1.0f);
+  };
+  Status status = run(launch, memory, {});
+  EXPECT_NE(status.message.find(
+                "writes 4 bytes of 'weights', which kernels may only read"),
+            std::string::npos)
+      << status.message;
+  launch.entry = [](void **arguments) {
+    load(static_cast<float *>(arguments[1]));
+  };
+  status = run(launch, memory, {});
+  EXPECT_NE(status.message.find("reads 4 bytes of global memory"),
+            std::string::npos)
+      << status.message;
+}
+
+TEST(EmulatorErrors, WritesPastTheChecks) {
+  Device device;
+  device.argument("x", std::vector<float>(3));
+  Status status = device.run(
+      [](void **arguments) { static_cast<float *>(arguments[0])[3] = 0; }, {});
+  EXPECT_EQ(status.message,
+            "kernel 'k': something wrote after the last byte of 'x' (12 "
+            "bytes), past the checks");
+  EXPECT_FALSE(device.memory.free(device.arguments[0]).ok());
+  EXPECT_EQ(device.memory.free(device.arguments[0]).code, Code::NotFound);
+}
+
+TEST(EmulatorErrors, OverlappingMemory) {
+  Memory memory;
+  float values[8];
+  ASSERT_TRUE(memory.add(values + 2, 16, "middle").ok());
+  EXPECT_EQ(memory.add(values, 12, "front").message,
+            "emulated memory 'front' overlaps 'middle'");
+  EXPECT_FALSE(memory.add(values + 5, 12, "back").ok());
+  EXPECT_FALSE(memory.add(values + 2, 16, "same").ok());
+  EXPECT_TRUE(memory.add(values, 8, "before").ok());
+  EXPECT_TRUE(memory.add(values + 6, 8, "after").ok());
+}
+
+TEST(EmulatorErrors, OutOfSharedBounds) {
+  expectError([](void **) { store(shared(64), 0.0f, "store"); }, {1, 32, 64},
+              {"'store'", "writes 4 bytes at byte 64 of shared memory; the "
+                          "block has 64 bytes"});
+  expectError(
+      [](void **) {
+        int32_t registers[4];
+        moegpu_emu_ldmatrix(registers, shared(), 1, 0, "ldmatrix");
+      },
+      {}, {"'ldmatrix'", "the block has 0 bytes"});
+}
+
+TEST(EmulatorErrors, Misaligned) {
+  expectError(
+      [](void **arguments) {
+        load(reinterpret_cast<Float4 *>(static_cast<float *>(arguments[0]) + 1),
+             "load x");
+      },
+      {},
+      {"'load x'", "reads 16 bytes at byte 4 of 'x', misaligned; the "
+                   "address must be a multiple of 16"});
+  expectError([](void **) { store(shared<int16_t>(1), int16_t(0)); },
+              {1, 32, 64}, {"byte 1 of shared memory", "a multiple of 2"});
+  expectError(
+      [](void **arguments) {
+        moegpu_emu_async_copy(shared(8), arguments[0], 16, 16, "copy");
+      },
+      {1, 32, 64}, {"'copy'", "byte 8 of shared memory, misaligned"});
+}
+
+//===----------------------------------------------------------------------===//
+// Shared memory
+//===----------------------------------------------------------------------===//
+
+TEST(EmulatorErrors, ReadsWhatNobodyWrote) {
+  expectError(
+      [](void **) {
+        if (moegpu_emu_thread_id() == 0) {
+          store(shared<int16_t>(4), int16_t(1));
+          load(shared<int16_t>(4));
+          load(shared<int32_t>(4), "load");
+        }
+      },
+      {1, 32, 64},
+      {"'load'", "reads shared bytes 4 to 7, which nobody in the block has "
+                 "written; write them first"});
+  // What another block wrote does not count.
+  expectError(
+      [](void **) {
+        if (moegpu_emu_thread_id() != 0)
+          return;
+        load(shared(), "load");
+        store(shared(), 1.0f);
+      },
+      {2, 32, 64}, {"which nobody in the block has written"});
+  expectError(
+      [](void **) { moegpu_emu_atomic_add_i32(shared<int32_t>(), 1, "add"); },
+      {1, 32, 64}, {"'add'", "nobody in the block has written"});
+}
+
+/// Each thread reads what a thread of another warp writes.
+template <bool withBarrier>
+void exchange(void **arguments) {
+  int32_t thread = moegpu_emu_thread_id();
+  store(shared() + thread, 1.0f, "give");
+  if (withBarrier)
+    moegpu_emu_barrier(0, 0, "between");
+  store(static_cast<float *>(arguments[0]) + thread,
+        load(shared() + (thread + 32) % 64, "take"));
+}
+
+TEST(EmulatorErrors, ReadsBeforeTheBarrier) {
+  EXPECT_TRUE(runOnFloats(exchange<true>, {1, 64, 256}).ok());
+  // Whichever comes first: a read of nothing, a race with the write before, or
+  // with the read before.
+  for (const Options &options : schedules()) {
+    SCOPED_TRACE(describe(options));
+    Status status = runOnFloats(exchange<false>, {1, 64, 256}, options);
+    EXPECT_NE(status.message.find("'take'"), std::string::npos)
+        << status.message;
+  }
+  // Once something was there it is always a race.
+  expectError(
+      [](void **) {
+        int32_t thread = moegpu_emu_thread_id();
+        store(shared() + thread, 1.0f, "clear");
+        moegpu_emu_barrier(0, 0, "cleared");
+        store(shared() + thread, 1.0f, "give");
+        load(shared() + (thread + 32) % 64, "take");
+      },
+      {1, 64, 256},
+      {"'give'", "'take'", "with no barrier since (data race)",
+       "put a barrier between"});
+}
+
+TEST(EmulatorErrors, WritesOverWhatOthersRead) {
+  expectError(
+      [](void **) {
+        int32_t warp = moegpu_emu_thread_id() / 32;
+        if (moegpu_emu_thread_id() == 0)
+          store(shared(), 1.0f, "first");
+        moegpu_emu_barrier(0, 0, "there");
+        if (warp == 1)
+          load(shared(), "read");
+        if (moegpu_emu_thread_id() == 0)
+          store(shared(), 2.0f, "second");
+      },
+      {1, 64, 64}, {"'read'", "'second'", "(data race)"});
+}
+
+TEST(EmulatorErrors, SynchronisesTheWrongWarps) {
+  // Warps 0 and 1 meet; warp 2 reads what warp 0 wrote.
+  expectError(
+      [](void **) {
+        int32_t warp = moegpu_emu_thread_id() / 32;
+        store(shared() + moegpu_emu_thread_id(), 1.0f);
+        moegpu_emu_barrier(0, 0, "all");
+        if (warp == 0)
+          store(shared() + moegpu_emu_thread_id(), 1.0f, "write");
+        if (warp < 2)
+          moegpu_emu_barrier(1, 64, "some");
+        else
+          load(shared() + moegpu_emu_thread_id() - 64, "read");
+      },
+      {1, 96, 384}, {"'write'", "'read'", "(data race)"});
+}
+
+TEST(EmulatorErrors, MixesAtomicsAndLoads) {
+  expectError(
+      [](void **) {
+        if (moegpu_emu_thread_id() == 0)
+          store(shared<int32_t>(), 0);
+        moegpu_emu_barrier(0, 0, "cleared");
+        moegpu_emu_atomic_add_i32(shared<int32_t>(), 1, "add");
+        load(shared<int32_t>(), "result");
+      },
+      {1, 64, 64}, {"'add'", "'result'", "(data race)"});
+}
+
+TEST(EmulatorErrors, AllowsBytesOfOneWord) {
+  EXPECT_TRUE(runOnFloats(
+                  [](void **) {
+                    int32_t thread = moegpu_emu_thread_id();
+                    int32_t at = thread % 32 * 2 + thread / 32;
+                    store(shared<int16_t>() + at, int16_t(thread));
+                    load(shared<int16_t>() + at);
+                  },
+                  {1, 64, 128})
+                  .ok());
+}
+
+//===----------------------------------------------------------------------===//
+// Asynchronous copies
+//===----------------------------------------------------------------------===//
+
+enum class Copy { Right, NoWait, NoCommit, NoBarrier, ShallowWait };
+
+/// Every thread copies a number and reads its neighbour's.
+template <Copy copy>
+void copyAround(void **arguments) {
+  int32_t thread = moegpu_emu_thread_id();
+  const float *x = static_cast<float *>(arguments[0]);
+  moegpu_emu_async_copy(shared() + thread, x + thread, 4, 4, "copy");
+  if (copy != Copy::NoCommit)
+    moegpu_emu_async_commit("commit");
+  if (copy != Copy::NoWait)
+    moegpu_emu_async_wait(copy == Copy::ShallowWait ? 1 : 0, "wait");
+  if (copy != Copy::NoBarrier)
+    moegpu_emu_barrier(0, 0, "barrier");
+  float value = load(shared() + (thread + 1) % 64, "use");
+  store(static_cast<float *>(arguments[1]) + thread, value);
+  moegpu_emu_async_commit("last commit");
+  moegpu_emu_async_wait(0, "last wait");
+}
+
+TEST(EmulatorErrors, UsesCopiesOnTheirWay) {
+  Shape shape = {1, 64, 256};
+  EXPECT_TRUE(runOnFloats(copyAround<Copy::Right>, shape).ok());
+  std::vector<std::string> parts = {
+      "'use'", "while an asynchronous copy to them by thread", "'copy'",
+      "is on its way", "commit and wait for it"};
+  expectError(copyAround<Copy::NoWait>, shape, parts);
+  expectError(copyAround<Copy::NoCommit>, shape, parts);
+  expectError(copyAround<Copy::ShallowWait>, shape, parts);
+  expectError(copyAround<Copy::NoBarrier>, shape, {"'use'"});
+}
+
+TEST(EmulatorErrors, NeedsABarrierAfterAnothersWait) {
+  // In the same warp, too: that thread's wait is no promise to others.
+  Status status = runOnFloats(
+      [](void **arguments) {
+        if (moegpu_emu_thread_id() == 0) {
+          moegpu_emu_async_copy(shared(), arguments[0], 4, 4, "copy");
+          moegpu_emu_async_commit("commit");
+          moegpu_emu_async_wait(0, "wait");
+        } else {
+          load(shared(), "use");
+        }
+      },
+      {1, 32, 64});
+  EXPECT_NE(status.message.find("which thread 0 (warp 0) at 'copy' copied "
+                                "asynchronously with no barrier since"),
+            std::string::npos)
+      << status.message;
+}
+
+TEST(EmulatorErrors, OverwritesABufferInFlight) {
+  expectError(
+      [](void **arguments) {
+        if (moegpu_emu_thread_id() != 0)
+          return;
+        moegpu_emu_async_copy(shared(), arguments[0], 16, 16, "first");
+        moegpu_emu_async_commit("commit");
+        moegpu_emu_async_copy(shared(), arguments[1], 16, 16, "second");
+      },
+      {1, 32, 64},
+      {"at 'second': starts an asynchronous copy to shared bytes "
+       "0 to 15 while an asynchronous copy to them by thread 0 "
+       "(warp 0) at 'first' is on its way; the thread must "
+       "commit and wait for it first"});
+  expectError(
+      [](void **arguments) {
+        if (moegpu_emu_thread_id() != 0)
+          return;
+        moegpu_emu_async_copy(shared(), arguments[0], 16, 16, "copy");
+        store(shared(12), 0.0f, "store");
+      },
+      {1, 32, 64}, {"'store': writes shared bytes 12 to 15 while", "'copy'"});
+}
+
+TEST(EmulatorErrors, RefillsABufferInUse) {
+  // No barrier between use and the next copy.
+  expectError(
+      [](void **arguments) {
+        int32_t thread = moegpu_emu_thread_id();
+        for (int tile = 0; tile < 2; ++tile) {
+          moegpu_emu_async_copy(shared() + thread, arguments[0], 4, 4, "fill");
+          moegpu_emu_async_commit("commit");
+          moegpu_emu_async_wait(0, "wait");
+          moegpu_emu_barrier(0, 0, "filled");
+          load(shared() + (thread + 32) % 64, "use");
+        }
+      },
+      {1, 64, 256}, {"'use'", "'fill'"});
+}
+
+TEST(EmulatorErrors, EndsWithACopyOnItsWay) {
+  expectError(
+      [](void **arguments) {
+        moegpu_emu_async_copy(shared() + moegpu_emu_thread_id(), arguments[0],
+                              4, 4, "copy");
+        moegpu_emu_async_commit("commit");
+      },
+      {1, 32, 128},
+      {"'copy'", "the thread ends while its asynchronous copy "
+                 "is on its way; commit and wait for it"});
+}
+
+TEST(EmulatorErrors, CopiesWhatCannotBe) {
+  expectError(
+      [](void **arguments) {
+        moegpu_emu_async_copy(shared(), arguments[0], 12, 12, "copy");
+      },
+      {1, 32, 64}, {"12 bytes; it takes 4, 8 or 16"});
+  expectError(
+      [](void **arguments) {
+        moegpu_emu_async_copy(shared(), arguments[0], 8, 9, "copy");
+      },
+      {1, 32, 64}, {"8 bytes of which 9 are valid; it takes 0 to 8"});
+  expectError(
+      [](void **arguments) {
+        moegpu_emu_async_copy(arguments[1], arguments[0], 8, 8, "copy");
+      },
+      {1, 32, 64}, {"the destination must be shared memory"});
+  expectError(
+      [](void **) { moegpu_emu_async_copy(shared(), shared(8), 8, 8, "copy"); },
+      {1, 32, 64}, {"the source must be global memory"});
+  expectError([](void **) { moegpu_emu_async_wait(-1, "wait"); }, {},
+              {"it takes 0 or more"});
+}
+
+//===----------------------------------------------------------------------===//
+// Meeting
+//===----------------------------------------------------------------------===//
+
+TEST(EmulatorErrors, WrongBarriers) {
+  expectError([](void **) { moegpu_emu_barrier(0, 48, "wait"); }, {1, 64, 0},
+              {"'wait': waits at barrier 0 for 48 threads; it takes a multiple "
+               "of 32, at most the block's 64"});
+  expectError([](void **) { moegpu_emu_barrier(0, 128, "wait"); }, {1, 64, 0},
+              {"for 128 threads; it takes"});
+  expectError([](void **) { moegpu_emu_barrier(16, 0, "wait"); }, {1, 64, 0},
+              {"waits at barrier 16; a block has barriers 0 to 15"});
+  expectError(
+      [](void **) {
+        if (moegpu_emu_thread_id() < 32)
+          moegpu_emu_barrier(1, 64, "one");
+        else
+          moegpu_emu_barrier(1, 96, "other");
+      },
+      {1, 96, 0},
+      {"waits at barrier 1 for", "but", "waits there for",
+       "all must give the same number"});
+}
+
+TEST(EmulatorErrors, Diverges) {
+  expectError(
+      [](void **) {
+        if (moegpu_emu_thread_id() == 7)
+          moegpu_emu_ballot(1, "vote");
+        else
+          moegpu_emu_shuffle(1, 1, 0, "swap");
+      },
+      {},
+      {"divergence: the thread comes to", "'vote'", "'swap'",
+       "all lanes of a warp must do it together"});
+  expectError(
+      [](void **) {
+        if (moegpu_emu_thread_id() != 3)
+          moegpu_emu_barrier(0, 0, "wait");
+      },
+      {}, {"divergence", "barrier 0 of 32 threads at 'wait'", "end"});
+  // The lanes that have ended are named, or those that wait.
+  Status status = runOnFloats(
+      [](void **) {
+        int32_t thread = moegpu_emu_thread_id();
+        if (thread == 31 || (thread > 3 && thread < 7))
+          return;
+        if (thread == 8)
+          moegpu_emu_ballot(1, "vote");
+        moegpu_emu_shuffle(1, 1, 0, "swap");
+      },
+      {});
+  EXPECT_EQ(status.message,
+            "kernel 'k', block 0, thread 4 (warp 0, lane 4): divergence: the "
+            "thread ends while lanes 0 to 3 of its warp wait in the shuffle at "
+            "'swap'; all lanes of a warp must do it together");
+}
+
+TEST(EmulatorErrors, Deadlocks) {
+  // Three warps come to a barrier of two.
+  expectError([](void **) { moegpu_emu_barrier(2, 64, "pair"); }, {1, 96, 0},
+              {"kernel 'k', block 0: deadlock: 32 threads wait at 'pair' for "
+               "barrier 2, which takes 64; 64 threads have ended; as many "
+               "threads must come to a barrier as it takes"});
+  // Everybody waits for somebody else.
+  expectError(
+      [](void **) {
+        int32_t warp = moegpu_emu_thread_id() / 32;
+        if (warp == 0)
+          moegpu_emu_barrier(1, 96, "producer");
+        else if (warp == 1)
+          moegpu_emu_barrier(1, 96, "consumer");
+        else
+          moegpu_emu_barrier(2, 64, "other");
+      },
+      {1, 96, 0},
+      {"32 threads wait at 'consumer', 32 threads wait at "
+       "'producer' for barrier 1, which takes 96; 32 threads wait "
+       "at 'other' for barrier 2, which takes 64;"});
+}
+
+TEST(EmulatorErrors, WrongLaunches) {
+  EXPECT_EQ(runOnFloats([](void **) {}, {1, 33, 0}).message,
+            "kernel 'k' is launched with 33 threads a block; it takes a "
+            "multiple of 32, at most 1024");
+  EXPECT_EQ(runOnFloats([](void **) {}, {1, 2048, 0}).code,
+            Code::InvalidArgument);
+  EXPECT_EQ(runOnFloats([](void **) {}, {1, 32, 300000}).message,
+            "kernel 'k' wants 300000 bytes of shared memory; a block has at "
+            "most 232448");
+  EXPECT_EQ(runOnFloats(nullptr, {}).message, "kernel 'k' has no code");
+}
+
+/// The first error ends the launch: no later block runs.
+TEST(EmulatorErrors, StopsTheLaunch) {
+  Device device;
+  int32_t *count = device.argument("count", std::vector<int32_t>(1));
+  auto kernel = [](void **arguments) {
+    if (moegpu_emu_thread_id() == 0)
+      moegpu_emu_atomic_add_i32(arguments[0], 1, "count");
+    if (moegpu_emu_block_id() == 2)
+      load(static_cast<float *>(nullptr));
+  };
+  EXPECT_FALSE(device.run(kernel, {9, 32, 0}).ok());
+  EXPECT_EQ(*count, 3);
+  // And the next launch is like any other.
+  EXPECT_TRUE(device.run(kernel, {2, 32, 0}).ok());
+  EXPECT_EQ(*count, 5);
+}
+
+} // namespace
