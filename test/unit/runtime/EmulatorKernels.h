@@ -4,6 +4,7 @@
 
 #include "runtime/Emulator/Emulator.h"
 #include "runtime/Emulator/EmulatorAbi.h"
+#include "runtime/Runner/Random.h"
 
 #include <gtest/gtest.h>
 #include <vector>
@@ -81,6 +82,37 @@ inline std::vector<emu::Options> schedules() {
 inline std::string describe(const emu::Options &options) {
   return std::string(options.late ? "late" : "eager") + ", seed " +
          std::to_string(options.seed);
+}
+
+/// Between -1 and 1.
+inline std::vector<float> randomFloats(size_t count, uint64_t seed = 7) {
+  rt::Random random(seed);
+  std::vector<float> values(count);
+  for (float &value : values)
+    value = static_cast<float>(random.unit() * 2 - 1);
+  return values;
+}
+
+/// Two allocations of 100 floats, `x` and `y`, are the arguments.
+inline rt::Status runOnFloats(void (*kernel)(void **), const Shape &shape,
+                              const emu::Options &options = {}) {
+  Device device;
+  device.argument("x", std::vector<float>(100));
+  device.argument("y", std::vector<float>(100));
+  return device.run(kernel, shape, options);
+}
+
+/// The kernel fails in every schedule, and the message has all the parts.
+inline void expectError(void (*kernel)(void **), const Shape &shape,
+                        const std::vector<std::string> &parts) {
+  for (const emu::Options &options : schedules()) {
+    SCOPED_TRACE(describe(options));
+    rt::Status status = runOnFloats(kernel, shape, options);
+    EXPECT_EQ(status.code, rt::Code::ModelFailed);
+    for (const std::string &part : parts)
+      EXPECT_NE(status.message.find(part), std::string::npos)
+          << status.message << "\nlacks: " << part;
+  }
 }
 
 } // namespace moe::test

@@ -1,10 +1,6 @@
 // Kernels without mistakes: their numbers must be right in every schedule.
-#include "runtime/Emulator/Numbers.h"
-#include "runtime/Runner/Random.h"
 #include "test/unit/runtime/EmulatorKernels.h"
 
-#include <cmath>
-#include <cstring>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -12,19 +8,9 @@
 
 using namespace moe::emu;
 using namespace moe::test;
-using moe::rt::Code;
-using moe::rt::Random;
 using moe::rt::Status;
 
 namespace {
-
-std::vector<float> randomFloats(size_t count, uint64_t seed = 7) {
-  Random random(seed);
-  std::vector<float> values(count);
-  for (float &value : values)
-    value = static_cast<float>(random.unit() * 2 - 1);
-  return values;
-}
 
 /// y[block] = sum of the block's part of x, halving through shared memory.
 void reduceBlock(void **arguments) {
@@ -86,92 +72,6 @@ TEST(Emulator, ShufflesAndVotes) {
       for (int i = 0; i < 5; ++i)
         EXPECT_EQ(out[thread * 5 + i], expected[i]) << thread << " " << i;
     }
-  }
-}
-
-int32_t packed(const uint16_t *numbers, size_t distance = 1) {
-  return static_cast<int32_t>(numbers[0] | uint32_t(numbers[distance]) << 16);
-}
-
-/// d = a b + c with a 16x16, b 16x8 (row by row), by one warp.
-template <int kind>
-void multiply(void **arguments) {
-  auto *a = static_cast<const uint16_t *>(arguments[0]);
-  auto *b = static_cast<const uint16_t *>(arguments[1]);
-  auto *c = static_cast<const float *>(arguments[2]);
-  auto *d = static_cast<float *>(arguments[3]);
-  int32_t g = moegpu_emu_thread_id() / 4, t = moegpu_emu_thread_id() % 4;
-  int32_t rows[4], columns[2];
-  float in[4], out[4];
-  for (int i = 0; i < 4; ++i) {
-    rows[i] = packed(a + (g + i % 2 * 8) * 16 + t * 2 + i / 2 * 8);
-    in[i] = c[(g + i / 2 * 8) * 8 + t * 2 + i % 2];
-  }
-  for (int i = 0; i < 2; ++i)
-    columns[i] = packed(b + (t * 2 + i * 8) * 8 + g, 8);
-  moegpu_emu_mma_m16n8k16(out, rows, columns, in, kind, "mma");
-  for (int i = 0; i < 4; ++i)
-    store(d + (g + i / 2 * 8) * 8 + t * 2 + i % 2, out[i]);
-}
-
-template <int kind>
-void checkMultiply(uint16_t (*to)(float), float (*from)(uint16_t)) {
-  std::vector<uint16_t> a, b;
-  for (float value : randomFloats(16 * 16, 1))
-    a.push_back(to(value));
-  for (float value : randomFloats(16 * 8, 2))
-    b.push_back(to(value));
-  std::vector<float> c = randomFloats(16 * 8, 3);
-  Device device;
-  device.argument("a", a);
-  device.argument("b", b);
-  device.argument("c", c);
-  float *d = device.argument("d", std::vector<float>(16 * 8));
-  Status status = device.run(multiply<kind>, {});
-  ASSERT_TRUE(status.ok()) << status.message;
-  for (int m = 0; m < 16; ++m)
-    for (int n = 0; n < 8; ++n) {
-      double sum = c[m * 8 + n];
-      for (int k = 0; k < 16; ++k)
-        sum += double(from(a[m * 16 + k])) * from(b[k * 8 + n]);
-      EXPECT_NEAR(d[m * 8 + n], sum, 2e-6) << m << " " << n;
-    }
-}
-
-TEST(Emulator, MultipliesMatrices) {
-  checkMultiply<0>(toBf16, fromBf16);
-  checkMultiply<1>(toF16, fromF16);
-}
-
-/// Each lane stores what it gets of four matrices, whose rows are 16 bytes
-/// apart: number r * 8 + c of matrix i is 64 i + 8 r + c.
-template <bool transposed>
-void loadMatrices(void **arguments) {
-  int32_t *out = static_cast<int32_t *>(arguments[0]);
-  int32_t lane = moegpu_emu_thread_id();
-  for (int i = 0; i < 8; ++i)
-    store(shared<int16_t>() + lane * 8 + i, static_cast<int16_t>(lane * 8 + i));
-  moegpu_emu_barrier(0, 0, "filled");
-  int32_t registers[4];
-  moegpu_emu_ldmatrix(registers, shared(lane * 16), 4, transposed, "ldmatrix");
-  for (int i = 0; i < 4; ++i)
-    store(out + lane * 4 + i, registers[i]);
-}
-
-TEST(Emulator, LoadsMatrices) {
-  for (bool transposed : {false, true}) {
-    Device device;
-    int32_t *out = device.argument("out", std::vector<int32_t>(128));
-    Status status = device.run(
-        transposed ? loadMatrices<true> : loadMatrices<false>, {1, 32, 512});
-    ASSERT_TRUE(status.ok()) << status.message;
-    for (int lane = 0; lane < 32; ++lane)
-      for (int i = 0; i < 4; ++i) {
-        int g = lane / 4, t = lane % 4 * 2;
-        int low = 64 * i + (transposed ? 8 * t + g : 8 * g + t);
-        int high = low + (transposed ? 8 : 1);
-        EXPECT_EQ(out[lane * 4 + i], low | high << 16) << lane << " " << i;
-      }
   }
 }
 
@@ -372,30 +272,6 @@ TEST(Emulator, ApproximatesLikeTheGpu) {
   EXPECT_EQ(moegpu_emu_reciprocal(4), 0.25f);
   EXPECT_EQ(moegpu_emu_reciprocal(1e-40f),
             std::numeric_limits<float>::infinity());
-}
-
-TEST(Numbers, RoundTripAndRound) {
-  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
-    uint16_t half = static_cast<uint16_t>(bits);
-    if (!std::isnan(fromF16(half))) {
-      ASSERT_EQ(toF16(fromF16(half)), half);
-    }
-    if (!std::isnan(fromBf16(half))) {
-      ASSERT_EQ(toBf16(fromBf16(half)), half);
-    }
-  }
-  EXPECT_EQ(toBf16(1 + 0x1p-8f), 0x3F80); // ties to even
-  EXPECT_EQ(toBf16(1 + 0x3p-8f), 0x3F82);
-  EXPECT_EQ(toF16(1 + 0x1p-11f), 0x3C00);
-  EXPECT_EQ(toF16(1 + 0x3p-11f), 0x3C02);
-  EXPECT_EQ(toF16(65519), 0x7BFF);
-  EXPECT_EQ(toF16(65520), 0x7C00);
-  EXPECT_EQ(toF16(0x1p-25f), 0);
-  EXPECT_EQ(toF16(0x3p-25f), 2);
-  EXPECT_TRUE(std::isnan(fromF16(toF16(NAN))));
-  EXPECT_TRUE(std::isnan(fromBf16(toBf16(NAN))));
-  EXPECT_EQ(fromF16(0x0001), 0x1p-24f);
-  EXPECT_EQ(fromF16(0xFC00), -std::numeric_limits<float>::infinity());
 }
 
 } // namespace
