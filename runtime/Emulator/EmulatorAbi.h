@@ -18,9 +18,9 @@ int32_t moegpu_emu_grid_size();
 /// the low 18 bits of an address are its offset.
 void *moegpu_emu_shared();
 
-/// A thread is about to read or write `bytes` (1 to 16) at `address`, of global
-/// or shared memory. Returns where to do so: `address`, or a place that takes
-/// no harm, after an error has been found.
+/// A thread is about to read or write `bytes` (1, 2, 4, 8, 16) at `address`, of
+/// global or shared memory. Returns where to do so, `address`. After an error
+/// neither this nor any other function returns; the thread is left for good.
 void *moegpu_emu_access(void *address, int32_t bytes, int32_t is_store,
                         const char *site);
 
@@ -28,7 +28,7 @@ void *moegpu_emu_access(void *address, int32_t bytes, int32_t is_store,
 void moegpu_emu_barrier(int32_t id, int32_t threads, const char *site);
 
 /// The value of another lane of the warp: `kind` 0 xor, 1 up, 2 down, 3 idx.
-/// Out of the warp: one's own.
+/// `lane` counts modulo 32; out of the warp: one's own.
 int32_t moegpu_emu_shuffle(int32_t value, int32_t lane, int32_t kind,
                            const char *site);
 
