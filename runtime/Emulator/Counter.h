@@ -62,6 +62,11 @@ private:
   void close(SiteCounts &sum, Space space, const Request &request);
 
   uint32_t warps;
+  struct Recent {
+    const char *site = nullptr;
+    uint32_t index = 0;
+  };
+  Recent recent[64]; // in front of `indices`
   std::unordered_map<const char *, uint32_t> indices;
   std::vector<const char *> names;
   std::vector<SiteCounts> sums;
