@@ -11,7 +11,7 @@
 
 namespace moe::emu {
 
-/// What a block may have, on every GPU we generate code for.
+/// What a block may have on compute capability 9.0.
 constexpr uint32_t maxThreads = 1024;
 constexpr size_t maxSharedBytes = size_t(227) << 10;
 

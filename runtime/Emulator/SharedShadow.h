@@ -50,7 +50,7 @@ private:
   enum class Write : uint8_t { None, Plain, Atomic, Copy };
 
   struct Word {
-    uint32_t block = 0; // others fields are of this block
+    uint32_t block = 0; // that the other fields are of
     uint32_t writeClock = 0;
     uint32_t readers = 0; // warps, since the last write
     uint16_t writer = 0;  // threads
