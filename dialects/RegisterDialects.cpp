@@ -1,6 +1,7 @@
 #include "dialects/RegisterDialects.h"
 
 #include "dialects/MoE/MoEDialect.h"
+#include "dialects/MoEGPU/MoEGPUDialect.h"
 #include "dialects/MoERT/MoERTDialect.h"
 #include "dialects/Onnx/OnnxDialect.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -21,14 +22,15 @@
 #include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 
 void moe::registerAllDialects(mlir::DialectRegistry &registry) {
-  registry.insert<MoEDialect, onnx::OnnxDialect, moert::MoERTDialect>();
+  registry.insert<MoEDialect, onnx::OnnxDialect, moert::MoERTDialect,
+                  moegpu::MoEGPUDialect>();
   registry.insert<
       mlir::affine::AffineDialect, mlir::arith::ArithDialect,
-      mlir::bufferization::BufferizationDialect,
-      mlir::cf::ControlFlowDialect, mlir::DLTIDialect, mlir::func::FuncDialect,
-      mlir::LLVM::LLVMDialect, mlir::linalg::LinalgDialect,
-      mlir::math::MathDialect, mlir::memref::MemRefDialect,
-      mlir::scf::SCFDialect, mlir::tensor::TensorDialect, mlir::ub::UBDialect,
+      mlir::bufferization::BufferizationDialect, mlir::cf::ControlFlowDialect,
+      mlir::DLTIDialect, mlir::func::FuncDialect, mlir::LLVM::LLVMDialect,
+      mlir::linalg::LinalgDialect, mlir::math::MathDialect,
+      mlir::memref::MemRefDialect, mlir::scf::SCFDialect,
+      mlir::tensor::TensorDialect, mlir::ub::UBDialect,
       mlir::vector::VectorDialect, mlir::x86vector::X86VectorDialect>();
   mlir::func::registerAllExtensions(registry);
 }

@@ -29,8 +29,8 @@ static void renameAllocators(llvm::Module &module) {
   }
 }
 
-static void optimize(llvm::Module &module, llvm::TargetMachine &machine,
-                     unsigned optLevel) {
+void moe::optimizeModule(llvm::Module &module, llvm::TargetMachine &machine,
+                         unsigned optLevel) {
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager graph;
@@ -72,7 +72,7 @@ moe::translateToLLVM(ModuleOp module, const ModelSignature &signature,
     // LLVM prefers 256 bits on several machines where 512 are faster here.
     function.addFnAttr("prefer-vector-width", "512");
   }
-  optimize(*llvmModule, machine, optLevel);
+  optimizeModule(*llvmModule, machine, optLevel);
   return llvmModule;
 }
 

@@ -15,6 +15,10 @@ translateToLLVM(mlir::ModuleOp module, const ModelSignature &signature,
                 const DescriptorText &text, llvm::TargetMachine &machine,
                 unsigned optLevel, llvm::LLVMContext &context);
 
+/// LLVM's own pipeline of level `optLevel`, 0 to 3.
+void optimizeModule(llvm::Module &module, llvm::TargetMachine &machine,
+                    unsigned optLevel);
+
 /// The object file of `module`.
 llvm::Expected<llvm::SmallVector<char, 0>>
 emitObject(llvm::Module &module, llvm::TargetMachine &machine);

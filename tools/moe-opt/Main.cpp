@@ -1,3 +1,5 @@
+#include "codegen/CUDA/Passes.h"
+#include "codegen/CUDA/Pipelines.h"
 #include "codegen/LLVM/Passes.h"
 #include "codegen/LLVM/Pipelines.h"
 #include "dialects/RegisterDialects.h"
@@ -60,10 +62,12 @@ int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   moe::registerAllDialects(registry);
   moe::registerCodegenInterfaces(registry);
+  moe::cuda::registerInterfaces(registry);
   if (moe::wantsProduct(argc, argv))
     return moe::runProductDriver(argc, argv, registry);
   moe::registerAllPasses();
   moe::registerLLVMCodegenPasses();
+  moe::registerCUDACodegenPasses();
   mlir::registerTransformsPasses();
   cl::list<std::string> banks(
       "bank", cl::value_desc("name=path"),

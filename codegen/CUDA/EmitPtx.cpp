@@ -1,0 +1,83 @@
+#include "codegen/CUDA/Kernels.h"
+#include "codegen/CUDA/Pipelines.h"
+#include "codegen/LLVM/ObjectFile.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+
+extern "C" {
+void LLVMInitializeNVPTXTargetInfo();
+void LLVMInitializeNVPTXTarget();
+void LLVMInitializeNVPTXTargetMC();
+void LLVMInitializeNVPTXAsmPrinter();
+}
+
+using namespace mlir;
+using namespace moe;
+
+/// What the kernels need, and no more: the driver must know it. 7.4 has the
+/// hints of streaming loads (CUDA 11.4), 8.6 the forms of TMA for sm_90a and
+/// later (CUDA 12.7).
+static const char *ptxFeature(StringRef arch) {
+  return arch.starts_with("sm_9") || arch.starts_with("sm_1") ? "+ptx86"
+         : arch == "sm_89"                                    ? "+ptx78"
+                                                              : "+ptx74";
+}
+
+static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef arch) {
+  static const bool initialized = [] {
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+    return true;
+  }();
+  (void)initialized;
+  std::string error;
+  llvm::Triple triple("nvptx64-nvidia-cuda");
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target)
+    return nullptr;
+  std::unique_ptr<llvm::MCSubtargetInfo> known(
+      target->createMCSubtargetInfo(triple, "", ""));
+  if (!known || !known->isCPUStringValid(arch))
+    return nullptr;
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
+      triple, arch, ptxFeature(arch), llvm::TargetOptions(), std::nullopt,
+      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+}
+
+llvm::Expected<std::string> moe::cuda::emitPtx(ModuleOp kernels,
+                                               StringRef arch) {
+  std::unique_ptr<llvm::TargetMachine> machine = createMachine(arch);
+  if (!machine)
+    return llvm::createStringError("unknown GPU architecture '" + arch +
+                                   "': known are sm_80, sm_86, sm_89, sm_90, "
+                                   "sm_90a, sm_100, ...");
+  OwningOpRef<ModuleOp> copy = kernels.clone();
+  PassManager pm(copy->getContext());
+  buildGpuPipeline(pm);
+  if (failed(pm.run(*copy)))
+    return llvm::createStringError("kernels could not be lowered");
+  llvm::LLVMContext context;
+  auto module = translateModuleToLLVMIR(*copy, context, "kernels");
+  if (!module)
+    return llvm::createStringError("kernels could not be translated");
+  module->setDataLayout(machine->createDataLayout());
+  module->setTargetTriple(machine->getTargetTriple());
+  optimizeModule(*module, *machine, 3);
+  llvm::SmallVector<char, 0> text;
+  llvm::raw_svector_ostream stream(text);
+  llvm::legacy::PassManager passes;
+  if (machine->addPassesToEmitFile(passes, stream, nullptr,
+                                   llvm::CodeGenFileType::AssemblyFile))
+    return llvm::createStringError("the target cannot emit PTX");
+  passes.run(*module);
+  return std::string(text.data(), text.size());
+}

@@ -1,0 +1,20 @@
+#ifndef MOE_CODEGEN_CUDA_INLINEPTX_H
+#define MOE_CODEGEN_CUDA_INLINEPTX_H
+
+// Every piece of PTX that is written by hand, with LLVM's constraints.
+
+namespace moe::ptx {
+struct Inline {
+  const char *text, *constraints;
+};
+
+/// 16 bytes of weights: past the first cache, 128 bytes into the second.
+constexpr Inline kLoadStreaming = {
+    "ld.global.nc.L1::no_allocate.L2::128B.v4.b32 {$0, $1, $2, $3}, [$4];",
+    "=r,=r,=r,=r,l"};
+
+constexpr Inline kExp2 = {"ex2.approx.ftz.f32 $0, $1;", "=f,f"};
+constexpr Inline kReciprocal = {"rcp.approx.ftz.f32 $0, $1;", "=f,f"};
+} // namespace moe::ptx
+
+#endif // MOE_CODEGEN_CUDA_INLINEPTX_H

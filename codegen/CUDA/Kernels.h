@@ -1,0 +1,33 @@
+#ifndef MOE_CODEGEN_CUDA_KERNELS_H
+#define MOE_CODEGEN_CUDA_KERNELS_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include <memory>
+#include <string>
+
+namespace moe::cuda {
+/// PTX of all kernels of `kernels`, a module of `moegpu.kernel`s, for
+/// architecture `arch` ("sm_80", "sm_90a"). In process; no toolkit. Fails where
+/// LLVM does not know the architecture; diagnostics of passes go to the
+/// context.
+llvm::Expected<std::string> emitPtx(mlir::ModuleOp kernels,
+                                    llvm::StringRef arch);
+
+/// The kernels of a module, compiled for this processor and the emulator
+/// (runtime/Emulator).
+class EmulatedKernels {
+public:
+  using Entry = void (*)(void **arguments);
+
+  static llvm::Expected<std::unique_ptr<EmulatedKernels>>
+  compile(mlir::ModuleOp kernels);
+  virtual ~EmulatedKernels() = default;
+
+  /// What runs one thread of the kernel `name`; null where there is none.
+  virtual Entry find(llvm::StringRef name) = 0;
+};
+} // namespace moe::cuda
+
+#endif // MOE_CODEGEN_CUDA_KERNELS_H

@@ -1,0 +1,53 @@
+#ifndef MOE_CODEGEN_CUDA_LAYERKERNELS_H
+#define MOE_CODEGEN_CUDA_LAYERKERNELS_H
+
+#include "codegen/CUDA/LayerShape.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace moe::cuda {
+/// Sorts the slots of `ids` by expert, in one block: `name(ids, entries, T,
+/// offsets, order, place, active, activeCount)`.
+///
+/// - `ids` [T, topK] i32: entries of the pool; negative: none
+/// - `entries` [number of entries] i32: the expert of an entry, or -1 where it
+///   has none (a null expert); aliases name their target's
+/// - `offsets` [experts + 1] i32: where the slots of an expert begin
+/// - `order` [T * topK] i32: the slots (token * topK + choice) by expert, and
+///   within it by slot
+/// - `place` [T * topK] i32: where a slot is in `order`, or -1
+/// - `active` [experts], `activeCount` [1] i32: experts that have slots
+///
+/// The result does not depend on the order in which threads run.
+void emitSort(mlir::ModuleOp module, llvm::StringRef name,
+              const LayerShape &shape, int64_t entries);
+
+/// Rounds rows of f32 to bf16 rows of `paddedInputs`: `name(x, T, rounded)`.
+void emitRound(mlir::ModuleOp module, llvm::StringRef name,
+               const LayerShape &shape);
+
+/// hidden = activation(gate x) * (up x) of every slot: `name(rounded, up,
+/// order, offsets, active, activeCount, hidden)`, `hidden` [T * topK,
+/// paddedHidden] bf16 in sorted order.
+void emitDecodeUp(mlir::ModuleOp module, llvm::StringRef name,
+                  const LayerShape &shape);
+
+/// rows = down hidden of every slot: `name(hidden, down, offsets, active,
+/// activeCount, rows)`, `rows` [T * topK, paddedOutputs] f32 in sorted order.
+void emitDecodeDown(mlir::ModuleOp module, llvm::StringRef name,
+                    const LayerShape &shape);
+
+/// The same two for many tokens, with the same arguments; they need sm_80
+/// alone.
+void emitGroupedUp(mlir::ModuleOp module, llvm::StringRef name,
+                   const LayerShape &shape);
+void emitGroupedDown(mlir::ModuleOp module, llvm::StringRef name,
+                     const LayerShape &shape);
+
+/// out[t] = sum over choices of weight * row, in the order of the choices:
+/// `name(rows, place, weights, T, out)`; `weights` [T, topK], `out` [T,
+/// outputs] f32.
+void emitCombine(mlir::ModuleOp module, llvm::StringRef name,
+                 const LayerShape &shape);
+} // namespace moe::cuda
+
+#endif // MOE_CODEGEN_CUDA_LAYERKERNELS_H

@@ -1,0 +1,235 @@
+#include "codegen/CUDA/InlinePtx.h"
+#include "codegen/CUDA/Passes.h"
+#include "dialects/MoEGPU/MoEGPUOps.h"
+#include "mlir/IR/PatternMatch.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::moegpu;
+
+namespace moe {
+#define GEN_PASS_DEF_MOEGPUTONVVMPASS
+#include "codegen/CUDA/Passes.h.inc"
+} // namespace moe
+
+/// The symbol of dynamic shared memory, which starts at it.
+static constexpr const char *kSharedSymbol = "moegpu_shared";
+
+namespace {
+/// Replaces the ops of one kernel.
+class Lowering {
+public:
+  explicit Lowering(IRRewriter &rewriter)
+      : rewriter(rewriter), i32(rewriter.getI32Type()) {}
+
+  void lower(Operation *op);
+
+private:
+  Value constant(int64_t value) {
+    return arith::ConstantIntOp::create(rewriter, loc, value, 32);
+  }
+  Value inlinePtx(ptx::Inline text, Type result, ValueRange operands) {
+    return LLVM::InlineAsmOp::create(
+               rewriter, loc, result, operands, text.text, text.constraints,
+               /*has_side_effects=*/false, /*is_align_stack=*/false,
+               LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+        .getResult(0);
+  }
+  /// Numbers of a vector.
+  SmallVector<Value> parts(Value vector) {
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < cast<VectorType>(vector.getType()).getNumElements();
+         ++i)
+      values.push_back(vector::ExtractOp::create(rewriter, loc, vector, i));
+    return values;
+  }
+  /// A vector of the members of a struct.
+  Value gather(Value members, VectorType type) {
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < type.getNumElements(); ++i)
+      values.push_back(LLVM::ExtractValueOp::create(rewriter, loc, members, i));
+    return vector::FromElementsOp::create(rewriter, loc, type, values);
+  }
+  Value load(LoadOp op);
+  Value mma(MmaOp op);
+  Value loadMatrix(LoadMatrixOp op);
+
+  IRRewriter &rewriter;
+  Type i32;
+  Location loc = UnknownLoc::get(rewriter.getContext());
+};
+} // namespace
+
+Value Lowering::load(LoadOp op) {
+  Type type = op.getResult().getType();
+  if (op.getCaching() == Caching::All)
+    return LLVM::LoadOp::create(rewriter, loc, type, op.getPointer(),
+                                sizeOf(type));
+  auto registers = VectorType::get({4}, i32);
+  auto members = LLVM::LLVMStructType::getLiteral(rewriter.getContext(),
+                                                  SmallVector<Type>(4, i32));
+  Value loaded = gather(
+      inlinePtx(ptx::kLoadStreaming, members, op.getPointer()), registers);
+  return type == registers ? loaded
+                           : vector::BitCastOp::create(
+                                 rewriter, loc, cast<VectorType>(type), loaded)
+                                 .getResult();
+}
+
+Value Lowering::mma(MmaOp op) {
+  bool isBF16 = op.getKind() == MmaKind::BF16;
+  SmallVector<Value> a = parts(op.getA()), b = parts(op.getB());
+  // NVVM wants f16 as vectors of two, bf16 as integers.
+  auto halves = VectorType::get({2}, rewriter.getF16Type());
+  if (!isBF16)
+    for (SmallVector<Value> *registers : {&a, &b})
+      for (Value &value : *registers)
+        value = LLVM::BitcastOp::create(rewriter, loc, halves, value);
+  auto result = LLVM::LLVMStructType::getLiteral(
+      rewriter.getContext(), SmallVector<Type>(4, rewriter.getF32Type()));
+  NVVM::MMATypes type = isBF16 ? NVVM::MMATypes::bf16 : NVVM::MMATypes::f16;
+  Value made = NVVM::MmaOp::create(
+      rewriter, loc, result, a, b, parts(op.getC()),
+      ArrayRef<int64_t>{16, 8, 16}, std::nullopt, std::nullopt,
+      std::array<NVVM::MMATypes, 2>{type, type},
+      std::array<NVVM::MMALayout, 2>{NVVM::MMALayout::row,
+                                     NVVM::MMALayout::col});
+  return gather(made, cast<VectorType>(op.getResult().getType()));
+}
+
+Value Lowering::loadMatrix(LoadMatrixOp op) {
+  auto type = cast<VectorType>(op.getResult().getType());
+  int32_t count = type.getNumElements();
+  auto members = LLVM::LLVMStructType::getLiteral(
+      rewriter.getContext(), SmallVector<Type>(count, i32));
+  MLIRContext *context = rewriter.getContext();
+  Value made = NVVM::LdMatrixOp::create(
+      rewriter, loc, members, op.getRow(), count,
+      op.getTransposed() ? NVVM::MMALayout::col : NVVM::MMALayout::row,
+      NVVM::LdStMatrixShapeAttr::get(context, 8, 8),
+      NVVM::LdStMatrixEltType::B16);
+  return gather(made, type);
+}
+
+void Lowering::lower(Operation *op) {
+  rewriter.setInsertionPoint(op);
+  loc = op->getLoc();
+  Value result;
+  if (isa<ReturnOp>(op)) {
+    LLVM::ReturnOp::create(rewriter, loc, ValueRange());
+  } else if (isa<ThreadIdOp>(op)) {
+    result = NVVM::ThreadIdXOp::create(rewriter, loc, i32);
+  } else if (isa<BlockIdOp>(op)) {
+    result = NVVM::BlockIdXOp::create(rewriter, loc, i32);
+  } else if (isa<GridSizeOp>(op)) {
+    result = NVVM::GridDimXOp::create(rewriter, loc, i32);
+  } else if (auto shared = dyn_cast<SharedOp>(op)) {
+    Type pointer = shared.getResult().getType();
+    Value base =
+        LLVM::AddressOfOp::create(rewriter, loc, pointer, kSharedSymbol);
+    result = LLVM::GEPOp::create(
+        rewriter, loc, pointer, rewriter.getI8Type(), base,
+        ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(shared.getOffset())});
+  } else if (auto load = dyn_cast<LoadOp>(op)) {
+    result = this->load(load);
+  } else if (auto store = dyn_cast<StoreOp>(op)) {
+    LLVM::StoreOp::create(rewriter, loc, store.getValue(), store.getPointer(),
+                          sizeOf(store.getValue().getType()));
+  } else if (auto add = dyn_cast<AtomicAddOp>(op)) {
+    result = LLVM::AtomicRMWOp::create(
+        rewriter, loc,
+        add.getValue().getType().isF32() ? LLVM::AtomicBinOp::fadd
+                                         : LLVM::AtomicBinOp::add,
+        add.getPointer(), add.getValue(), LLVM::AtomicOrdering::monotonic,
+        "device");
+  } else if (auto copy = dyn_cast<AsyncCopyOp>(op)) {
+    int32_t size = copy.getSize();
+    NVVM::CpAsyncOp::create(rewriter, loc, copy.getTo(), copy.getFrom(), size,
+                            size == 16 ? NVVM::LoadCacheModifierKind::CG
+                                       : NVVM::LoadCacheModifierKind::CA,
+                            copy.getValid());
+  } else if (isa<AsyncCommitOp>(op)) {
+    NVVM::CpAsyncCommitGroupOp::create(rewriter, loc);
+  } else if (auto wait = dyn_cast<AsyncWaitOp>(op)) {
+    NVVM::CpAsyncWaitGroupOp::create(rewriter, loc, wait.getPending());
+  } else if (isa<BarrierOp>(op)) {
+    NVVM::BarrierOp::create(rewriter, loc, TypeRange(), Value(), Value(),
+                            NVVM::BarrierReductionAttr(), Value());
+  } else if (auto shuffle = dyn_cast<ShuffleOp>(op)) {
+    static const NVVM::ShflKind kinds[] = {
+        NVVM::ShflKind::bfly, NVVM::ShflKind::up, NVVM::ShflKind::down,
+        NVVM::ShflKind::idx};
+    bool isUp = shuffle.getKind() == ShuffleKind::Up;
+    result = NVVM::ShflOp::create(
+        rewriter, loc, shuffle.getValue().getType(), constant(-1),
+        shuffle.getValue(), shuffle.getLane(), constant(isUp ? 0 : 31),
+        kinds[static_cast<int>(shuffle.getKind())], UnitAttr());
+  } else if (auto ballot = dyn_cast<BallotOp>(op)) {
+    result = NVVM::VoteSyncOp::create(rewriter, loc, i32, constant(-1),
+                                      ballot.getPredicate(),
+                                      NVVM::VoteSyncKind::ballot);
+  } else if (auto product = dyn_cast<MmaOp>(op)) {
+    result = mma(product);
+  } else if (auto matrix = dyn_cast<LoadMatrixOp>(op)) {
+    result = loadMatrix(matrix);
+  } else if (auto power = dyn_cast<Exp2Op>(op)) {
+    result = inlinePtx(ptx::kExp2, rewriter.getF32Type(), power.getOperand());
+  } else if (auto inverse = dyn_cast<ReciprocalOp>(op)) {
+    result = inlinePtx(ptx::kReciprocal, rewriter.getF32Type(),
+                       inverse.getOperand());
+  } else {
+    return;
+  }
+  if (op->getNumResults())
+    rewriter.replaceOp(op, result);
+  else
+    rewriter.eraseOp(op);
+}
+
+static void lowerKernel(KernelOp kernel, IRRewriter &rewriter) {
+  rewriter.setInsertionPoint(kernel);
+  auto type = LLVM::LLVMFunctionType::get(
+      LLVM::LLVMVoidType::get(kernel.getContext()), kernel.getArgumentTypes());
+  auto function = LLVM::LLVMFuncOp::create(rewriter, kernel.getLoc(),
+                                           kernel.getSymName(), type);
+  function->setAttr("nvvm.kernel", rewriter.getUnitAttr());
+  function->setAttr("nvvm.maxntid",
+                    rewriter.getDenseI32ArrayAttr(
+                        {static_cast<int32_t>(kernel.getThreads())}));
+  // Without it ptxas does not know the number of registers.
+  function->setAttr("nvvm.minctasm", rewriter.getI32IntegerAttr(1));
+  rewriter.inlineRegionBefore(kernel.getBody(), function.getBody(),
+                              function.getBody().end());
+  rewriter.eraseOp(kernel);
+  SmallVector<Operation *> ops;
+  function.walk([&](Operation *op) {
+    if (isa<MoEGPUDialect>(op->getDialect()))
+      ops.push_back(op);
+  });
+  Lowering lowering(rewriter);
+  for (Operation *op : ops)
+    lowering.lower(op);
+}
+
+namespace {
+struct MoEGPUToNVVMPass : moe::impl::MoEGPUToNVVMPassBase<MoEGPUToNVVMPass> {
+  using MoEGPUToNVVMPassBase::MoEGPUToNVVMPassBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    SmallVector<KernelOp> kernels(module.getOps<KernelOp>());
+    if (kernels.empty())
+      return;
+    IRRewriter rewriter(&getContext());
+    rewriter.setInsertionPointToStart(module.getBody());
+    if (!module.lookupSymbol(kSharedSymbol))
+      LLVM::GlobalOp::create(rewriter, module.getLoc(),
+                             LLVM::LLVMArrayType::get(rewriter.getI8Type(), 0),
+                             /*isConstant=*/false, LLVM::Linkage::External,
+                             kSharedSymbol, Attribute(), /*alignment=*/1024,
+                             kShared);
+    for (KernelOp kernel : kernels)
+      lowerKernel(kernel, rewriter);
+  }
+};
+} // namespace

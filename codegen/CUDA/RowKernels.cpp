@@ -1,0 +1,69 @@
+// Kernels that go through the rows of a layer's input and output.
+#include "codegen/CUDA/KernelParts.h"
+#include "codegen/CUDA/LayerKernels.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+
+/// `body(i)` for i below `count`, divided among all threads of the grid.
+static void forEach(CudaBuilder &k, Num count,
+                    llvm::function_ref<void(Num)> body) {
+  Num all = k.grid() * kLayerThreads;
+  Num first = k.block() * kLayerThreads + k.thread();
+  k.loop(0, (count + all - k.integer(1)) / all, [&](Num round) {
+    Num i = round * all + first;
+    k.when(i < count, [&] { body(i); });
+  });
+}
+
+void moe::cuda::emitCombine(ModuleOp module, StringRef name,
+                            const LayerShape &shape) {
+  MLIRContext *context = module.getContext();
+  Type pointer = CudaBuilder::global(context);
+  CudaBuilder::kernel(
+      module, name,
+      {pointer, pointer, pointer, IntegerType::get(context, 32), pointer},
+      kLayerThreads, 0, [&](CudaBuilder &k, ArrayRef<Num> arguments) {
+        Num rows = arguments[0], place = arguments[1], weights = arguments[2];
+        Num tokens = k.convert(arguments[3], k.i64()), out = arguments[4];
+        forEach(k, tokens * shape.outputs, [&](Num i) {
+          Num token = i / shape.outputs, output = i % shape.outputs;
+          Num sum = k.real(0);
+          for (int64_t choice = 0; choice < shape.topK; ++choice) {
+            Num slot = token * shape.topK + choice;
+            Num at = at32(k, place, slot);
+            sum = k.choose(
+                at < k.integer(0), [&] { return sum; },
+                [&] {
+                  Num value = k.load(k.f32(), rows,
+                                     at * shape.paddedOutputs() + output);
+                  return sum + k.load(k.f32(), weights, slot) * value;
+                });
+          }
+          k.store(sum, out, i);
+        });
+      });
+}
+
+void moe::cuda::emitRound(ModuleOp module, StringRef name,
+                          const LayerShape &shape) {
+  MLIRContext *context = module.getContext();
+  Type pointer = CudaBuilder::global(context);
+  CudaBuilder::kernel(
+      module, name, {pointer, IntegerType::get(context, 32), pointer},
+      kLayerThreads, 0, [&](CudaBuilder &k, ArrayRef<Num> arguments) {
+        Num tokens = k.convert(arguments[1], k.i64());
+        int64_t width = shape.paddedInputs();
+        forEach(k, tokens * width, [&](Num i) {
+          Num token = i / width, at = i % width;
+          Num value = k.choose(
+              at < k.integer(shape.inputs),
+              [&] {
+                return k.load(k.f32(), arguments[0], token * shape.inputs + at);
+              },
+              [&] { return k.real(0); });
+          k.store(k.convert(value, k.bf16()), arguments[2], i);
+        });
+      });
+}

@@ -1,0 +1,165 @@
+#include "dialects/MoEGPU/MoEGPUDialect.h"
+
+#include "dialects/MoEGPU/MoEGPUOps.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "mlir/Interfaces/FunctionImplementation.h"
+
+using namespace mlir;
+using namespace moe::moegpu;
+
+#include "dialects/MoEGPU/MoEGPUDialect.cpp.inc"
+#include "dialects/MoEGPU/MoEGPUEnums.cpp.inc"
+#define GET_OP_CLASSES
+#include "dialects/MoEGPU/MoEGPUOps.cpp.inc"
+
+void MoEGPUDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/MoEGPU/MoEGPUOps.cpp.inc"
+      >();
+}
+
+int64_t moe::moegpu::sizeOf(Type value) {
+  int64_t count = 1;
+  if (auto vector = dyn_cast<VectorType>(value)) {
+    count = vector.getNumElements();
+    value = vector.getElementType();
+  }
+  return count * value.getIntOrFloatBitWidth() / 8;
+}
+
+//===----------------------------------------------------------------------===//
+// KernelOp
+//===----------------------------------------------------------------------===//
+
+void KernelOp::build(OpBuilder &builder, OperationState &state, StringRef name,
+                     ArrayRef<Type> arguments, int32_t threads,
+                     int64_t shared) {
+  state.addAttribute(getSymNameAttrName(state.name),
+                     builder.getStringAttr(name));
+  state.addAttribute(
+      getFunctionTypeAttrName(state.name),
+      TypeAttr::get(builder.getFunctionType(arguments, TypeRange())));
+  state.addAttribute(getThreadsAttrName(state.name),
+                     builder.getI32IntegerAttr(threads));
+  state.addAttribute(getSharedAttrName(state.name),
+                     builder.getI64IntegerAttr(shared));
+  Region *body = state.addRegion();
+  Block &entry = body->emplaceBlock();
+  for (Type type : arguments)
+    entry.addArgument(type, state.location);
+}
+
+ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
+  StringAttr name;
+  SmallVector<OpAsmParser::Argument> arguments;
+  bool isVariadic = false;
+  SmallVector<Type> results;
+  SmallVector<DictionaryAttr> resultAttributes;
+  IntegerAttr threads, shared;
+  Builder &builder = parser.getBuilder();
+  if (parser.parseSymbolName(name, getSymNameAttrName(result.name),
+                             result.attributes) ||
+      function_interface_impl::parseFunctionSignatureWithArguments(
+          parser, /*allowVariadic=*/false, arguments, isVariadic, results,
+          resultAttributes) ||
+      parser.parseKeyword("threads") ||
+      parser.parseAttribute(threads, builder.getI32Type(),
+                            getThreadsAttrName(result.name),
+                            result.attributes) ||
+      parser.parseKeyword("shared") ||
+      parser.parseAttribute(shared, builder.getI64Type(),
+                            getSharedAttrName(result.name), result.attributes))
+    return failure();
+  SmallVector<Type> types;
+  for (const OpAsmParser::Argument &argument : arguments)
+    types.push_back(argument.type);
+  result.addAttribute(getFunctionTypeAttrName(result.name),
+                      TypeAttr::get(builder.getFunctionType(types, results)));
+  call_interface_impl::addArgAndResultAttrs(
+      builder, result, arguments, resultAttributes,
+      getArgAttrsAttrName(result.name), getResAttrsAttrName(result.name));
+  if (parser.parseOptionalAttrDictWithKeyword(result.attributes))
+    return failure();
+  return parser.parseRegion(*result.addRegion(), arguments);
+}
+
+void KernelOp::print(OpAsmPrinter &printer) {
+  printer << ' ';
+  printer.printSymbolName(getSymName());
+  call_interface_impl::printFunctionSignature(
+      printer, getArgumentTypes(), getArgAttrsAttr(), /*isVariadic=*/false,
+      /*resultTypes=*/{}, getResAttrsAttr(), &getBody(),
+      /*printEmptyResult=*/false);
+  printer << " threads " << getThreads() << " shared " << getShared();
+  printer.printOptionalAttrDictWithKeyword(
+      (*this)->getAttrs(),
+      {getSymNameAttrName(), getFunctionTypeAttrName(), getThreadsAttrName(),
+       getSharedAttrName(), getArgAttrsAttrName(), getResAttrsAttrName()});
+  printer << ' ';
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
+}
+
+// kernel_c1
+LogicalResult KernelOp::verify() {
+  int64_t threads = static_cast<int32_t>(getThreads());
+  if (threads < 32 || threads > 1024 || threads % 32 != 0)
+    return emitOpError("has ") << threads
+                               << " threads; a block has a multiple of 32, at "
+                                  "most 1024";
+  // What a block of sm_90 can have.
+  if (int64_t bytes = static_cast<int64_t>(getShared());
+      bytes < 0 || bytes > 227 << 10)
+    return emitOpError("asks for ")
+           << bytes << " bytes of shared memory; a block has at most "
+           << (227 << 10);
+  if (!getFunctionType().getResults().empty())
+    return emitOpError("has results; kernels write to memory");
+  if (getBody().empty())
+    return emitOpError("has no body");
+  for (Type type : getArgumentTypes()) {
+    auto pointer = dyn_cast<LLVM::LLVMPointerType>(type);
+    bool isNumber = type.isInteger(32) || type.isInteger(64) || type.isF32();
+    if (!isNumber && !(pointer && pointer.getAddressSpace() == kGlobal))
+      return emitOpError("takes ")
+             << type << "; arguments are !llvm.ptr<1>, i32, i64 or f32";
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+static LogicalResult verifyAccess(Operation *op, Type value) {
+  if (sizeOf(value) > 16)
+    return op->emitOpError("moves ")
+           << value << ", more than the 16 bytes of one access";
+  return success();
+}
+
+// load_c1
+LogicalResult LoadOp::verify() {
+  if (failed(verifyAccess(*this, getResult().getType())))
+    return failure();
+  auto pointer = cast<LLVM::LLVMPointerType>(getPointer().getType());
+  if (getCaching() == Caching::Streaming &&
+      (pointer.getAddressSpace() != kGlobal ||
+       sizeOf(getResult().getType()) != 16))
+    return emitOpError("streams something other than 16 bytes of global "
+                       "memory");
+  return success();
+}
+
+// store_c1
+LogicalResult StoreOp::verify() {
+  return verifyAccess(*this, getValue().getType());
+}
+
+// async_copy_c1
+LogicalResult AsyncCopyOp::verify() {
+  int64_t size = static_cast<int32_t>(getSize());
+  if (size != 4 && size != 8 && size != 16)
+    return emitOpError("copies ") << size << " bytes, not 4, 8 or 16";
+  return success();
+}

@@ -1,0 +1,8 @@
+#ifndef MOE_DIALECTS_MOEGPU_MOEGPUDIALECT_H
+#define MOE_DIALECTS_MOEGPU_MOEGPUDIALECT_H
+
+#include "mlir/IR/Dialect.h"
+
+#include "dialects/MoEGPU/MoEGPUDialect.h.inc"
+
+#endif // MOE_DIALECTS_MOEGPU_MOEGPUDIALECT_H

@@ -1,0 +1,265 @@
+#ifndef MOE_DIALECTS_MOEGPU_MOEGPUOPS_TD
+#define MOE_DIALECTS_MOEGPU_MOEGPUOPS_TD
+
+include "mlir/Dialect/LLVMIR/LLVMOpBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/FunctionInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def MoEGPU_Dialect : Dialect {
+  let name = "moegpu";
+  let cppNamespace = "::moe::moegpu";
+  let summary = "GPU kernels at the level of blocks, warps and their tiles";
+  let description = [{
+    What CUDA kernels are made of, with `arith`, `scf`, `vector` and
+    `llvm.getelementptr` between. Every op has exactly two lowerings: NVVM
+    (`--moegpu-to-nvvm`) and calls of the emulator (`--moegpu-to-emulator`), so
+    that each kernel runs where there is no GPU. Hence memory is read and
+    written by ops of this dialect alone.
+
+    Pointers are LLVM's: address space 1 is global memory, 3 shared memory.
+  }];
+}
+
+def MoEGPU_Global : LLVM_PointerInAddressSpace<1>;
+def MoEGPU_Shared : LLVM_PointerInAddressSpace<3>;
+def MoEGPU_Pointer : AnyTypeOf<[MoEGPU_Global, MoEGPU_Shared]>;
+def MoEGPU_Number : AnyTypeOf<[I8, I16, I32, I64, F16, BF16, F32]>;
+def MoEGPU_Value : AnyTypeOf<[
+    MoEGPU_Number,
+    VectorOfLengthAndType<[2, 4, 8, 16], [I8, I16, I32, I64, F16, BF16, F32]>]>;
+
+class MoEGPU_Op<string mnemonic, list<Trait> traits = []>
+    : Op<MoEGPU_Dialect, mnemonic, traits>;
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+def KernelOp : MoEGPU_Op<"kernel", [
+    FunctionOpInterface, IsolatedFromAbove, AutomaticAllocationScope,
+    HasParent<"::mlir::ModuleOp">]> {
+  let summary = "A kernel, run by every thread of a one-dimensional grid";
+  let description = [{
+    `threads` of a block (a multiple of 32, at most 1024), and the bytes of
+    `shared` memory that it asks for. Arguments are pointers to global memory
+    and numbers.
+
+    ```mlir
+    moegpu.kernel @copy(%from: !llvm.ptr<1>, %to: !llvm.ptr<1>) threads 128 shared 0 {
+      moegpu.return
+    }
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name,
+                       TypeAttrOf<FunctionType>:$function_type,
+                       I32Attr:$threads, I64Attr:$shared,
+                       OptionalAttr<DictArrayAttr>:$arg_attrs,
+                       OptionalAttr<DictArrayAttr>:$res_attrs);
+  let regions = (region AnyRegion:$body);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "::llvm::StringRef":$name,
+                                 "::llvm::ArrayRef<::mlir::Type>":$arguments,
+                                 "int32_t":$threads, "int64_t":$shared)>];
+  let extraClassDeclaration = [{
+    ::mlir::Region *getCallableRegion() { return &getBody(); }
+    ::llvm::ArrayRef<::mlir::Type> getArgumentTypes() {
+      return getFunctionType().getInputs();
+    }
+    ::llvm::ArrayRef<::mlir::Type> getResultTypes() { return {}; }
+  }];
+}
+
+def ReturnOp : MoEGPU_Op<"return", [Pure, Terminator, HasParent<"KernelOp">]> {
+  let summary = "The end of a kernel";
+  let assemblyFormat = "attr-dict";
+}
+
+//===----------------------------------------------------------------------===//
+// Indices
+//===----------------------------------------------------------------------===//
+
+class MoEGPU_IndexOp<string mnemonic, string what> : MoEGPU_Op<mnemonic, [Pure]> {
+  let summary = what;
+  let results = (outs I32:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def ThreadIdOp : MoEGPU_IndexOp<"thread_id", "The thread in its block">;
+def BlockIdOp : MoEGPU_IndexOp<"block_id", "The block in the grid">;
+def GridSizeOp : MoEGPU_IndexOp<"grid_size", "The blocks of the grid">;
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+def SharedOp : MoEGPU_Op<"shared", [Pure]> {
+  let summary = "The block's shared memory from a byte on";
+  let arguments = (ins I64Attr:$offset);
+  let results = (outs MoEGPU_Shared:$result);
+  let assemblyFormat = "$offset attr-dict `:` qualified(type($result))";
+}
+
+def MoEGPU_Caching : I32EnumAttr<"Caching", "how a load uses the caches", [
+    I32EnumAttrCase<"All", 0, "all">,
+    I32EnumAttrCase<"Streaming", 1, "streaming">]> {
+  let cppNamespace = "::moe::moegpu";
+}
+
+def LoadOp : MoEGPU_Op<"load", [MemoryEffects<[MemRead]>]> {
+  let summary = "Reads a number or a vector of at most 16 bytes";
+  let description = [{
+    The pointer is a multiple of the size. `streaming` is for 16 bytes of
+    weights, which no one writes and no other block reads: they pass the first
+    cache by and fetch 128 bytes into the second.
+  }];
+  let arguments = (ins MoEGPU_Pointer:$pointer,
+                       DefaultValuedAttr<MoEGPU_Caching, "Caching::All">:$caching);
+  let results = (outs MoEGPU_Value:$result);
+  let assemblyFormat = "$pointer ($caching^)? attr-dict `:` type($pointer) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def StoreOp : MoEGPU_Op<"store", [MemoryEffects<[MemWrite]>]> {
+  let summary = "Writes a number or a vector of at most 16 bytes";
+  let arguments = (ins MoEGPU_Value:$value, MoEGPU_Pointer:$pointer);
+  let assemblyFormat = "$value `,` $pointer attr-dict `:` type($value) `,` type($pointer)";
+  let hasVerifier = 1;
+}
+
+def AtomicAddOp : MoEGPU_Op<"atomic_add", [
+    MemoryEffects<[MemRead, MemWrite]>, TypesMatchWith<
+        "the result is what the memory held", "value", "result", "$_self">]> {
+  let summary = "Adds to a number in memory; gives what was there";
+  let arguments = (ins AnyTypeOf<[I32, F32]>:$value, MoEGPU_Pointer:$pointer);
+  let results = (outs AnyTypeOf<[I32, F32]>:$result);
+  let assemblyFormat = "$value `,` $pointer attr-dict `:` type($value) `,` type($pointer)";
+}
+
+def AsyncCopyOp : MoEGPU_Op<"async_copy", [
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "Copies 4, 8 or 16 bytes to shared memory, in its own time";
+  let description = [{
+    The first `valid` bytes are read, the rest is zero (0: nothing is read).
+    Copies of a thread since the last `async_commit` are a group.
+  }];
+  let arguments = (ins MoEGPU_Shared:$to, MoEGPU_Global:$from, I32:$valid,
+                       I32Attr:$size);
+  let assemblyFormat = "$from `to` $to `size` $size `valid` $valid attr-dict `:` qualified(type($from)) `,` qualified(type($to))";
+  let hasVerifier = 1;
+}
+
+def AsyncCommitOp : MoEGPU_Op<"async_commit", [
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "Ends a group of copies";
+  let assemblyFormat = "attr-dict";
+}
+
+def AsyncWaitOp : MoEGPU_Op<"async_wait", [
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "Waits until at most so many groups of the thread are under way";
+  let description = [{
+    Other threads see the copies after the next `barrier`.
+  }];
+  let arguments = (ins I32Attr:$pending);
+  let assemblyFormat = "$pending attr-dict";
+}
+
+//===----------------------------------------------------------------------===//
+// Threads together
+//===----------------------------------------------------------------------===//
+
+def BarrierOp : MoEGPU_Op<"barrier", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "All threads of the block meet";
+  let assemblyFormat = "attr-dict";
+}
+
+def MoEGPU_ShuffleKind : I32EnumAttr<"ShuffleKind", "which lane to read", [
+    I32EnumAttrCase<"Xor", 0, "xor">, I32EnumAttrCase<"Up", 1, "up">,
+    I32EnumAttrCase<"Down", 2, "down">, I32EnumAttrCase<"Idx", 3, "idx">]> {
+  let cppNamespace = "::moe::moegpu";
+}
+
+// Not pure: all lanes of a warp must take part.
+def ShuffleOp : MoEGPU_Op<"shuffle", [
+    MemoryEffects<[MemRead, MemWrite]>, TypesMatchWith<
+        "the result is a value of the same type", "value", "result", "$_self">]> {
+  let summary = "The value of another lane of the warp";
+  let description = [{
+    Lanes that would lie outside of the warp give the thread's own value.
+  }];
+  let arguments = (ins AnyTypeOf<[I32, F32]>:$value, I32:$lane,
+                       MoEGPU_ShuffleKind:$kind);
+  let results = (outs AnyTypeOf<[I32, F32]>:$result);
+  let assemblyFormat = "$kind $value `,` $lane attr-dict `:` type($value)";
+}
+
+def BallotOp : MoEGPU_Op<"ballot", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "Bit i: what lane i of the warp says";
+  let arguments = (ins I1:$predicate);
+  let results = (outs I32:$result);
+  let assemblyFormat = "$predicate attr-dict";
+}
+
+//===----------------------------------------------------------------------===//
+// Tensor cores
+//===----------------------------------------------------------------------===//
+
+def MoEGPU_MmaKind : I32EnumAttr<"MmaKind", "numbers that are multiplied", [
+    I32EnumAttrCase<"BF16", 0, "bf16">, I32EnumAttrCase<"F16", 1, "f16">]> {
+  let cppNamespace = "::moe::moegpu";
+}
+
+class MoEGPU_Registers<int count, Type type, string make>
+    : VectorOfLengthAndType<[count], [type]>,
+      BuildableType<"::mlir::VectorType::get({" # count # "}, $_builder.get" # make # "Type())">;
+def MoEGPU_Int2 : MoEGPU_Registers<2, I32, "I32">;
+def MoEGPU_Int4 : MoEGPU_Registers<4, I32, "I32">;
+def MoEGPU_Float4 : MoEGPU_Registers<4, F32, "F32">;
+
+def MmaOp : MoEGPU_Op<"mma", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "d = a b + c of a 16 x 16 and a 16 x 8 matrix, by a warp";
+  let description = [{
+    `mma.sync.m16n8k16`. With g = lane / 4 and t = lane % 4 a lane holds, two
+    numbers to a register: of a rows g and g + 8 at k 2t, 2t + 1 (registers 0
+    and 1) and the same at k + 8 (2 and 3); of b column g at k 2t, 2t + 1 (0)
+    and k + 8 (1); of c and d row g at columns 2t, 2t + 1 (0 and 1) and row g +
+    8 (2 and 3). PTX ISA, "Matrix Fragments for mma.m16n8k16".
+  }];
+  let arguments = (ins MoEGPU_Int4:$a, MoEGPU_Int2:$b, MoEGPU_Float4:$c,
+                       MoEGPU_MmaKind:$kind);
+  let results = (outs MoEGPU_Float4:$result);
+  let assemblyFormat = "$kind $a `,` $b `,` $c attr-dict";
+}
+
+def LoadMatrixOp : MoEGPU_Op<"load_matrix", [
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "Fragments of 8 x 8 matrices of 16-bit numbers, by a warp";
+  let description = [{
+    `ldmatrix`: as many matrices as the result has registers (2 or 4); lanes 8i
+    to 8i + 7 point to the rows of matrix i, 16 bytes each.
+  }];
+  let arguments = (ins MoEGPU_Shared:$row, UnitAttr:$transposed);
+  let results = (outs VectorOfLengthAndType<[2, 4], [I32]>:$result);
+  let assemblyFormat = "$row (`transposed` $transposed^)? attr-dict `:` qualified(type($row)) `->` type($result)";
+}
+
+//===----------------------------------------------------------------------===//
+// Approximate functions
+//===----------------------------------------------------------------------===//
+
+class MoEGPU_ApproximateOp<string mnemonic, string what>
+    : MoEGPU_Op<mnemonic, [Pure]> {
+  let summary = what;
+  let arguments = (ins F32:$operand);
+  let results = (outs F32:$result);
+  let assemblyFormat = "$operand attr-dict";
+}
+
+def Exp2Op : MoEGPU_ApproximateOp<"exp2", "2^x, to 2 units in the last place">;
+def ReciprocalOp : MoEGPU_ApproximateOp<"reciprocal", "1 / x, to 1 unit in the last place">;
+
+#endif // MOE_DIALECTS_MOEGPU_MOEGPUOPS_TD
