@@ -59,6 +59,10 @@ FailureOr<Numbers> moe::multiplyRows(Operation *at, const Numbers &rows,
   auto addend = moe::evaluate(at, bias, weights);
   if (failed(addend))
     return failure();
+  if (static_cast<int64_t>(addend->values.size()) != result.columns)
+    return at->emitOpError("makes ")
+           << result.columns << " numbers a row, but its bias has "
+           << addend->values.size();
   for (int64_t r = 0; r < result.rows; ++r)
     for (int64_t c = 0; c < result.columns; ++c)
       result.at(r, c) += addend->values[c];
@@ -80,6 +84,9 @@ FailureOr<Numbers> HiddenLayer::evaluate(Operation *at, const Numbers &x,
   auto argument = multiplyRows(at, x, gate, gateBias, weights);
   if (failed(argument))
     return failure();
+  if (argument->columns != line.columns)
+    return at->emitOpError("has ") << argument->columns << " gates for "
+                                   << line.columns << " hidden units";
   for (auto [l, g] : llvm::zip(line.values, argument->values)) {
     if (limit > 0) {
       g = std::min(g, limit);

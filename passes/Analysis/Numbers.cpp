@@ -3,7 +3,10 @@
 #include "passes/Analysis/Loops.h"
 #include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/bit.h"
+#include <algorithm>
 #include <array>
+#include <atomic>
+#include <cmath>
 #include <cstring>
 #include <optional>
 
@@ -161,6 +164,50 @@ static void encode(double number, FloatType type, char *to) {
   value.convert(type.getFloatSemantics(), APFloat::rmNearestTiesToEven, &lost);
   uint64_t bits = value.bitcastToAPInt().getZExtValue();
   memcpy(to, &bits, type.getWidth() / 8);
+}
+
+/// Has one of the numbers all bits of `exponent`?
+template <typename T>
+static bool anyWith(const char *from, int64_t count, T exponent) {
+  int bad = 0;
+  runWide([&bad, from, count, exponent]() MOE_INLINE {
+    for (int64_t i = 0; i < count; ++i)
+      bad |= (load<T>(from + i * sizeof(T)) & exponent) == exponent;
+  });
+  return bad;
+}
+
+std::optional<int64_t> moe::firstNotFinite(StringRef bytes, FloatType type) {
+  int64_t width = type.getWidth() / 8;
+  int64_t count = static_cast<int64_t>(bytes.size()) / width;
+  std::array<bool, 256> bad{};
+  if (width == 1)
+    for (unsigned code = 0; code < 256; ++code)
+      bad[code] = !std::isfinite(decode(type, code));
+  auto anyIn = [&](const char *from, int64_t numbers) {
+    if (type.isF32())
+      return anyWith<uint32_t>(from, numbers, 0x7f800000);
+    if (type.isF16())
+      return anyWith<uint16_t>(from, numbers, 0x7c00);
+    if (type.isBF16())
+      return anyWith<uint16_t>(from, numbers, 0x7f80);
+    if (type.isF64())
+      return anyWith<uint64_t>(from, numbers, 0x7ff0000000000000);
+    return width == 1 && std::any_of(from, from + numbers, [&](char code) {
+             return bad[static_cast<unsigned char>(code)];
+           });
+  };
+  std::atomic<bool> found{false};
+  forRows(count, 1, [&](int64_t first, int64_t last) {
+    if (anyIn(bytes.data() + first * width, last - first))
+      found = true;
+  });
+  if (!found)
+    return std::nullopt;
+  for (int64_t i = 0; i < count; ++i)
+    if (anyIn(bytes.data() + i * width, 1))
+      return i;
+  return std::nullopt;
 }
 
 std::string moe::writeNumbers(ArrayRef<double> values, FloatType type) {

@@ -3,6 +3,7 @@
 
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/StringRef.h"
+#include <optional>
 #include <vector>
 
 namespace moe {
@@ -40,6 +41,10 @@ bool isNumberType(mlir::Type type);
 /// the first in the low half.
 void readNumbers(llvm::StringRef bytes, mlir::Type type, int64_t index,
                  int64_t stride, int64_t count, double *to);
+
+/// The first of the floats in `bytes` that is infinite or no number.
+std::optional<int64_t> firstNotFinite(llvm::StringRef bytes,
+                                      mlir::FloatType type);
 
 /// The bytes of `values` as floats of type `type`, each rounded once.
 std::string writeNumbers(llvm::ArrayRef<double> values, mlir::FloatType type);

@@ -11,14 +11,13 @@ using namespace moe;
 static constexpr uint64_t kWindow = 64 << 20;
 
 /// Calls `slice` for slices of archives that a recipe reads, however deep, and
-/// `factors` for matrices that it factors.
+/// `factors` for matrices that it factors. Banks that are `seen` are not looked
+/// into again: recipes may share them, and those that name themselves are
+/// refused where they are executed.
 static void visit(Operation *at, Attribute recipe, WeightSource &source,
                   llvm::function_ref<void(BankOp, SliceAttr)> slice,
                   llvm::function_ref<void(Operation *, LowRankAttr)> factors,
-                  int depth = 0) {
-  // Recipes that name themselves are refused where they are executed.
-  if (depth > 16)
-    return;
+                  llvm::SmallPtrSetImpl<Operation *> &seen) {
   recipe.walk([&](Attribute part) {
     if (auto lowRank = dyn_cast<LowRankAttr>(part))
       factors(at, lowRank);
@@ -28,8 +27,8 @@ static void visit(Operation *at, Attribute recipe, WeightSource &source,
       return;
     if (!bank.getRecipe())
       slice(bank, own);
-    else if (!isa<ElementsAttr>(*bank.getRecipe()))
-      visit(bank, *bank.getRecipe(), source, slice, factors, depth + 1);
+    else if (!isa<ElementsAttr>(*bank.getRecipe()) && seen.insert(bank).second)
+      visit(bank, *bank.getRecipe(), source, slice, factors, seen);
   });
 }
 
@@ -44,13 +43,14 @@ static Attribute recipeOf(Operation *at, Attribute recipe) {
 
 uint64_t ReadAhead::request(const Item &item) {
   uint64_t size = 0;
+  llvm::SmallPtrSet<Operation *, 8> banks;
   if (Attribute recipe = recipeOf(item.at, item.recipe))
     visit(
         item.at, recipe, source,
         [&](BankOp bank, SliceAttr slice) {
           size += source.willNeed(bank, slice, kWindow);
         },
-        [](Operation *, LowRankAttr) {});
+        [](Operation *, LowRankAttr) {}, banks);
   return size;
 }
 
@@ -77,6 +77,7 @@ void ReadAhead::reach(size_t i) {
 std::vector<ReadAhead::Factors> ReadAhead::factorsFrom(size_t i, size_t count) {
   std::vector<Factors> found;
   llvm::SmallSetVector<Attribute, 8> seen;
+  llvm::SmallPtrSet<Operation *, 8> banks;
   for (; i < items.size() && found.size() < count; ++i)
     if (Attribute recipe = recipeOf(items[i].at, items[i].recipe))
       visit(
@@ -85,6 +86,7 @@ std::vector<ReadAhead::Factors> ReadAhead::factorsFrom(size_t i, size_t count) {
             LowRankAttr whole = wholeOf(recipe);
             if (found.size() < count && seen.insert(whole))
               found.push_back({at, whole});
-          });
+          },
+          banks);
   return found;
 }

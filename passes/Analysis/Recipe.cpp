@@ -12,7 +12,8 @@
 using namespace mlir;
 using namespace moe;
 
-static LogicalResult checkFinite(Operation *at, const Numbers &numbers) {
+static LogicalResult checkFinite(Operation *at, const Numbers &numbers,
+                                 StringRef what = "weights") {
   std::atomic<bool> finite{true};
   forRows(numbers.rows, numbers.columns, [&](int64_t first, int64_t last) {
     if (!areFinite(ArrayRef(numbers.values)
@@ -29,9 +30,9 @@ static LogicalResult checkFinite(Operation *at, const Numbers &numbers) {
       InFlightDiagnostic error = bank ? emitError(at->getLoc(), "'")
                                             << bank.getSymName() << "' "
                                       : at->emitOpError();
-      return error << "needs finite weights, but number " << i % numbers.columns
-                   << " of row " << i / numbers.columns << " is "
-                   << numbers.values[i];
+      return error << "needs finite " << what << ", but number "
+                   << i % numbers.columns << " of row " << i / numbers.columns
+                   << " is " << numbers.values[i];
     }
   return success();
 }
@@ -58,7 +59,7 @@ static FailureOr<std::vector<double>> momentsOf(Operation *at, Attribute recipe,
     return at->emitOpError("has ")
            << columns << " inputs, but " << numbers->values.size()
            << " moments of them";
-  if (failed(checkFinite(at, *numbers)))
+  if (failed(checkFinite(at, *numbers, "moments of the profile")))
     return failure();
   return std::move(numbers->values);
 }
@@ -470,8 +471,8 @@ LogicalResult moe::makeBank(BankOp bank, WeightSource &source,
       return bank.emitOpError("has ")
              << rows << " x " << columns << " numbers, but its recipe makes "
              << numbers->rows << " x " << numbers->columns;
+    size_t before = bytes.size();
     if (type.getElementType().isUnsignedInteger(8)) {
-      size_t before = bytes.size();
       bytes.resize(before + numbers->values.size());
       llvm::transform(numbers->values, bytes.begin() + before,
                       [](double number) {
@@ -482,8 +483,20 @@ LogicalResult moe::makeBank(BankOp bank, WeightSource &source,
     auto element = dyn_cast<FloatType>(type.getElementType());
     if (!element || element.getWidth() % 8 != 0)
       return bank.emitOpError("of type ") << type << " cannot be made";
-    bytes += writeNumbers(numbers->values, element);
-    return success();
+    std::string written = writeNumbers(numbers->values, element);
+    std::optional<int64_t> bad = firstNotFinite(written, element);
+    if (!bad) {
+      // The usual case is one part.
+      bytes.empty() ? bytes.swap(written) : (void)bytes.append(written);
+      return success();
+    }
+    if (failed(checkFinite(bank, *numbers)))
+      return failure();
+    int64_t place = static_cast<int64_t>(before / (element.getWidth() / 8));
+    return emitError(bank.getLoc(), "'")
+           << bank.getSymName() << "' is stored as " << element
+           << ", which cannot hold number " << *bad % columns << " of row "
+           << (place + *bad) / columns << ", " << numbers->values[*bad];
   };
   if (auto stack = dyn_cast<StackAttr>(recipe)) {
     if (type.getRank() < 1 ||

@@ -22,6 +22,12 @@ BankOp WeightSource::lookup(Operation *at, FlatSymbolRefAttr name) const {
   return SymbolTable::lookupNearestSymbolFrom<BankOp>(at, name);
 }
 
+void WeightSource::forget() {
+  *made = RecipeMemo();
+  inlined.clear();
+  derived.clear();
+}
+
 void WeightSource::expect(ArrayRef<BankOp> banks) {
   expected = std::make_unique<ReadAhead>(*this);
   places.clear();
@@ -112,7 +118,7 @@ FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
   if (auto dense = bank.getRecipe()
                        ? dyn_cast<DenseElementsAttr>(*bank.getRecipe())
                        : DenseElementsAttr()) {
-    std::string &copy = inlined[bank.getSymName()];
+    std::string &copy = inlined[dense.getAsOpaquePointer()];
     if (copy.empty() && dense.getElementType().isInteger(4)) {
       // Archives hold two to a byte, the first in the low half.
       copy.assign((dense.getNumElements() + 1) / 2, 0);
@@ -131,8 +137,13 @@ FailureOr<StringRef> WeightSource::bytes(BankOp bank) {
     auto found = derived.find(bank.getSymName());
     if (found != derived.end())
       return StringRef(found->second);
+    if (!making.insert(bank).second)
+      return emitError(bank.getLoc(), "'")
+             << bank.getSymName() << "' is made of itself";
     std::string made;
-    if (failed(makeBank(bank, *this, made)))
+    LogicalResult done = makeBank(bank, *this, made);
+    making.erase(bank);
+    if (failed(done))
       return failure();
     return StringRef(derived[bank.getSymName()] = std::move(made));
   }

@@ -2,8 +2,10 @@
 #define MOE_PASSES_ANALYSIS_WEIGHTSOURCE_H
 
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
+#include <map>
 #include <memory>
 
 namespace moe {
@@ -29,6 +31,10 @@ public:
   /// Fails with a diagnostic on the bank when the archive is not bound, cannot
   /// be mapped, or is too short.
   mlir::FailureOr<llvm::StringRef> bytes(BankOp bank);
+
+  /// Drops what has been made. Banks are known by their names, so this stands
+  /// between modules, and between steps that replace banks of one.
+  void forget();
 
   /// Gives the memory of mapped pages inside `range` back to the system; they
   /// are read again from the file when they are needed again.
@@ -68,8 +74,9 @@ private:
   std::unique_ptr<RecipeMemo> made;
   llvm::StringMap<std::string> paths;
   llvm::StringMap<std::unique_ptr<llvm::sys::fs::mapped_file_region>> mapped;
-  llvm::StringMap<std::string> inlined;
+  std::map<const void *, std::string> inlined; ///< by the numbers' attribute
   llvm::StringMap<std::string> derived;
+  llvm::SmallPtrSet<mlir::Operation *, 8> making; ///< banks, just now
 };
 
 } // namespace moe

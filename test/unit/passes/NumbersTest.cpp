@@ -54,6 +54,29 @@ TEST(Numbers, ReadsEveryHalf) {
   }
 }
 
+TEST(Numbers, FindsWhatIsNotFinite) {
+  MLIRContext context;
+  Builder builder(&context);
+  for (FloatType type :
+       {FloatType(builder.getF16Type()), FloatType(builder.getBF16Type()),
+        FloatType(builder.getF32Type()), FloatType(builder.getF64Type()),
+        FloatType(Float8E4M3FNType::get(&context)),
+        FloatType(Float8E8M0FNUType::get(&context))}) {
+    double most = type.isBF16() || type.isF32() || type.isF64() ? 1e38
+                  : type.isF16()                                ? 65504
+                                                                : 256;
+    std::vector<double> numbers(100003, 1);
+    numbers[5] = most;
+    if (type.getWidth() > 8)
+      numbers[6] = -most;
+    EXPECT_EQ(firstNotFinite(writeNumbers(numbers, type), type), std::nullopt);
+    numbers[100001] = numbers[70000] = NAN;
+    EXPECT_EQ(firstNotFinite(writeNumbers(numbers, type), type), 70000);
+    numbers[1] = type.isF16() ? 65520 : INFINITY;
+    EXPECT_EQ(firstNotFinite(writeNumbers(numbers, type), type), 1);
+  }
+}
+
 TEST(Numbers, RoundsToHalvesOnce) {
   MLIRContext context;
   for (FloatType type : {FloatType(Float16Type::get(&context)),
