@@ -1,6 +1,7 @@
 #include "passes/Compress/Layers.h"
 #include "passes/Compress/Order.h"
 #include "passes/Compress/Passes.h"
+#include "passes/Compress/ProfileColumns.h"
 
 namespace moe {
 #define GEN_PASS_DEF_ADDNULLEXPERTSPASS
@@ -46,14 +47,25 @@ struct AddNullExpertsPass
         return emitLayerError(layer)
                << "its gate knows groups, pairs or a number of experts at run "
                   "time, to which no column can be added";
+      // Where copies that are there get no weight, new ones would not either.
+      auto gives = [](ExpertOpInterface entry) {
+        auto null = dyn_cast<NullExpertOp>(entry.getOperation());
+        return null && null.getKind() != NullKind::Zero;
+      };
+      if (kind == "copy" && layer.gate.getNorm() == Norm::Real &&
+          llvm::any_of(layer.pool.getEntries(), gives))
+        return emitLayerError(layer)
+               << "its gate gives null experts no weight, so that copies would "
+                  "add nothing";
     }
     SymbolTable symbols(module);
+    for (MoELayer &layer : *found)
+      if (failed(checkColumns(layer, columnsOf(layer), symbols)))
+        return failure();
     for (MoELayer &layer : *found) {
-      int64_t experts = layer.pool.getNumEntries();
-      SmallVector<MixedColumn> columns;
-      for (int64_t c = 0; c < experts + count; ++c)
-        columns.push_back({{c % experts, 1.0}});
-      if (failed(mixColumns(layer, columns, symbols)))
+      auto behind = ProfileColumns::of(layer);
+      if (failed(behind) ||
+          failed(mixColumns(layer, columnsOf(layer), symbols)))
         return failure();
       OpBuilder builder(&getContext());
       builder.setInsertionPointToEnd(&layer.pool.getBody().front());
@@ -64,13 +76,31 @@ struct AddNullExpertsPass
         NullExpertOp::create(builder, layer.pool.getLoc(), name,
                              kind == "zero" ? NullKind::Zero : NullKind::Copy);
       }
-      if (layer.gate.getNorm() == Norm::Selected)
-        layer.gate.setNorm(Norm::Real);
+      behind->add(layer, count);
+      setNorm(layer);
       if (k != -1)
         setTopK(layer, k);
     }
     eraseUnusedBanks(module);
     return success();
+  }
+
+  /// Those of the experts, then repetitions of them.
+  SmallVector<MixedColumn> columnsOf(const MoELayer &layer) {
+    PoolOp pool = layer.pool;
+    int64_t experts = pool.getNumEntries();
+    SmallVector<MixedColumn> columns;
+    for (int64_t c = 0; c < experts + count; ++c)
+      columns.push_back({{c % experts, 1.0}});
+    return columns;
+  }
+
+  /// Sums of weights leave out what gives nothing: a copy gives its token.
+  void setNorm(MoELayer &layer) {
+    if (kind == "copy" && layer.gate.getNorm() != Norm::None)
+      layer.gate.setNorm(Norm::Nonzero);
+    else if (layer.gate.getNorm() == Norm::Selected)
+      layer.gate.setNorm(Norm::Real);
   }
 };
 } // namespace

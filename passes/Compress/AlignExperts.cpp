@@ -41,7 +41,7 @@ struct AlignExpertsPass : moe::impl::AlignExpertsPassBase<AlignExpertsPass> {
       if (experts.empty())
         continue;
       auto others = ArrayRef(experts).drop_front();
-      auto orders = alignedOrders(experts[0], others, *inputs.weights);
+      auto orders = alignedOrders(layer, experts[0], others, *inputs.weights);
       if (failed(orders))
         return failure();
       for (auto [each, order] : llvm::zip(others, *orders)) {

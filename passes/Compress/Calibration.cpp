@@ -43,11 +43,45 @@ FailureOr<Numbers> moe::routerWeight(const MoELayer &layer,
   return transposed(*weight);
 }
 
+std::string Calibration::whyNot(const MoELayer &layer) {
+  RouterOp router = layer.router;
+  GateOp gate = layer.gate;
+  ApplyOp apply = layer.apply;
+  if (!hasLinearRouter(layer) || router.getResidual() ||
+      router.getStandardize() || router.getInput() != apply->getOperand(0))
+    return "only a linear router over what the experts read can be evaluated "
+           "on a sample";
+  if (gate.getValues())
+    return "its gate reads values that no sample has";
+  if (gate.getSparseMixer() || gate.getCapacity() || gate.getCapacityFactor() ||
+      gate.getTiesHigh())
+    return "a gate with pairs, capacities or ties that go to the higher expert "
+           "is not evaluated on a sample";
+  return "";
+}
+
+std::string Calibration::whyNoOutput(const MoELayer &layer) {
+  if (std::string why = whyNot(layer); !why.empty())
+    return why;
+  PoolOp pool = layer.pool;
+  for (ExpertOpInterface entry : pool.getEntries()) {
+    auto expert = dyn_cast<ExpertOp>(entry.getOperation());
+    if (expert ? !expert.isGlu() && expert.getKind() != ExpertKind::Ffn
+               : !isa<NullExpertOp, AliasOp>(entry.getOperation()))
+      return ("entry '" + entry.getEntryName() +
+              "' cannot be evaluated on a sample")
+          .str();
+  }
+  return "";
+}
+
 FailureOr<Calibration> Calibration::of(const MoELayer &layer,
                                        const Profile &profile,
                                        WeightSource &weights, int64_t rows) {
   Calibration result;
   result.layer = layer;
+  if (std::string why = whyNot(layer); !why.empty())
+    return emitLayerError(layer) << why;
   if (!profile.hasLayer(layer.name))
     return emitLayerError(layer)
            << "profile '" << profile.getPath() << "' does not know it";
@@ -68,14 +102,6 @@ FailureOr<Calibration> Calibration::of(const MoELayer &layer,
               result.inputs.values.begin());
   RouterOp router = layer.router;
   GateOp gate = layer.gate;
-  if (!hasLinearRouter(layer) || router.getResidual() ||
-      router.getStandardize() ||
-      router.getInput() != layer.apply->getOperand(0))
-    return emitLayerError(layer)
-           << "only a linear router over what the experts read can be "
-              "evaluated on a sample";
-  if (gate.getValues())
-    return emitLayerError(layer) << "its gate reads values that no sample has";
   auto weight = routerWeight(layer, weights);
   if (failed(weight))
     return failure();
@@ -106,6 +132,11 @@ FailureOr<Calibration> Calibration::of(const MoELayer &layer,
   }
   auto all = llvm::to_vector(llvm::seq<int64_t>(0, result.logits.columns));
   result.gates = result.gateWeights(all);
+  result.entryGates = Numbers(kept, result.gates.columns);
+  for (int64_t e = 0; e < result.gates.columns; ++e)
+    for (int64_t column : columnsOf(result.layer.pool, e))
+      for (int64_t r = 0; r < kept; ++r)
+        result.entryGates.at(r, e) += result.gates.at(r, column);
   if (std::optional<ArrayRef<double>> limits = gate.getSkipCumulative())
     result.storages = chooseStorages(result.chosenWeights(all), *limits);
   return result;
@@ -132,33 +163,46 @@ Numbers moe::chooseStorages(const Numbers &weights, ArrayRef<double> limits) {
   return storages;
 }
 
-/// Empties slots below `beta` times the first one's weight; what is left adds
-/// up to what all did, where `normed` (step 5 of `moe.gate`).
-static void skipSmall(Numbers &weights, double beta, bool normed) {
-  for (int64_t r = 0; r < weights.rows; ++r) {
-    double *row = &weights.at(r, 0);
-    double first = *std::max_element(row, row + weights.columns);
-    double before = 0, after = 0;
-    bool isFirst = true;
-    for (int64_t c = 0; c < weights.columns; ++c) {
-      before += row[c];
-      // The first slot stays, even where beta is above 1.
-      bool stays = row[c] >= beta * first || (row[c] == first && isFirst);
-      if (row[c] == first)
-        isFirst = false;
-      if (!stays)
-        row[c] = 0;
-      after += row[c];
-    }
-    if (normed && after > 0)
-      for (int64_t c = 0; c < weights.columns; ++c)
-        row[c] *= before / after;
-  }
+bool moe::isEven(ArrayRef<int64_t> columns, int64_t groups, int64_t all) {
+  std::vector<int64_t> counts(groups);
+  for (int64_t column : columns)
+    ++counts[column * groups / all];
+  return llvm::all_equal(counts);
 }
 
 Numbers Calibration::gateWeights(ArrayRef<int64_t> columns) const {
+  return withoutSkipped(chosenWeights(columns));
+}
+
+Numbers Calibration::nullWeights(ArrayRef<int64_t> kept) const {
+  auto all = llvm::to_vector(llvm::seq<int64_t>(0, logits.columns));
+  SmallVector<int64_t> dropped;
+  for (int64_t column : all)
+    if (!llvm::is_contained(kept, column))
+      dropped.push_back(column);
+  Numbers weights = withoutSkipped(chosenWeights(all, dropped));
+  for (int64_t r = 0; r < weights.rows; ++r)
+    for (int64_t column : dropped)
+      weights.at(r, column) = 0;
+  return weights;
+}
+
+std::vector<double> Calibration::slotRatios() const {
+  auto all = llvm::to_vector(llvm::seq<int64_t>(0, logits.columns));
+  std::vector<int64_t> slots;
+  (void)chosenWeights(all, {}, &slots);
+  std::vector<double> ratios(gates.rows);
+  size_t each = slots.size() / std::max<size_t>(ratios.size(), 1);
+  for (int64_t r = 0; each > 1 && r < gates.rows; ++r) {
+    double first = gates.at(r, slots[r * each]);
+    double second = gates.at(r, slots[r * each + 1]);
+    ratios[r] = first > 0 ? second / first : 0;
+  }
+  return ratios;
+}
+
+Numbers Calibration::withoutSkipped(Numbers weights) const {
   GateOp gate = layer.gate;
-  Numbers weights = chosenWeights(columns);
   if (std::optional<ArrayRef<double>> limits = gate.getSkipCumulative()) {
     Numbers storages = chooseStorages(weights, *limits);
     for (auto [weight, storage] : llvm::zip(weights.values, storages.values))
@@ -168,15 +212,16 @@ Numbers Calibration::gateWeights(ArrayRef<int64_t> columns) const {
   return weights;
 }
 
-Numbers Calibration::chosenWeights(ArrayRef<int64_t> columns) const {
+Numbers Calibration::chosenWeights(ArrayRef<int64_t> columns,
+                                   ArrayRef<int64_t> dropped,
+                                   std::vector<int64_t> *slots) const {
   GateOp gate = layer.gate;
   GateMatch match;
   match.score = gate.getScore();
   match.topK =
       std::min<int64_t>(*gate.getTopK(), static_cast<int64_t>(columns.size()));
   match.selectFirst = gate.getSelectFirst();
-  bool whole = static_cast<int64_t>(columns.size()) == logits.columns;
-  if (gate.getGroups() && whole) {
+  if (gate.getGroups() && isEven(columns, *gate.getGroups(), logits.columns)) {
     match.groups = *gate.getGroups();
     match.topGroups = *gate.getTopGroups();
     match.groupScore = gate.getGroupScore();
@@ -187,13 +232,16 @@ Numbers Calibration::chosenWeights(ArrayRef<int64_t> columns) const {
   for (int64_t column : columns) {
     auto null =
         dyn_cast<NullExpertOp>(pool.getResolvedEntry(column).getOperation());
-    match.nulls.push_back(null && (gate.getNorm() != Norm::Nonzero ||
-                                   null.getKind() == NullKind::Zero));
+    match.nulls.push_back(llvm::is_contained(dropped, column) ||
+                          (null && (gate.getNorm() != Norm::Nonzero ||
+                                    null.getKind() == NullKind::Zero)));
   }
   if (match.norm == Norm::Nonzero)
     match.norm = Norm::Real;
   match.normEpsilon = gate.getNormEpsilon().convertToDouble();
   match.scale = gate.getScale().convertToDouble();
+  if (gate.getSkipRatio())
+    match.skipRatio = gate.getSkipRatio()->convertToDouble();
   HostTensor part(
       ArrayRef<int64_t>{logits.rows, static_cast<int64_t>(columns.size())});
   std::vector<double> choice;
@@ -203,15 +251,14 @@ Numbers Calibration::chosenWeights(ArrayRef<int64_t> columns) const {
     if (!bias.values.empty())
       choice.push_back(bias.values[columns[i]]);
   }
-  HostTensor weights = denseWeights(match, choice, part);
+  HostTensor weights = denseWeights(match, choice, part, slots);
+  if (slots)
+    for (int64_t &slot : *slots)
+      slot = columns[slot];
   Numbers result(logits.rows, logits.columns);
   for (size_t i = 0; i < columns.size(); ++i)
     for (int64_t r = 0; r < logits.rows; ++r)
       result.at(r, columns[i]) = weights.data[r * columns.size() + i];
-  if (gate.getSkipRatio())
-    skipSmall(result, gate.getSkipRatio()->convertToDouble(),
-              match.norm != Norm::None ||
-                  (match.selectFirst && match.score == Score::Softmax));
   return result;
 }
 
@@ -223,9 +270,65 @@ FailureOr<Numbers> moe::hiddenOf(ExpertOp expert, const Numbers &x,
   return layer->evaluate(expert, x, weights);
 }
 
-FailureOr<Numbers> Calibration::outputs(int64_t e, int64_t storage,
-                                        const Numbers &rows,
+/// `a1 x + a2 value` for each row x, with `(a1, a2) = softmax(mix x)`; without
+/// `mix`, `value`.
+static FailureOr<Numbers>
+constantOutputs(NullExpertOp null, const Numbers &rows, WeightSource &weights) {
+  auto value = evaluate(null, null.getValueAttr(), weights);
+  if (failed(value))
+    return failure();
+  int64_t size = static_cast<int64_t>(value->values.size());
+  Numbers result(rows.rows, size), shares(rows.rows, 2);
+  if (SliceAttr mix = null.getMixAttr()) {
+    auto logits = multiplyRows(null, rows, mix, {}, weights);
+    if (failed(logits))
+      return failure();
+    if (logits->columns != 2 || size != rows.columns)
+      return null.emitOpError("mixes ")
+             << rows.columns << " features with " << size << " by "
+             << logits->columns << " weights";
+    shares = std::move(*logits);
+  }
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    double own = null.getMix()
+                     ? 1 / (1 + std::exp(shares.at(r, 1) - shares.at(r, 0)))
+                     : 0;
+    for (int64_t c = 0; c < size; ++c)
+      result.at(r, c) =
+          (1 - own) * value->values[c] + (own != 0 ? own * rows.at(r, c) : 0);
+  }
+  return result;
+}
+
+FailureOr<Numbers> Calibration::outputs(int64_t e, int64_t first, int64_t last,
                                         WeightSource &weights) const {
+  if (failed(checkUnscaled()))
+    return failure();
+  if (first == 0 && last == inputs.rows)
+    return outputsOf(e, /*storage=*/0, inputs, weights);
+  Numbers rows(last - first, inputs.columns);
+  std::copy_n(&inputs.values[first * inputs.columns], rows.values.size(),
+              rows.values.begin());
+  return outputsOf(e, /*storage=*/0, rows, weights);
+}
+
+LogicalResult Calibration::checkUnscaled() const {
+  ApplyOp apply = layer.apply;
+  if (!apply.getScaleInput() && apply.getPrescale().isExactlyValue(1.0))
+    return success();
+  return emitLayerError(layer)
+         << "scales what its experts read, so that the sample of its inputs "
+            "does not say it";
+}
+
+int64_t Calibration::getGroups() const {
+  GateOp gate = layer.gate;
+  return gate.getGroups() ? static_cast<int64_t>(*gate.getGroups()) : 0;
+}
+
+FailureOr<Numbers> Calibration::outputsOf(int64_t e, int64_t storage,
+                                          const Numbers &rows,
+                                          WeightSource &weights) const {
   PoolOp pool = layer.pool;
   ExpertOpInterface entry = pool.getResolvedEntry(e);
   if (auto expert = dyn_cast<ExpertOp>(entry.getOperation())) {
@@ -264,6 +367,7 @@ FailureOr<Numbers> Calibration::outputs(int64_t e, int64_t storage,
       return rows;
     if (null.getKind() == NullKind::Zero)
       return Numbers(rows.rows, rows.columns);
+    return constantOutputs(null, rows, weights);
   }
   return emitLayerError(layer) << "entry '" << entry.getEntryName()
                                << "' cannot be evaluated on a sample";
@@ -298,7 +402,12 @@ FailureOr<Numbers> Calibration::layerOutput(WeightSource &weights) const {
     for (size_t i = 0; i < rows.size(); ++i)
       std::copy_n(&inputs.values[rows[i] * inputs.columns], inputs.columns,
                   &routed.values[i * inputs.columns]);
-    auto output = outputs(e, storage, routed, weights);
+    double prescale = apply.getPrescale().convertToDouble();
+    for (size_t i = 0; i < rows.size(); ++i)
+      for (int64_t c = 0; c < routed.columns; ++c)
+        routed.at(static_cast<int64_t>(i), c) *=
+            apply.getScaleInput() ? prescale * gates.at(rows[i], e) : prescale;
+    auto output = outputsOf(e, storage, routed, weights);
     if (failed(output))
       return failure();
     if (output->columns != result.columns)
@@ -308,7 +417,8 @@ FailureOr<Numbers> Calibration::layerOutput(WeightSource &weights) const {
     for (size_t i = 0; i < rows.size(); ++i)
       for (int64_t c = 0; c < result.columns; ++c)
         result.at(rows[i], c) +=
-            gates.at(rows[i], e) * output->at(static_cast<int64_t>(i), c);
+            (apply.getScaleInput() ? 1 : gates.at(rows[i], e)) *
+            output->at(static_cast<int64_t>(i), c);
   }
   return result;
 }

@@ -1,6 +1,6 @@
 // Router columns: some of them, or means of them.
 #include "dialects/Onnx/OnnxOps.h"
-#include "passes/Compress/Layers.h"
+#include "passes/Compress/ProfileColumns.h"
 
 using namespace mlir;
 using namespace moe;
@@ -13,7 +13,7 @@ public:
       : layer(layer), symbols(symbols) {}
 
   /// `value` with `columns` in dimension `dim`, or in dimension 0 where they
-  /// are means; null after an error.
+  /// are means.
   Value edit(Value value, int64_t dim, ArrayRef<MixedColumn> columns,
              StringRef what);
 
@@ -29,24 +29,40 @@ static bool isChoice(ArrayRef<MixedColumn> columns) {
   });
 }
 
+/// The bank of a value that is a weight, null where it is none.
+static BankOp bankOf(Value value, const SymbolTable &symbols) {
+  auto weight = value.getDefiningOp<WeightOp>();
+  return weight ? symbols.lookup<BankOp>(weight.getBank()) : BankOp();
+}
+
+/// The numbers that stand in the graph where `value` is made, or null.
+static DenseElementsAttr numbersOf(Value value) {
+  auto constant = value.getDefiningOp<onnx::ConstantOp>();
+  return constant ? dyn_cast<DenseElementsAttr>(constant.getValue())
+                  : DenseElementsAttr();
+}
+
+/// Can `ColumnEditor` edit it?
+static LogicalResult checkConstant(const MoELayer &layer, Value value,
+                                   StringRef what, const SymbolTable &symbols) {
+  auto type = cast<RankedTensorType>(value.getType());
+  if (isa<FloatType>(type.getElementType()) &&
+      (bankOf(value, symbols) || numbersOf(value)))
+    return success();
+  return emitLayerError(layer)
+         << "its " << what << " is no constant, so columns cannot be taken";
+}
+
 Value ColumnEditor::edit(Value value, int64_t dim,
                          ArrayRef<MixedColumn> columns, StringRef what) {
   auto type = cast<RankedTensorType>(value.getType());
   OpBuilder builder(layer.gate);
   if (layer.router)
     builder.setInsertionPoint(layer.router);
-  BankOp bank;
-  if (auto weight = value.getDefiningOp<WeightOp>()) {
-    bank = symbols.lookup<BankOp>(weight.getBank());
-  } else if (auto constant = value.getDefiningOp<onnx::ConstantOp>()) {
-    if (auto numbers = dyn_cast<DenseElementsAttr>(constant.getValue()))
-      bank = addBank(layer, symbols, layer.name + "." + what, numbers, type);
-  }
-  if (!bank || !isa<FloatType>(type.getElementType())) {
-    emitLayerError(layer) << "its " << what
-                          << " is no constant, so columns cannot be taken";
-    return {};
-  }
+  BankOp bank = bankOf(value, symbols);
+  if (!bank)
+    bank = addBank(layer, symbols, layer.name + "." + what, numbersOf(value),
+                   type);
   SmallVector<int64_t> shape(type.getShape());
   shape[dim] = static_cast<int64_t>(columns.size());
   Attribute recipe;
@@ -85,14 +101,25 @@ Value ColumnEditor::edit(Value value, int64_t dim,
                           FlatSymbolRefAttr::get(made.getSymNameAttr()));
 }
 
+LogicalResult moe::checkChoiceUnread(const MoELayer &layer) {
+  GateOp gate = layer.gate;
+  ApplyOp apply = layer.apply;
+  for (Operation *user : gate->getUsers())
+    if (user != apply)
+      return emitLayerError(layer)
+             << "something else reads which experts its gate chooses";
+  return success();
+}
+
 static LogicalResult emitUnequal(const MoELayer &layer, int64_t groups) {
   return emitLayerError(layer)
          << "its gate has " << groups
          << " groups of experts, which must stay equally large";
 }
 
-LogicalResult moe::mixColumns(MoELayer &layer, ArrayRef<MixedColumn> columns,
-                              SymbolTable &symbols) {
+LogicalResult moe::checkColumns(const MoELayer &layer,
+                                ArrayRef<MixedColumn> columns,
+                                const SymbolTable &symbols) {
   GateOp gate = layer.gate;
   RouterOp router = layer.router;
   if (!router || router.getKind() != RouterKind::Linear || router.getSeed() ||
@@ -105,6 +132,8 @@ LogicalResult moe::mixColumns(MoELayer &layer, ArrayRef<MixedColumn> columns,
   if (gate.getValues())
     return emitLayerError(layer)
            << "its weights come from other values than its logits";
+  if (failed(checkChoiceUnread(layer)))
+    return failure();
   int64_t count = static_cast<int64_t>(columns.size());
   if (gate.getGroups()) {
     // Groups lie side by side and must stay equally large.
@@ -123,16 +152,30 @@ LogicalResult moe::mixColumns(MoELayer &layer, ArrayRef<MixedColumn> columns,
         if (place / size != static_cast<int64_t>(i) * groups / count)
           return emitUnequal(layer, groups);
   }
+  Value bias = router.getBias(), choice = gate.getChoiceBias();
+  if (failed(
+          checkConstant(layer, router.getWeight(), "router weight", symbols)) ||
+      (bias && failed(checkConstant(layer, bias, "router bias", symbols))) ||
+      (choice && failed(checkConstant(layer, choice, "choice bias", symbols))))
+    return failure();
+  return LogicalResult(ProfileColumns::of(layer));
+}
+
+LogicalResult moe::mixColumns(MoELayer &layer, ArrayRef<MixedColumn> columns,
+                              SymbolTable &symbols) {
+  if (failed(checkColumns(layer, columns, symbols)))
+    return failure();
+  GateOp gate = layer.gate;
+  RouterOp router = layer.router;
+  int64_t count = static_cast<int64_t>(columns.size());
   ColumnEditor editor(layer, symbols);
   Value weight = editor.edit(router.getWeight(), router.getTransposed() ? 1 : 0,
                              columns, "router weight");
-  if (!weight)
-    return failure();
   Value bias = router.getBias(), choice = gate.getChoiceBias();
-  if (bias && !(bias = editor.edit(bias, 0, columns, "router bias")))
-    return failure();
-  if (choice && !(choice = editor.edit(choice, 0, columns, "choice bias")))
-    return failure();
+  if (bias)
+    bias = editor.edit(bias, 0, columns, "router bias");
+  if (choice)
+    choice = editor.edit(choice, 0, columns, "choice bias");
   SmallVector<Value> old{router.getWeight()};
   if (bias)
     old.push_back(router.getBias());
@@ -157,19 +200,40 @@ LogicalResult moe::mixColumns(MoELayer &layer, ArrayRef<MixedColumn> columns,
   return success();
 }
 
-LogicalResult moe::keepColumns(MoELayer &layer, ArrayRef<int64_t> kept,
-                               SymbolTable &symbols) {
-  auto entries = layer.pool.getEntries();
-  for (ExpertOpInterface entry : entries)
+LogicalResult moe::checkNoAlias(const MoELayer &layer) {
+  PoolOp pool = layer.pool;
+  for (ExpertOpInterface entry : pool.getEntries())
     if (isa<AliasOp>(entry.getOperation()))
       return emitLayerError(layer)
              << "has merged experts; prune before merging, for a removed "
                 "expert may serve several columns";
+  return success();
+}
+
+static SmallVector<MixedColumn> columnsKept(ArrayRef<int64_t> kept) {
   SmallVector<MixedColumn> columns;
   for (int64_t column : kept)
     columns.push_back({{column, 1.0}});
+  return columns;
+}
+
+LogicalResult moe::checkKept(const MoELayer &layer, ArrayRef<int64_t> kept,
+                             const SymbolTable &symbols) {
+  if (failed(checkNoAlias(layer)))
+    return failure();
+  return checkColumns(layer, columnsKept(kept), symbols);
+}
+
+LogicalResult moe::keepColumns(MoELayer &layer, ArrayRef<int64_t> kept,
+                               SymbolTable &symbols) {
+  if (failed(checkKept(layer, kept, symbols)))
+    return failure();
+  SmallVector<MixedColumn> columns = columnsKept(kept);
+  auto behind = ProfileColumns::of(layer);
+  auto entries = layer.pool.getEntries();
   if (failed(mixColumns(layer, columns, symbols)))
     return failure();
+  behind->change(layer, columns);
   Block &body = layer.pool.getBody().front();
   for (auto [i, entry] : llvm::enumerate(entries))
     if (!llvm::is_contained(kept, static_cast<int64_t>(i)))

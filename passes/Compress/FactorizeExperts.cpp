@@ -61,6 +61,7 @@ struct FactorizeExpertsPass
             moments->addBanks(static_cast<int64_t>(e), expert, symbols, power);
         if (failed(slices))
           return failure();
+        expert.removeNOfMAttr();
         bool together = joint && expert.isGlu() && rowsKept == 0;
         if (together &&
             failed(factorBoth(layer, expert, slices->input, symbols)))
@@ -109,8 +110,8 @@ struct FactorizeExpertsPass
   /// Gate and up, one below the other, as two factors times one.
   LogicalResult factorBoth(MoELayer &layer, ExpertOp expert, SliceAttr moments,
                            SymbolTable &symbols) {
-    auto gateShape = shapeOf(expert, "gate", symbols);
-    auto upShape = shapeOf(expert, "up", symbols);
+    auto gateShape = shapeOf(layer, expert, "gate", symbols);
+    auto upShape = shapeOf(layer, expert, "up", symbols);
     if (failed(gateShape) || failed(upShape))
       return failure();
     int64_t hidden = upShape->front(), in = upShape->back();
@@ -143,7 +144,7 @@ struct FactorizeExpertsPass
   LogicalResult factor(MoELayer &layer, ExpertOp expert, StringRef name,
                        SliceAttr moments, CompressInputs &inputs,
                        SymbolTable &symbols) {
-    auto shape = shapeOf(expert, name, symbols);
+    auto shape = shapeOf(layer, expert, name, symbols);
     if (failed(shape))
       return failure();
     int64_t out = shape->front(), in = shape->back();

@@ -40,7 +40,7 @@ struct FoldLoRAPass : moe::impl::FoldLoRAPassBase<FoldLoRAPass> {
                            builder.getF64ArrayAttr(1.0));
           // The base says shape and type of the sum.
           expert->setAttr(name, factored.getBase());
-          auto shape = shapeOf(expert, name, symbols);
+          auto shape = shapeOf(layer, expert, name, symbols);
           if (failed(shape))
             return failure();
           replaceMatrix(layer, expert, name, recipe, *shape, symbols);

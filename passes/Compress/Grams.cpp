@@ -41,7 +41,7 @@ FailureOr<LayerGrams> LayerGrams::of(const MoELayer &layer,
                                      SymbolTable &symbols) {
   const Profile &profile = *inputs.profile;
   auto calibration = Calibration::of(layer, profile, *inputs.weights, rows);
-  if (failed(calibration))
+  if (failed(calibration) || failed(calibration->checkUnscaled()))
     return failure();
   if (!profile.getStored().find(layer.name)->find("input_gram"))
     return emitLayerError(layer)
@@ -52,6 +52,7 @@ FailureOr<LayerGrams> LayerGrams::of(const MoELayer &layer,
                        profile.getPath());
   MLIRContext *context = symbols.getOp()->getContext();
   LayerGrams result;
+  result.layer = layer;
   result.calibration = std::move(*calibration);
   result.inputs = addMeasure(layer, profile, "input_gram",
                              Float64Type::get(context), symbols);
@@ -68,7 +69,7 @@ FailureOr<Attribute> LayerGrams::of(int64_t e, ExpertOp expert,
   auto hidden = HiddenLayer::of(expert);
   if (failed(hidden))
     return failure();
-  const Numbers &gates = calibration->getGates();
+  const Numbers &gates = calibration->getEntryGates();
   SmallVector<int64_t> routed, all;
   for (int64_t r = 0; r < gates.rows; ++r) {
     all.push_back(r);
@@ -78,7 +79,7 @@ FailureOr<Attribute> LayerGrams::of(int64_t e, ExpertOp expert,
   MLIRContext *context = expert.getContext();
   // Fewer say more about themselves than about what an expert reads: what
   // they lose would be made up for at the cost of all other tokens.
-  auto shape = shapeOf(expert, "down", symbols);
+  auto shape = shapeOf(layer, expert, "down", symbols);
   if (failed(shape))
     return failure();
   bool enough =

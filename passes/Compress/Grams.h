@@ -26,6 +26,7 @@ public:
                                       const mlir::SymbolTable &symbols) const;
 
 private:
+  MoELayer layer;
   std::optional<Calibration> calibration;
   SliceAttr inputs, sample;
 };

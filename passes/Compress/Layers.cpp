@@ -8,8 +8,7 @@
 using namespace mlir;
 using namespace moe;
 
-FailureOr<std::vector<MoELayer>> moe::collectLayers(ModuleOp module,
-                                                    ArrayRef<int64_t> only) {
+std::vector<MoELayer> moe::findLayers(ModuleOp module) {
   std::vector<MoELayer> layers;
   llvm::StringMap<int64_t> runs;
   module.walk([&](ApplyOp apply) { ++runs[apply.getPool()]; });
@@ -41,22 +40,46 @@ FailureOr<std::vector<MoELayer>> moe::collectLayers(ModuleOp module,
                      remark::RemarkOpts::name("layer").category("moe-compress"))
           << "left " << layer.name << " alone: " << why;
   });
+  return layers;
+}
+
+FailureOr<std::vector<MoELayer>> moe::collectLayers(ModuleOp module,
+                                                    ArrayRef<int64_t> only) {
+  std::vector<MoELayer> layers = findLayers(module);
   if (layers.empty())
     return emitError(module.getLoc(), "the module has no MoE layer that can be "
                                       "compressed");
   if (only.empty())
     return layers;
   std::vector<MoELayer> chosen;
-  for (int64_t wanted : only) {
+  int64_t count = 0;
+  module.walk([&](ApplyOp) { ++count; });
+  for (auto [i, wanted] : llvm::enumerate(only)) {
+    if (llvm::is_contained(only.take_front(i), wanted))
+      return emitError(module.getLoc(), "layers names layer ")
+             << wanted << " twice";
     auto found = llvm::find_if(
         layers, [&](MoELayer &layer) { return layer.index == wanted; });
     if (found == layers.end())
       return emitError(module.getLoc(), "there is no layer ")
-             << wanted << ": the module has " << index
+             << wanted << ": the module has " << count
              << " MoE layers, counted from 0";
     chosen.push_back(*found);
   }
   return chosen;
+}
+
+SmallVector<int64_t> moe::columnsOf(PoolOp pool, int64_t e) {
+  SmallVector<int64_t> columns;
+  auto entries = pool.getEntries();
+  auto nameOf = [&](ExpertOpInterface entry) {
+    auto alias = dyn_cast<AliasOp>(entry.getOperation());
+    return alias ? alias.getTarget() : entry.getEntryName();
+  };
+  for (auto [column, entry] : llvm::enumerate(entries))
+    if (nameOf(entry) == nameOf(entries[e]))
+      columns.push_back(static_cast<int64_t>(column));
+  return columns;
 }
 
 InFlightDiagnostic moe::emitLayerError(const MoELayer &layer) {

@@ -16,11 +16,17 @@ struct MoELayer {
   PoolOp pool;
 };
 
-/// The layers of a module that have this form; the others get a remark. With
-/// `only` not empty, those with these numbers; fails with an
-/// error where there is none such.
+/// The layers of a module that have this form; the others get a remark.
+std::vector<MoELayer> findLayers(mlir::ModuleOp module);
+
+/// The same, at least one; with `only` not empty, those with these numbers.
+/// Fails with an error where there is none such.
 mlir::FailureOr<std::vector<MoELayer>>
 collectLayers(mlir::ModuleOp module, llvm::ArrayRef<int64_t> only = {});
+
+/// The router columns that entry `e` serves: its own, and those of aliases of
+/// it. Of an alias, those of the entry that it names.
+llvm::SmallVector<int64_t> columnsOf(PoolOp pool, int64_t e);
 
 /// An error about the layer, which it names.
 mlir::InFlightDiagnostic emitLayerError(const MoELayer &layer);
@@ -42,19 +48,33 @@ BankOp addBank(mlir::Operation *next, mlir::SymbolTable &symbols,
 /// The slice that is all of a bank.
 SliceAttr wholeOf(BankOp bank);
 
+/// Fails with an error where an entry of the pool is an alias, so that dropping
+/// the expert it names would be about several columns.
+mlir::LogicalResult checkNoAlias(const MoELayer &layer);
+
 /// Keeps the entries and router columns `kept`, in this order; the layer's ops
 /// change. At most as many experts as are left are chosen then. Fails where
-/// the columns mean something that would be lost.
+/// the columns mean something that would be lost (`checkKept` tells before).
+mlir::LogicalResult checkKept(const MoELayer &layer,
+                              llvm::ArrayRef<int64_t> kept,
+                              const mlir::SymbolTable &symbols);
 mlir::LogicalResult keepColumns(MoELayer &layer, llvm::ArrayRef<int64_t> kept,
                                 mlir::SymbolTable &symbols);
 
 /// Lets the router have one column per row of `rows`: each the mean, with
 /// weights that add up to 1, of columns that it had. Entries of the pool are
-/// not touched.
+/// not touched. `checkColumns` tells before where that fails.
 using MixedColumn = llvm::SmallVector<std::pair<int64_t, double>>;
+mlir::LogicalResult checkColumns(const MoELayer &layer,
+                                 llvm::ArrayRef<MixedColumn> columns,
+                                 const mlir::SymbolTable &symbols);
 mlir::LogicalResult mixColumns(MoELayer &layer,
                                llvm::ArrayRef<MixedColumn> columns,
                                mlir::SymbolTable &symbols);
+
+/// Fails with an error where others than the run over the pool read what the
+/// gate chooses.
+mlir::LogicalResult checkChoiceUnread(const MoELayer &layer);
 
 /// Lets the gate choose `topK` experts.
 void setTopK(MoELayer &layer, int64_t topK);

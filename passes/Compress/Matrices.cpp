@@ -5,6 +5,7 @@
 #include "passes/Analysis/WeightSource.h"
 #include "passes/Compress/Inputs.h"
 #include "passes/Compress/Profile.h"
+#include "passes/Compress/ProfileColumns.h"
 #include <cmath>
 
 using namespace mlir;
@@ -18,12 +19,15 @@ SmallVector<StringRef> moe::matrixNames(ExpertOp expert) {
   return names;
 }
 
-FailureOr<SmallVector<int64_t, 2>>
-moe::shapeOf(ExpertOp expert, StringRef matrix, const SymbolTable &symbols) {
+FailureOr<SmallVector<int64_t, 2>> moe::shapeOf(const MoELayer &layer,
+                                                ExpertOp expert,
+                                                StringRef matrix,
+                                                const SymbolTable &symbols) {
   if (auto slice = expert->getAttrOfType<SliceAttr>(matrix))
     return shapeOf(expert, slice, symbols);
-  return expert.emitOpError("'") << expert.getEntryName() << "': its matrix '"
-                                 << matrix << "' has been factored already";
+  return emitLayerError(layer)
+         << "expert '" << expert.getEntryName() << "': its matrix '" << matrix
+         << "' has been factored already";
 }
 
 FloatType moe::plainType(SliceAttr slice, const SymbolTable &symbols) {
@@ -51,6 +55,8 @@ void moe::replaceMatrix(const MoELayer &layer, ExpertOp expert,
 LogicalResult moe::takeHiddenUnits(const MoELayer &layer, ExpertOp expert,
                                    ArrayRef<int64_t> order,
                                    SymbolTable &symbols) {
+  // Columns of down that lay side by side do so no more.
+  expert.removeNOfMAttr();
   MLIRContext *context = expert.getContext();
   auto units = DenseI64ArrayAttr::get(context, order);
   SmallVector<StringRef> names = matrixNames(expert);
@@ -58,7 +64,7 @@ LogicalResult moe::takeHiddenUnits(const MoELayer &layer, ExpertOp expert,
     if (expert->getAttr(name))
       names.push_back(name);
   for (StringRef name : names) {
-    auto shape = shapeOf(expert, name, symbols);
+    auto shape = shapeOf(layer, expert, name, symbols);
     if (failed(shape))
       return failure();
     int64_t dim = name == "down";
@@ -70,8 +76,8 @@ LogicalResult moe::takeHiddenUnits(const MoELayer &layer, ExpertOp expert,
   return success();
 }
 
-/// Mean squares of columns, over the rows that the gate sends to `e`; over all
-/// where it sends fewer than `kEnoughRows`.
+/// Mean squares of columns, over the rows that the gate sends to `e` (`weights`
+/// are those of entries); over all where it sends fewer than `kEnoughRows`.
 static std::vector<double> meanSquares(const Numbers &numbers,
                                        const Numbers &weights, int64_t e) {
   int64_t routed = 0;
@@ -97,17 +103,17 @@ FailureOr<LayerMoments> LayerMoments::of(const MoELayer &layer,
     return result;
   auto calibration =
       Calibration::of(layer, *inputs.profile, *inputs.weights, rows);
-  if (failed(calibration))
+  if (failed(calibration) || failed(calibration->checkUnscaled()))
     return failure();
   result.weights = inputs.weights;
   result.memo = inputs.moments;
   result.rows = rows;
-  auto sums = inputs.profile->get(layer.name, "input_square_sum");
-  auto counts = inputs.profile->get(layer.name, "counts");
-  int64_t experts = calibration->getGates().columns;
-  if (sums && counts && sums->rows == experts && counts->rows == experts &&
-      sums->columns == calibration->getInputs().columns)
-    result.sums = std::move(sums), result.counts = std::move(counts);
+  auto sums = measureOfEntries(layer, *inputs.profile, "input_square_sum");
+  auto counts = measureOfEntries(layer, *inputs.profile, "counts");
+  if (failed(sums) || failed(counts))
+    return failure();
+  if (*sums && *counts && (*sums)->columns == calibration->getInputs().columns)
+    result.sums = std::move(*sums), result.counts = std::move(*counts);
   result.calibration = std::move(*calibration);
   return result;
 }
@@ -117,7 +123,7 @@ FailureOr<Moments> LayerMoments::get(int64_t e, ExpertOp expert) const {
   if (memo)
     if (const Moments *known = memo->find(key))
       return *known;
-  const Numbers &gates = calibration->getGates();
+  const Numbers &gates = calibration->getEntryGates();
   auto hidden = hiddenOf(expert, calibration->getInputs(), *weights);
   if (failed(hidden))
     return failure();

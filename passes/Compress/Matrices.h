@@ -11,9 +11,9 @@ class CompressInputs;
 llvm::SmallVector<llvm::StringRef> matrixNames(ExpertOp expert);
 
 /// The sizes of a matrix or vector that is a slice (`shapeOf`). Fails with an
-/// error on the expert, also where it has been factored.
+/// error, also where it has been factored.
 mlir::FailureOr<llvm::SmallVector<int64_t, 2>>
-shapeOf(ExpertOp expert, llvm::StringRef matrix,
+shapeOf(const MoELayer &layer, ExpertOp expert, llvm::StringRef matrix,
         const mlir::SymbolTable &symbols);
 
 /// The element type that the numbers of a slice have when they are plain: the
@@ -67,7 +67,7 @@ struct MomentSlices {
 class LayerMoments {
 public:
   /// Without `wanted` nothing is read, and slices are null. Fails with an error
-  /// that says what is missing.
+  /// that says what is missing, also where the layer scales what experts read.
   static mlir::FailureOr<LayerMoments> of(const MoELayer &layer,
                                           const CompressInputs &inputs,
                                           int64_t rows, bool wanted = true);

@@ -3,7 +3,7 @@
 #include "passes/Compress/Matrices.h"
 #include "passes/Compress/Order.h"
 #include "passes/Compress/Passes.h"
-#include "passes/Compress/Profile.h"
+#include "passes/Compress/ProfileColumns.h"
 #include "passes/Compress/Scores.h"
 #include "passes/Compress/Shares.h"
 #include "passes/Compress/Similarity.h"
@@ -78,7 +78,7 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
                        static_cast<double>(counts->size()));
       *counts = spendGroups(use, average);
     }
-    // All groups first: nothing has changed where one fails.
+    // All groups and means first: nothing has changed where one fails.
     std::vector<std::vector<Merge>> merges;
     for (auto [l, layer] : llvm::enumerate(*found)) {
       auto alike =
@@ -99,10 +99,28 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
     }
     SymbolTable symbols(module);
     for (auto [layer, own] : llvm::zip(*found, merges)) {
-      for (const Merge &merge : own)
-        if (merge.members.size() > 1 &&
-            failed(mean(layer, merge, inputs, symbols)))
+      if (dek && failed(checkColumns(layer, columnsOf(own), symbols)))
+        return failure();
+      if (rowBias && layer.router.getBias())
+        return emitLayerError(layer)
+               << "its router has a bias, to which row-bias cannot add";
+    }
+    std::vector<std::vector<Mean>> means;
+    for (auto [layer, own] : llvm::zip(*found, merges)) {
+      means.emplace_back();
+      for (const Merge &merge : own) {
+        if (merge.members.size() < 2)
+          continue;
+        auto made = meanOf(layer, merge, inputs, symbols);
+        if (failed(made))
           return failure();
+        means.back().push_back(std::move(*made));
+      }
+    }
+    for (auto [each, own, made] : llvm::zip(*found, merges, means)) {
+      MoELayer &layer = each;
+      for (Mean &mean : made)
+        store(layer, mean, symbols);
       if (failed(dek ? mergeRows(layer, own, symbols) : alias(layer, own)))
         return failure();
       remark::passed(layer.apply->getLoc(),
@@ -156,42 +174,48 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
     return weights;
   }
 
-  /// Gives the group's first member the mean.
-  LogicalResult mean(MoELayer &layer, const Merge &merge,
-                     CompressInputs &inputs, SymbolTable &symbols) {
-    Builder builder(&getContext());
-    auto entries = layer.pool.getEntries();
-    SmallVector<ExpertOp> experts;
-    for (int64_t member : merge.members)
-      experts.push_back(cast<ExpertOp>(entries[member].getOperation()));
-    SmallVector<DenseI64ArrayAttr> orders(experts.size());
-    if (align) {
-      auto found = alignedOrders(experts[0], ArrayRef(experts).drop_front(),
-                                 *inputs.weights);
-      if (failed(found))
-        return failure();
-      for (auto [i, order] : llvm::enumerate(*found))
-        orders[i + 1] = builder.getDenseI64ArrayAttr(order);
-    }
-    // The recipes name what the members were, so all are made before any is
-    // stored.
+  /// What the group's first member becomes.
+  struct Mean {
+    ExpertOp leader;
     struct Part {
       StringRef name;
       Attribute recipe;
       SmallVector<int64_t, 2> shape;
     };
     SmallVector<Part> parts;
+  };
+
+  /// The recipes name what the members are, so all are made before any is
+  /// stored.
+  FailureOr<Mean> meanOf(const MoELayer &layer, const Merge &merge,
+                         CompressInputs &inputs, const SymbolTable &symbols) {
+    Builder builder(&getContext());
+    PoolOp pool = layer.pool;
+    auto entries = pool.getEntries();
+    SmallVector<ExpertOp> experts;
+    for (int64_t member : merge.members)
+      experts.push_back(cast<ExpertOp>(entries[member].getOperation()));
+    SmallVector<DenseI64ArrayAttr> orders(experts.size());
+    if (align) {
+      auto found = alignedOrders(
+          layer, experts[0], ArrayRef(experts).drop_front(), *inputs.weights);
+      if (failed(found))
+        return failure();
+      for (auto [i, order] : llvm::enumerate(*found))
+        orders[i + 1] = builder.getDenseI64ArrayAttr(order);
+    }
+    Mean mean{experts[0], {}};
     SmallVector<StringRef> names = matrixNames(experts[0]);
     for (StringRef name : {"gate_bias", "up_bias", "down_bias"})
       if (experts[0]->getAttr(name))
         names.push_back(name);
     for (StringRef name : names) {
-      auto shape = shapeOf(experts[0], name, symbols);
+      auto shape = shapeOf(layer, experts[0], name, symbols);
       if (failed(shape))
         return failure();
       SmallVector<Attribute> sources;
       for (auto [expert, order] : llvm::zip(experts, orders)) {
-        auto own = shapeOf(expert, name, symbols);
+        auto own = shapeOf(layer, expert, name, symbols);
         if (failed(own))
           return failure();
         if (*own != *shape)
@@ -207,12 +231,16 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
       }
       auto recipe = MixAttr::get(&getContext(), builder.getArrayAttr(sources),
                                  builder.getF64ArrayAttr(merge.weights));
-      parts.push_back({name, recipe, *shape});
+      mean.parts.push_back({name, recipe, *shape});
     }
-    for (Part &part : parts)
-      replaceMatrix(layer, experts[0], part.name, part.recipe, part.shape,
+    return mean;
+  }
+
+  static void store(MoELayer &layer, Mean &mean, SymbolTable &symbols) {
+    mean.leader.removeNOfMAttr(); // zeros of others lie elsewhere
+    for (Mean::Part &part : mean.parts)
+      replaceMatrix(layer, mean.leader, part.name, part.recipe, part.shape,
                     symbols);
-    return success();
   }
 
   /// The mean takes the place of the lowest member; the others name it.
@@ -248,17 +276,12 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
   /// One entry and one column per group.
   LogicalResult mergeRows(MoELayer &layer, ArrayRef<Merge> merges,
                           SymbolTable &symbols) {
-    SmallVector<MixedColumn> columns;
-    for (const Merge &merge : merges) {
-      MixedColumn column;
-      for (auto [member, weight] : llvm::zip(merge.members, merge.weights))
-        column.push_back({member, weight});
-      columns.push_back(std::move(column));
-    }
-    if (failed(mixColumns(layer, columns, symbols)))
+    SmallVector<MixedColumn> columns = columnsOf(merges);
+    auto behind = ProfileColumns::of(layer);
+    if (failed(behind) || failed(mixColumns(layer, columns, symbols)))
       return failure();
-    if (rowBias && failed(addRowBias(layer, merges, symbols)))
-      return failure();
+    if (rowBias)
+      addRowBias(layer, merges, symbols);
     auto entries = layer.pool.getEntries();
     Block &body = layer.pool.getBody().front();
     for (const Merge &merge : merges) {
@@ -266,16 +289,25 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
       for (size_t i = 1; i < merge.members.size(); ++i)
         entries[merge.members[i]]->erase();
     }
+    behind->change(layer, columns);
     return success();
+  }
+
+  static SmallVector<MixedColumn> columnsOf(ArrayRef<Merge> merges) {
+    SmallVector<MixedColumn> columns;
+    for (const Merge &merge : merges) {
+      MixedColumn column;
+      for (auto [member, weight] : llvm::zip(merge.members, merge.weights))
+        column.push_back({member, weight});
+      columns.push_back(std::move(column));
+    }
+    return columns;
   }
 
   /// Logits of groups rise by the logarithm of their size, so that members
   /// with equal rows keep their share of a softmax.
-  LogicalResult addRowBias(MoELayer &layer, ArrayRef<Merge> merges,
-                           SymbolTable &symbols) {
-    if (layer.router.getBias())
-      return emitLayerError(layer)
-             << "its router has a bias, to which row-bias cannot add";
+  static void addRowBias(MoELayer &layer, ArrayRef<Merge> merges,
+                         SymbolTable &symbols) {
     std::vector<double> numbers;
     for (const Merge &merge : merges)
       numbers.push_back(std::log(static_cast<double>(merge.members.size())));
@@ -285,7 +317,6 @@ struct MergeExpertsPass : moe::impl::MergeExpertsPassBase<MergeExpertsPass> {
     layer.router.getBiasMutable().assign(
         WeightOp::create(builder, layer.router.getLoc(), bank.getTensorType(),
                          FlatSymbolRefAttr::get(bank.getSymNameAttr())));
-    return success();
   }
 };
 } // namespace

@@ -48,7 +48,8 @@ struct NarrowExpertsPass : moe::impl::NarrowExpertsPassBase<NarrowExpertsPass> {
 
   /// What each hidden unit adds to the layer's output, as a mean square over
   /// all tokens.
-  FailureOr<std::vector<double>> importance(int64_t e, ExpertOp expert,
+  FailureOr<std::vector<double>> importance(const MoELayer &layer, int64_t e,
+                                            ExpertOp expert,
                                             const LayerMoments &layerMoments,
                                             CompressInputs &inputs) {
     auto moments = layerMoments.get(e, expert);
@@ -56,7 +57,7 @@ struct NarrowExpertsPass : moe::impl::NarrowExpertsPassBase<NarrowExpertsPass> {
     if (failed(moments) || failed(down))
       return failure();
     // Weights of the gate tell how much of it arrives.
-    const Numbers &gates = layerMoments.getCalibration().getGates();
+    const Numbers &gates = layerMoments.getCalibration().getEntryGates();
     double share = 0;
     for (int64_t r = 0; r < gates.rows; ++r)
       share += gates.at(r, e) * gates.at(r, e);
@@ -68,6 +69,8 @@ struct NarrowExpertsPass : moe::impl::NarrowExpertsPassBase<NarrowExpertsPass> {
         square += down->at(r, c) * down->at(r, c);
       result[c] *= square * share;
     }
+    if (failed(checkFinite(layer, e, result)))
+      return failure();
     return result;
   }
 
@@ -88,7 +91,8 @@ struct NarrowExpertsPass : moe::impl::NarrowExpertsPassBase<NarrowExpertsPass> {
       auto expert = dyn_cast<ExpertOp>(entry.getOperation());
       if (!expert)
         continue;
-      auto own = importance(static_cast<int64_t>(e), expert, *moments, inputs);
+      auto own =
+          importance(layer, static_cast<int64_t>(e), expert, *moments, inputs);
       if (failed(own))
         return failure();
       for (auto [unit, value] : llvm::enumerate(*own))

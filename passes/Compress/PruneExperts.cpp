@@ -77,6 +77,11 @@ struct PruneExpertsPass : moe::impl::PruneExpertsPassBase<PruneExpertsPass> {
     }
     SymbolTable symbols(module);
     for (auto [layer, own] : llvm::zip(*found, kept))
+      if (static_cast<int64_t>(own.size()) < layer.pool.getNumEntries() &&
+          failed(semantics == "remove" ? checkKept(layer, own, symbols)
+                                       : checkNoAlias(layer)))
+        return failure();
+    for (auto [layer, own] : llvm::zip(*found, kept))
       if (failed(drop(layer, own, symbols)))
         return failure();
     eraseUnusedBanks(module);
@@ -108,12 +113,19 @@ struct PruneExpertsPass : moe::impl::PruneExpertsPassBase<PruneExpertsPass> {
              << subsets << " subsets of " << count << " of " << experts
              << " experts are more than max-subsets=" << maxSubsets.getValue()
              << "; use search=greedy or search=beam";
+    GateOp gate = layer.gate;
+    if (semantics == "remove" && gate.getGroups() &&
+        count % *gate.getGroups() != 0)
+      return emitLayerError(layer)
+             << "its gate has " << *gate.getGroups()
+             << " groups of experts, which must stay equally large";
     auto calibration =
         Calibration::of(layer, *inputs.profile, *inputs.weights, rows);
     if (failed(calibration))
       return failure();
     auto reconstruction =
-        Reconstruction::of(*calibration, experts, *inputs.weights);
+        Reconstruction::of(*calibration, experts, *inputs.weights,
+                           /*asNull=*/semantics == "null");
     if (failed(reconstruction))
       return failure();
     return searchSubset(*reconstruction, experts, count,

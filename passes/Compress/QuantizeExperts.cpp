@@ -145,10 +145,10 @@ struct QuantizeExpertsPass
     int64_t count =
         many <= few
             ? experts
-            : std::min<int64_t>(experts, static_cast<int64_t>(
-                                             (bytes - few) / (many - few) *
-                                                 static_cast<double>(experts) +
-                                             1e-9));
+            : static_cast<int64_t>(std::min(
+                  static_cast<double>(experts),
+                  (bytes - few) / (many - few) * static_cast<double>(experts) +
+                      1e-9));
     std::vector<int64_t> order(entries.size());
     std::iota(order.begin(), order.end(), 0);
     llvm::sort(order, [&](int64_t a, int64_t b) {

@@ -37,6 +37,8 @@ struct ReduceTopKPass : moe::impl::ReduceTopKPassBase<ReduceTopKPass> {
       if (layer.gate.getK() || layer.gate.getSparseMixer())
         return emitLayerError(layer)
                << "its number of experts is not the gate's to change";
+      if (failed(checkChoiceUnread(layer)))
+        return failure();
     }
     for (MoELayer &layer : *found)
       setTopK(layer, k);

@@ -1,5 +1,6 @@
 #include "passes/Compress/RouterNorms.h"
 
+#include "passes/Compress/ProfileColumns.h"
 #include <cmath>
 
 using namespace mlir;
@@ -58,16 +59,26 @@ RouterNorms::growth(const MoELayer &layer, WeightSource &weights) const {
   auto rows = routerWeight(layer, weights);
   if (failed(rows))
     return failure();
+  auto columns = ProfileColumns::of(layer);
+  if (failed(columns))
+    return failure();
   const Router &base = *routers[layer.index];
   if (rows->columns != base.features ||
-      rows->rows != static_cast<int64_t>(base.norms.size()))
+      columns->getCount() != static_cast<int64_t>(base.norms.size()))
     return emitLayerError(layer)
-           << "its router chooses among " << rows->rows << " experts by "
-           << rows->columns << " features, that of the base model '" << path
-           << "' among " << base.norms.size() << " by " << base.features;
+           << "its router chooses among " << columns->getCount()
+           << " experts by " << rows->columns
+           << " features, that of the base model '" << path << "' among "
+           << base.norms.size() << " by " << base.features;
   std::vector<double> growth = rowNorms(*rows);
   for (size_t e = 0; e < growth.size(); ++e) {
-    growth[e] -= base.norms[e];
+    auto column = columns->oneOf(static_cast<int64_t>(e));
+    if (!column)
+      return emitLayerError(layer)
+             << "its column " << e
+             << " has been merged or added, so the base model '" << path
+             << "' has no such one";
+    growth[e] -= base.norms[*column];
     if (!std::isfinite(growth[e]))
       return emitLayerError(layer)
              << "the router's column of expert " << e

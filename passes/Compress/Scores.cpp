@@ -4,30 +4,30 @@
 #include "passes/Analysis/Recipe.h"
 #include "passes/Analysis/WeightSource.h"
 #include "passes/Compress/Profile.h"
+#include "passes/Compress/ProfileColumns.h"
 #include "llvm/Support/Parallel.h"
 #include <cmath>
 
 using namespace mlir;
 using namespace moe;
 
-/// A vector of the profile divided by the sum of another (or its own).
+/// A vector of the profile, by entries, divided by the sum of another (or of
+/// its own).
 static FailureOr<std::vector<double>> shares(const MoELayer &layer,
                                              const Profile &profile,
                                              StringRef name,
                                              StringRef divisor) {
-  auto numbers = profile.get(layer.name, name);
+  auto measure = measureOfEntries(layer, profile, name);
+  if (failed(measure))
+    return failure();
+  std::optional<Numbers> &numbers = *measure;
   auto whole = profile.get(layer.name, divisor);
-  PoolOp pool = layer.pool;
   if (!numbers || !whole)
     return emitLayerError(layer)
            << "profile '" << profile.getPath() << "' has no '"
            << (numbers ? divisor : name)
            << "' of it; make one with a binary that was compiled with "
               "--instrument";
-  if (numbers->rows != pool.getNumEntries())
-    return emitLayerError(layer)
-           << "profile '" << profile.getPath() << "' is about " << numbers->rows
-           << " experts, the layer has " << pool.getNumEntries();
   double sum = 0;
   for (double number : whole->values)
     sum += number;
@@ -51,7 +51,7 @@ static FailureOr<std::vector<double>> saliency(const MoELayer &layer,
   auto calibration = Calibration::of(layer, profile, weights, rows);
   if (failed(calibration))
     return failure();
-  const Numbers &gates = calibration->getGates();
+  const Numbers &gates = calibration->getEntryGates();
   std::vector<double> result(gates.columns);
   for (int64_t e = 0; e < gates.columns; ++e) {
     auto outputs = calibration->outputs(e, weights);
@@ -85,7 +85,8 @@ static FailureOr<std::vector<double>> magnitude(const MoELayer &layer,
   };
   std::vector<Part> parts;
   ReadAhead ahead(weights);
-  for (auto [e, entry] : llvm::enumerate(pool.getEntries()))
+  auto entries = pool.getEntries();
+  for (auto [e, entry] : llvm::enumerate(entries))
     if (auto expert = dyn_cast<ExpertOp>(entry.getOperation()))
       for (StringRef name : {"gate", "up", "down"})
         if (Attribute matrix = expert->getAttr(name)) {
@@ -103,6 +104,10 @@ static FailureOr<std::vector<double>> magnitude(const MoELayer &layer,
   }
   for (double &norm : result)
     norm = std::sqrt(norm);
+  for (auto [e, entry] : llvm::enumerate(entries))
+    if (isa<AliasOp>(entry.getOperation()))
+      for (int64_t column : columnsOf(pool, static_cast<int64_t>(e)))
+        result[e] = std::max(result[e], result[column]);
   return result;
 }
 
@@ -126,36 +131,46 @@ moe::scoreExperts(const MoELayer &layer, StringRef score,
 
 FailureOr<Reconstruction> Reconstruction::of(const Calibration &calibration,
                                              int64_t experts,
-                                             WeightSource &weights) {
+                                             WeightSource &weights,
+                                             bool asNull) {
   Reconstruction result;
+  result.asNull = asNull;
   result.calibration = &calibration;
   result.experts = experts;
   result.weights = calibration.getGates();
-  std::vector<Numbers> outputs;
-  for (int64_t e = 0; e < experts; ++e) {
-    auto own = calibration.outputs(e, weights);
-    if (failed(own))
-      return failure();
-    outputs.push_back(std::move(*own));
-  }
   int64_t rows = result.weights.rows;
   result.gram.resize(rows * experts * experts);
-  llvm::parallelFor(0, rows, [&](size_t r) {
-    double *gram = &result.gram[r * experts * experts];
-    for (int64_t a = 0; a < experts; ++a)
-      for (int64_t b = 0; b <= a; ++b) {
-        const Numbers &left = outputs[a], &right = outputs[b];
-        double sum = 0;
-        for (int64_t c = 0; c < left.columns; ++c)
-          sum += left.at(r, c) * right.at(r, c);
-        gram[a * experts + b] = gram[b * experts + a] = sum;
-      }
-  });
+  // As many rows at once as fit in a quarter of a gigabyte.
+  int64_t columns = calibration.getInputs().columns;
+  int64_t each = std::max<int64_t>(64, (32 << 20) / (experts * columns));
+  for (int64_t first = 0; first < rows; first += each) {
+    int64_t last = std::min(first + each, rows);
+    std::vector<Numbers> outputs;
+    for (int64_t e = 0; e < experts; ++e) {
+      auto own = calibration.outputs(e, first, last, weights);
+      if (failed(own))
+        return failure();
+      outputs.push_back(std::move(*own));
+    }
+    llvm::parallelFor(first, last, [&](size_t row) {
+      double *gram = &result.gram[row * experts * experts];
+      int64_t r = static_cast<int64_t>(row) - first;
+      for (int64_t a = 0; a < experts; ++a)
+        for (int64_t b = 0; b <= a; ++b) {
+          const Numbers &left = outputs[a], &right = outputs[b];
+          double sum = 0;
+          for (int64_t c = 0; c < left.columns; ++c)
+            sum += left.at(r, c) * right.at(r, c);
+          gram[a * experts + b] = gram[b * experts + a] = sum;
+        }
+    });
+  }
   return result;
 }
 
 double Reconstruction::loss(ArrayRef<int64_t> kept) const {
-  Numbers now = calibration->gateWeights(kept);
+  Numbers now =
+      asNull ? calibration->nullWeights(kept) : calibration->gateWeights(kept);
   double total = 0;
   SmallVector<std::pair<int64_t, double>> changed;
   for (int64_t r = 0; r < now.rows; ++r) {
@@ -199,12 +214,14 @@ std::vector<int64_t> moe::searchSubset(const Reconstruction &reconstruction,
   for (int64_t e = 0; e < experts; ++e)
     all.push_back(e);
   std::vector<Subset> best{all};
+  int64_t groups = reconstruction.getGroups();
   if (width == 0) {
     // Combinations in lexicographic order.
     std::vector<Subset> subsets;
     Subset own(all.begin(), all.begin() + keep);
     for (;;) {
-      subsets.push_back(own);
+      if (groups == 0 || isEven(own, groups, experts))
+        subsets.push_back(own);
       int64_t i = keep - 1;
       while (i >= 0 && own[i] == experts - keep + i)
         --i;
@@ -220,6 +237,9 @@ std::vector<int64_t> moe::searchSubset(const Reconstruction &reconstruction,
     std::vector<Subset> candidates;
     for (const Subset &subset : best)
       for (size_t out = 0; out < subset.size(); ++out) {
+        if (groups &&
+            subset[out] * groups / experts != (experts - left) % groups)
+          continue;
         Subset smaller = subset;
         smaller.erase(smaller.begin() + out);
         if (!llvm::is_contained(candidates, smaller))

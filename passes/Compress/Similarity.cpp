@@ -6,6 +6,7 @@
 #include "passes/Compress/Assignment.h"
 #include "passes/Compress/Matrices.h"
 #include "passes/Compress/Profile.h"
+#include "passes/Compress/ProfileColumns.h"
 #include "llvm/Support/Parallel.h"
 #include <cmath>
 #include <numeric>
@@ -117,16 +118,32 @@ moe::similarityOf(const MoELayer &layer, StringRef kind, const Profile *profile,
   if (kind == "outputs")
     return ofOutputs(layer, *profile, weights, rows);
   auto gram = profile->get(layer.name, "logit_gram");
+  auto columns = ProfileColumns::of(layer);
   PoolOp pool = layer.pool;
-  if (!gram || gram->rows != pool.getNumEntries() ||
-      gram->columns != gram->rows)
+  if (failed(columns))
+    return FailureOr<Numbers>(failure());
+  if (!gram || gram->rows != columns->getCount() || gram->columns != gram->rows)
     return FailureOr<Numbers>(
         emitLayerError(layer)
         << "profile '" << profile->getPath() << "' has no inner products of "
-        << pool.getNumEntries()
+        << columns->getCount()
         << " columns of its logits; make one with a binary that was compiled "
            "with --instrument");
-  return FailureOr<Numbers>(cosines(std::move(*gram)));
+  int64_t experts = pool.getNumEntries();
+  Numbers own(experts, experts);
+  for (int64_t i = 0; i < experts; ++i)
+    for (int64_t j = 0; j < experts; ++j) {
+      auto a = columns->oneOf(i), b = columns->oneOf(j);
+      if (!a || !b)
+        return FailureOr<Numbers>(
+            emitLayerError(layer)
+            << "the columns of its router have been merged or added, so "
+               "profile '"
+            << profile->getPath()
+            << "' has no logits of them; similarity is outputs or weights");
+      own.at(i, j) = gram->at(*a, *b);
+    }
+  return FailureOr<Numbers>(cosines(std::move(own)));
 }
 
 /// Each group's first member stays first.
@@ -188,31 +205,36 @@ Groups moe::groupByLinkage(const Numbers &similarity, int64_t count) {
 
 std::vector<int64_t> moe::spendGroups(ArrayRef<std::vector<double>> use,
                                       int64_t average) {
-  std::vector<std::vector<double>> shares(use.begin(), use.end());
-  std::vector<double> all;
-  for (auto &layer : shares) {
-    *std::max_element(layer.begin(), layer.end()) = 1.0;
-    llvm::append_range(all, layer);
+  // The greatest shares of all layers, ties to the lower layer and expert.
+  std::vector<std::tuple<double, size_t, size_t>> order;
+  for (auto [l, layer] : llvm::enumerate(use)) {
+    size_t most = std::max_element(layer.begin(), layer.end()) - layer.begin();
+    for (auto [e, share] : llvm::enumerate(layer))
+      order.push_back({e == most ? -1.0 : -share, l, e});
   }
-  llvm::sort(all, std::greater<double>());
-  size_t total = std::min(average * shares.size(), all.size() - 1);
-  std::vector<int64_t> counts;
-  for (auto &layer : shares)
-    counts.push_back(std::max<int64_t>(
-        1, llvm::count_if(layer, [&](double s) { return s > all[total]; })));
+  llvm::sort(order);
+  order.resize(std::min(average * use.size(), order.size()));
+  std::vector<int64_t> counts(use.size());
+  for (auto [share, l, e] : order)
+    ++counts[l];
+  for (int64_t &count : counts)
+    count = std::max<int64_t>(1, count);
   return counts;
 }
 
 /// What it is worth to put a hidden unit of `expert` (column) where the
 /// reference has one (row).
-static FailureOr<Numbers> alignmentGain(ExpertOp reference, ExpertOp expert,
+static FailureOr<Numbers> alignmentGain(const MoELayer &layer,
+                                        ExpertOp reference, ExpertOp expert,
                                         WeightSource &weights) {
+  auto refuse = [&] {
+    return emitLayerError(layer) << "expert '" << expert.getEntryName() << "' ";
+  };
   Numbers gain;
   for (StringRef name : matrixNames(expert)) {
     if (!reference->getAttr(name))
-      return expert.emitOpError("'")
-             << expert.getEntryName() << "' has a matrix '" << name
-             << "' that '" << reference.getEntryName() << "' has not";
+      return refuse() << "has a matrix '" << name << "' that '"
+                      << reference.getEntryName() << "' has not";
     auto left = evaluate(reference, reference->getAttr(name), weights);
     auto right = evaluate(expert, expert->getAttr(name), weights);
     if (failed(left) || failed(right))
@@ -221,15 +243,13 @@ static FailureOr<Numbers> alignmentGain(ExpertOp reference, ExpertOp expert,
     if (name == "down")
       *left = transposed(*left), *right = transposed(*right);
     if (left->rows != right->rows || left->columns != right->columns)
-      return expert.emitOpError("'")
-             << expert.getEntryName() << "' has another shape than '"
-             << reference.getEntryName() << "', so they cannot be aligned";
+      return refuse() << "has another shape than '" << reference.getEntryName()
+                      << "', so they cannot be aligned";
     for (const Numbers *numbers : {&*left, &*right})
       for (double number : numbers->values)
         if (!std::isfinite(number))
-          return expert.emitOpError("has weights that are not finite in '")
-                 << expert.getEntryName() << "' or '"
-                 << reference.getEntryName() << "'";
+          return refuse() << "or '" << reference.getEntryName()
+                          << "' has weights that are not finite";
     Numbers part = timesTransposed(*left, *right);
     if (gain.values.empty())
       gain = std::move(part);
@@ -241,8 +261,8 @@ static FailureOr<Numbers> alignmentGain(ExpertOp reference, ExpertOp expert,
 }
 
 FailureOr<std::vector<std::vector<int64_t>>>
-moe::alignedOrders(ExpertOp reference, ArrayRef<ExpertOp> experts,
-                   WeightSource &weights) {
+moe::alignedOrders(const MoELayer &layer, ExpertOp reference,
+                   ArrayRef<ExpertOp> experts, WeightSource &weights) {
   // No more at once than fit in a quarter of a gigabyte.
   constexpr size_t numbersAtOnce = 32 << 20;
   std::vector<std::vector<int64_t>> orders;
@@ -250,8 +270,8 @@ moe::alignedOrders(ExpertOp reference, ArrayRef<ExpertOp> experts,
     size_t first = orders.size(), numbers = 0;
     std::vector<Numbers> gains;
     while (first + gains.size() < experts.size() && numbers < numbersAtOnce) {
-      auto gain =
-          alignmentGain(reference, experts[first + gains.size()], weights);
+      auto gain = alignmentGain(layer, reference, experts[first + gains.size()],
+                                weights);
       if (failed(gain))
         return failure();
       numbers += gain->values.size();

@@ -38,8 +38,8 @@ std::vector<int64_t> spendGroups(llvm::ArrayRef<std::vector<double>> use,
 /// The order of each expert's hidden units that matches `reference` most; one
 /// is found per processor. Fails with an error.
 mlir::FailureOr<std::vector<std::vector<int64_t>>>
-alignedOrders(ExpertOp reference, llvm::ArrayRef<ExpertOp> experts,
-              WeightSource &weights);
+alignedOrders(const MoELayer &layer, ExpertOp reference,
+              llvm::ArrayRef<ExpertOp> experts, WeightSource &weights);
 
 } // namespace moe
 

@@ -14,24 +14,6 @@ namespace moe {
 using namespace mlir;
 using namespace moe;
 
-/// Second weight over first, for each row.
-static std::vector<double> ratiosOf(const Numbers &weights) {
-  std::vector<double> ratios;
-  for (int64_t r = 0; r < weights.rows; ++r) {
-    double first = 0, second = 0;
-    for (int64_t e = 0; e < weights.columns; ++e) {
-      double w = weights.at(r, e);
-      if (w > first)
-        second = first, first = w;
-      else if (w > second)
-        second = w;
-    }
-    ratios.push_back(first > 0 ? second / first : 0);
-  }
-  llvm::sort(ratios);
-  return ratios;
-}
-
 /// Linear between neighbours, so that the quantile 0.5 is the median.
 static double quantile(ArrayRef<double> sorted, double share) {
   double place = share * static_cast<double>(sorted.size() - 1);
@@ -79,7 +61,9 @@ struct SkipExpertsPass : moe::impl::SkipExpertsPassBase<SkipExpertsPass> {
           Calibration::of(layer, *inputs.profile, *inputs.weights, rows);
       if (failed(calibration))
         return failure();
-      betas.push_back(quantile(ratiosOf(calibration->getGates()), share));
+      std::vector<double> ratios = calibration->slotRatios();
+      llvm::sort(ratios);
+      betas.push_back(quantile(ratios, share));
     }
     Builder builder(&getContext());
     for (auto [layer, own] : llvm::zip(*found, betas)) {

@@ -65,7 +65,7 @@ struct SparsifyExpertsPass
     if (failed(slices))
       return failure();
     for (StringRef name : matrixNames(expert)) {
-      auto shape = shapeOf(expert, name, symbols);
+      auto shape = shapeOf(layer, expert, name, symbols);
       if (failed(shape))
         return failure();
       int64_t columns = shape->back();
@@ -73,6 +73,12 @@ struct SparsifyExpertsPass
       if (ratio != -1.0) {
         group = 0;
         kept = columns - std::llround(ratio * static_cast<double>(columns));
+        if (kept < 1)
+          return emitLayerError(layer)
+                 << "expert '" << expert.getEntryName() << "': matrix '" << name
+                 << "' has rows of " << columns
+                 << " numbers, of which ratio=" << ratio.getValue()
+                 << " leaves none";
       } else if (columns % m != 0) {
         return emitLayerError(layer)
                << "expert '" << expert.getEntryName() << "': matrix '" << name

@@ -49,7 +49,8 @@ static void maskGroups(const GateMatch &gate, std::vector<double> &choice) {
 }
 
 HostTensor moe::denseWeights(const GateMatch &gate, ArrayRef<double> bias,
-                             const HostTensor &logits) {
+                             const HostTensor &logits,
+                             std::vector<int64_t> *slots) {
   int64_t experts = logits.shape[1];
   HostTensor weights(logits.shape);
   for (int64_t t = 0; t < logits.shape[0]; ++t) {
@@ -89,6 +90,8 @@ HostTensor moe::denseWeights(const GateMatch &gate, ArrayRef<double> bias,
           (gate.selectFirst && gate.score == Score::Softmax))
         divide(0);
     }
+    if (slots)
+      llvm::append_range(*slots, ids);
     for (size_t j = 0; j < ids.size(); ++j)
       weights.data[t * experts + ids[j]] = chosen[j] * gate.scale;
   }

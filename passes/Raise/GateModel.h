@@ -21,8 +21,10 @@ struct GateHints {
 
 /// The weight of every expert for rows of logits `[T, E]`, in f64, as the
 /// description of `moe.gate` says. `bias` are the numbers of the choice bias.
+/// `slots` become the chosen columns of each row, best first.
 HostTensor denseWeights(const GateMatch &gate, llvm::ArrayRef<double> bias,
-                        const HostTensor &logits);
+                        const HostTensor &logits,
+                        std::vector<int64_t> *slots = nullptr);
 
 /// Finds the gate that gives `weights` for `logits`, among those that the
 /// hints allow; false where there is none. Columns with `known` false are not

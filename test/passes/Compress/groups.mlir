@@ -5,12 +5,13 @@
 // RUN: not moe-opt %s --moe-merge-experts='method=dek similarity=weights keep=4 layers=1 align=false' 2>&1 | FileCheck %s --check-prefix=UNEVEN
 // RUN: not moe-opt %s --moe-prune-experts='keep=2 score=magnitude layers=0' 2>&1 | FileCheck %s --check-prefix=FEW
 // RUN: not moe-opt %s --moe-add-null-experts='count=1 layers=0' 2>&1 | FileCheck %s --check-prefix=ADD
+// RUN: not moe-opt %s --moe-prune-experts='keep=4 score=magnitude' --remarks-filter=moe-compress --remark-format=emitRemark 2>&1 | FileCheck %s --check-prefix=UNEVEN --implicit-check-not=dropped
 // RUN: moe-opt %s --moe-reduce-top-k='k=2 layers=0' | FileCheck %s --check-prefix=TOP
 
 // Gates that choose groups first, then experts of the best: groups lie side by side and stay equally large.
 
 // The weakest of the first layer are one of each group.
-// CHECK: moe.pool @even {
+// CHECK: moe.pool @even attributes
 // CHECK-NEXT: moe.expert @e0
 // CHECK-NEXT: moe.expert @e1
 // CHECK-NEXT: moe.expert @e3

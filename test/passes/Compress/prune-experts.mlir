@@ -15,7 +15,7 @@ moe.bank @router recipe(dense<[[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0,
 
 // Removed: the entries and the router's columns are gone, tokens choose again. The column order stays.
 // CHECK: moe.bank @router.kept recipe(#moe.permute<#moe.slice<@router>, dim = 0, order = [2, 3]>) : tensor<2x4xf32>
-// CHECK: moe.pool @ffn {
+// CHECK: moe.pool @ffn attributes
 // CHECK-NEXT: moe.expert @e2 ffn relu up @up[2] down @down[2]
 // CHECK-NEXT: moe.expert @e3
 // CHECK-NEXT: }
@@ -34,19 +34,19 @@ moe.bank @router recipe(dense<[[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0,
 // ZERO: moe.router linear {{.*}} -> tensor<?x4xf32>
 
 // The profile has seen lower numbers more often, but gives higher ones more probability.
-// USE: moe.pool @ffn {
+// USE: moe.pool @ffn attributes
 // USE-NEXT: moe.expert @e0
 // USE-NEXT: moe.expert @e1
 // USE-NEXT: }
 
 // One is left, so one is chosen.
-// PROBABILITY: moe.pool @ffn {
+// PROBABILITY: moe.pool @ffn attributes
 // PROBABILITY-NEXT: moe.expert @e3
 // PROBABILITY-NEXT: }
 // PROBABILITY: top_k 1 norm selected
 
 // An expert whose output is always zero has no saliency.
-// SALIENCY: moe.pool @ffn {
+// SALIENCY: moe.pool @ffn attributes
 // SALIENCY-NOT: moe.expert @e1
 // SALIENCY: }
 

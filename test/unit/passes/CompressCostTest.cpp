@@ -213,7 +213,6 @@ TEST_F(Costs, MixtralWithoutSomeExperts) {
   options.keep = 6;
   EXPECT_EQ(billions(after(createPruneExpertsPass(options))), 35.428);
   options.keep = 4;
-  profile = profileOf({32, 6});
   EXPECT_EQ(billions(after(createPruneExpertsPass(options))), 24.154);
 }
 

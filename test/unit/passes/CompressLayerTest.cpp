@@ -1,11 +1,14 @@
 // What compress passes compute of a layer, against plain loops.
 #include "SmallLayer.h"
+#include "dialects/Onnx/OnnxOps.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Analysis/Hidden.h"
 #include "passes/Analysis/Recipe.h"
 #include "passes/Compress/Inputs.h"
 #include "passes/Compress/Ledger.h"
+#include "passes/Compress/Matrices.h"
 #include "passes/Compress/Passes.h"
 #include "passes/Compress/Scores.h"
 #include <cmath>
@@ -498,4 +501,208 @@ TEST(Merging, RowsOfAGroupNeedTheLogarithmOfItsSize) {
   // came.
   EXPECT_EQ(before.params - measureCost(*plain.module).params, 8 + 2);
   EXPECT_EQ(before.params - measureCost(*biased.module).params, 8 + 2 - 3);
+}
+
+TEST(Subsets, DroppedAsNullLeaveTheOthersAlone) {
+  // What a token chose of them is gone from its sum, and nothing comes instead.
+  SmallLayer small;
+  auto calibration =
+      Calibration::of(small.layers[0], *small.profile, small.weights, 1024);
+  ASSERT_TRUE(succeeded(calibration));
+  auto nulls = Reconstruction::of(*calibration, 6, small.weights, true);
+  auto gone = Reconstruction::of(*calibration, 6, small.weights);
+  ASSERT_TRUE(succeeded(nulls) && succeeded(gone));
+  std::vector<Numbers> outputs;
+  for (int64_t e = 0; e < 6; ++e)
+    outputs.push_back(*calibration->outputs(e, small.weights));
+  const Numbers &gates = calibration->getGates();
+  auto lost = [&](ArrayRef<int64_t> kept) {
+    double square = 0;
+    for (int64_t r = 0; r < gates.rows; ++r)
+      for (int64_t c = 0; c < 3; ++c) {
+        double sum = 0;
+        for (int64_t e = 0; e < 6; ++e)
+          if (!llvm::is_contained(kept, e))
+            sum += gates.at(r, e) * outputs[e].at(r, c);
+        square += sum * sum;
+      }
+    return std::sqrt(square);
+  };
+  double least = INFINITY;
+  std::vector<int64_t> best;
+  for (int64_t a = 0; a < 6; ++a)
+    for (int64_t b = a + 1; b < 6; ++b) {
+      double loss = lost({a, b});
+      EXPECT_NEAR(nulls->loss({a, b}), loss, 1e-9 * (1 + loss));
+      if (loss < least)
+        least = loss, best = {a, b};
+    }
+  EXPECT_EQ(searchSubset(*nulls, 6, 2, 0), best);
+  EXPECT_GT(std::abs(gone->loss(best) - least), 1e-3);
+}
+
+TEST(Skips, SlotsStandInTheOrderOfChoice) {
+  // Scores (.6, .3, .1) and biases that let the second be chosen first: it
+  // stays, and the first is no smaller than .9 times it.
+  std::string pool = "moe.expert @a ffn relu up @up[0] down @down[0]\n"
+                     "moe.expert @b ffn relu up @up[2] down @down[2]\n"
+                     "moe.expert @c ffn relu up @up[3] down @down[3]\n";
+  std::vector<double> logits{std::log(.6), std::log(.3), std::log(.1)};
+  auto layer = [&](const std::string &skip) {
+    OneToken token(logits, pool, "top_k 2" + skip);
+    token.context.getOrLoadDialect("onnx");
+    OpBuilder builder(&token.context);
+    GateOp gate = *token.module->lookupSymbol<func::FuncOp>("main")
+                       .getBody()
+                       .getOps<GateOp>()
+                       .begin();
+    builder.setInsertionPoint(gate);
+    auto bias = onnx::ConstantOp::create(
+        builder, gate.getLoc(),
+        DenseElementsAttr::get(RankedTensorType::get({3}, builder.getF32Type()),
+                               ArrayRef<float>{0, 1, 0}));
+    gate.getChoiceBiasMutable().assign(bias.getResult());
+    Calibration made = token.calibration();
+    return std::pair(made.getGates().values, made.slotRatios());
+  };
+  auto [whole, ratios] = layer("");
+  expectNear(whole, {.6, .3, 0}, 1e-6);
+  expectNear(ratios, {2}, 1e-6);
+  expectNear(layer(" skip_ratio 0.9").first, {.6, .3, 0}, 1e-6);
+  expectNear(layer(" skip_ratio 2.5").first, {0, .3, 0}, 1e-6);
+}
+
+TEST(Aliases, ServeTheColumnsOfTheirTarget) {
+  // Columns 0 and 2 are of one expert: what the profile counts for them, and
+  // what their tokens read, is added up.
+  std::string pool = "moe.expert @a ffn relu up @up[0] down @down[0]\n"
+                     "moe.expert @b ffn relu up @up[3] down @down[3]\n"
+                     "moe.alias @c of @a\n";
+  OneToken token({1, .5, .8}, pool, "top_k 2 norm selected");
+  Numbers sample(16, 2);
+  for (int64_t r = 0; r < 16; ++r)
+    sample.at(r, 0) = 1, sample.at(r, 1) = 0.5;
+  token.profile = profileOf(sample, {20, 40, 30}, {20, 40, 80, 120, 180, 240});
+  auto layers = collectLayers(*token.module);
+  ASSERT_TRUE(succeeded(layers));
+  PoolOp experts = layers->front().pool;
+  EXPECT_EQ(columnsOf(experts, 0), (SmallVector<int64_t>{0, 2}));
+  EXPECT_EQ(columnsOf(experts, 1), (SmallVector<int64_t>{1}));
+  EXPECT_EQ(columnsOf(experts, 2), (SmallVector<int64_t>{0, 2}));
+  auto score = [&](StringRef name) {
+    auto scores = scoreExperts(layers->front(), name, token.profile.get(),
+                               token.weights, 16);
+    EXPECT_TRUE(scores && succeeded(*scores));
+    return **scores;
+  };
+  auto use = score("frequency");
+  EXPECT_EQ(use[0], use[2]);
+  EXPECT_NEAR(use[0] / use[1], 50. / 40, 1e-12);
+  auto norms = score("magnitude");
+  EXPECT_EQ(norms[0], norms[2]);
+  EXPECT_GT(norms[0], 0);
+  // All tokens choose 0 and 2, so the whole weight is a's.
+  auto worth = score("saliency");
+  EXPECT_EQ(worth[0], worth[2]);
+  auto output = token.output();
+  EXPECT_NEAR(worth[0], std::hypot(output[0], output[1]), 1e-6);
+  CompressInputs &inputs = CompressInputs::of(&token.context);
+  inputs.weights = &token.weights, inputs.profile = token.profile.get();
+  auto moments = LayerMoments::of(layers->front(), inputs, 16);
+  ASSERT_TRUE(succeeded(moments));
+  auto own =
+      moments->get(0, cast<ExpertOp>(experts.getEntry(0).getOperation()));
+  ASSERT_TRUE(succeeded(own));
+  expectNear(own->input, {(20. + 180) / 50, (40. + 240) / 50}, 1e-12);
+}
+
+TEST(NullExperts, ConstantsAreSharesOfTokenAndValue) {
+  // MoE++, arXiv 2410.07348, section 3.1: x = (1, .5), v = (1, -1), and mix x =
+  // (2, 0), so that a1 = 1 / (1 + e^-2).
+  std::string pool = "moe.null_expert @a constant value @v mix @up[0]\n"
+                     "moe.null_expert @b constant value @v\n";
+  double own = 1 / (1 + std::exp(-2.));
+  OneToken mixed({1, 0}, pool, "top_k 1 norm selected");
+  expectNear(mixed.output(), {own + (1 - own), .5 * own - (1 - own)}, 1e-6);
+  OneToken plain({0, 1}, pool, "top_k 1 norm selected");
+  expectNear(plain.output(), {1, -1}, 1e-6);
+}
+
+TEST(Weights, OfAnotherModuleAreNotRemembered) {
+  // Two modules with banks of one name, one after the other.
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  MLIRContext context(registry);
+  WeightSource weights;
+  auto first = [&](const char *number) {
+    std::string text = "moe.bank @m recipe(dense<" + std::string(number) +
+                       "> : tensor<2xf32>) : tensor<2xf32>\n"
+                       "moe.bank @made recipe(#moe.mix<[#moe.slice<@m>], "
+                       "[1.0]>) : tensor<2xf32>";
+    auto module = parseSourceString<ModuleOp>(text, &context);
+    std::vector<float> numbers;
+    for (StringRef name : {"m", "made"}) {
+      auto bytes = weights.bytes(module->lookupSymbol<BankOp>(name));
+      EXPECT_TRUE(succeeded(bytes));
+      float number;
+      memcpy(&number, bytes->data(), sizeof(number));
+      numbers.push_back(number);
+    }
+    weights.forget();
+    return numbers;
+  };
+  EXPECT_EQ(first("1.0"), (std::vector<float>{1, 1}));
+  EXPECT_EQ(first("2.0"), (std::vector<float>{2, 2}));
+}
+
+TEST(Calibration, ScalesWhatExpertsRead) {
+  // One expert of two, weight w; its hidden units read (2, 0) times w, times
+  // the scale of all inputs.
+  std::string pool = "moe.expert @a ffn silu up @up[0] down @down[0]\n"
+                     "moe.expert @b ffn silu up @up[2] down @down[2]\n";
+  OneToken token({1, 0}, pool, "top_k 1");
+  double w = 1 / (1 + std::exp(-1.));
+  auto silu = [](double x) { return x / (1 + std::exp(-x)); };
+  expectNear(token.output(), {w * silu(2), 0}, 1e-6);
+  auto layers = collectLayers(*token.module);
+  ApplyOp apply = layers->front().apply;
+  apply.setScaleInput(true);
+  expectNear(token.output(), {silu(2 * w), 0}, 1e-6);
+  apply.setPrescale(APFloat(.5));
+  expectNear(token.output(), {silu(w), 0}, 1e-6);
+  // What one expert makes of the sample is another thing then.
+  ScopedDiagnosticHandler quiet(&token.context, [](Diagnostic &diagnostic) {
+    EXPECT_NE(diagnostic.str().find("scales what its experts read"),
+              std::string::npos)
+        << diagnostic.str();
+    return success();
+  });
+  EXPECT_TRUE(failed(token.calibration().outputs(0, token.weights)));
+}
+
+TEST(Subsets, OfGroupsStayEqual) {
+  // Experts 0 to 2 and 3 to 5 are groups, of which a token takes one. All but
+  // those of the first are never chosen, so that without groups both of what
+  // goes would be of the second.
+  SmallLayer small([](SmallLayer &layer) {
+    for (int64_t r = 0; r < SmallLayer::rows; ++r)
+      layer.sample.at(r, 0) = 5 + std::abs(layer.sample.at(r, 0));
+    for (int64_t e : {3, 4, 5})
+      layer.router.at(e, 0) = -50;
+  });
+  GateOp gate = small.layers[0].gate;
+  gate.setGroups(2), gate.setTopGroups(1);
+  auto calibration =
+      Calibration::of(small.layers[0], *small.profile, small.weights, 1024);
+  ASSERT_TRUE(succeeded(calibration));
+  auto reconstruction = Reconstruction::of(*calibration, 6, small.weights);
+  ASSERT_TRUE(succeeded(reconstruction));
+  for (int64_t width : {0, 1, 8}) {
+    auto kept = searchSubset(*reconstruction, 6, 4, width);
+    EXPECT_TRUE(isEven(kept, 2, 6)) << width;
+  }
+  // Of one expert per group, tokens choose among what their group has left.
+  auto two = calibration->gateWeights({0, 3});
+  for (int64_t r = 0; r < two.rows; ++r)
+    EXPECT_NEAR(two.at(r, 0) + two.at(r, 3), 1, 1e-12);
 }

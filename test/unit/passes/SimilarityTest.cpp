@@ -97,6 +97,11 @@ TEST(Similarity, GlobalBudgetGoesWhereUseIsSpread) {
             (std::vector<int64_t>{1, 3}));
   EXPECT_EQ(spendGroups(Use{{.9, .1}, {.6, .4}}, 1),
             (std::vector<int64_t>{1, 1}));
+  // All are kept where there is nothing to save; ties go to the lower layer.
+  EXPECT_EQ(spendGroups(Use{{.9, .1}, {.6, .4}}, 2),
+            (std::vector<int64_t>{2, 2}));
+  EXPECT_EQ(spendGroups(Use{{.25, .25, .25, .25}, {.25, .25, .25, .25}}, 3),
+            (std::vector<int64_t>{4, 2}));
 }
 
 TEST(Similarity, CKAIgnoresRotationScaleAndShift) {

@@ -14,9 +14,11 @@
 #include <numeric>
 
 namespace moe {
-/// A profile of layer "l" with a sample, written and read back.
+/// A profile of layer "l" with a sample, written and read back; `squares` are
+/// sums of squares of inputs, `[experts, columns]`.
 inline std::unique_ptr<Profile> profileOf(const Numbers &sample,
-                                          std::vector<int64_t> counts) {
+                                          std::vector<int64_t> counts,
+                                          std::vector<double> squares = {}) {
   rt::Profile stored;
   stored.model = "small";
   rt::ProfileLayer layer;
@@ -37,6 +39,9 @@ inline std::unique_ptr<Profile> profileOf(const Numbers &sample,
   add("sample", MOE_F32, {rows, sample.columns}, values.data(),
       4 * values.size());
   add("sample_keys", MOE_U64, {rows}, keys.data(), 8 * rows);
+  if (!squares.empty())
+    add("input_square_sum", MOE_F64, {experts, sample.columns}, squares.data(),
+        8 * squares.size());
   stored.layers.push_back(std::move(layer));
   llvm::SmallString<128> path;
   EXPECT_FALSE(llvm::sys::fs::createTemporaryFile("compress", "moeprof", path));
