@@ -2,6 +2,7 @@
 
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
+#include "passes/Analysis/WeightSource.h"
 #include "passes/Compress/Inputs.h"
 #include "passes/Compress/OutputError.h"
 #include "llvm/ADT/StringExtras.h"
@@ -31,13 +32,18 @@ static llvm::Error wrong(const Twine &why) {
   return llvm::createStringError("--compress: " + why);
 }
 
-/// The options in braces as MLIR spells them.
-static llvm::Expected<std::string> optionsOf(const KnownStep &step,
+using StepOptions = std::vector<std::pair<std::string, std::string>>;
+
+/// The options in braces, by name.
+static llvm::Expected<StepOptions> optionsOf(const KnownStep &step,
                                              StringRef text) {
   SmallVector<StringRef> words;
   llvm::SplitString(text, words, ", \t");
-  std::string options;
-  bool hasOwn = false;
+  StepOptions options;
+  auto isGiven = [&](StringRef key) {
+    return llvm::any_of(options,
+                        [&](auto &option) { return option.first == key; });
+  };
   for (StringRef word : words) {
     StringRef key, value;
     if (word.contains('='))
@@ -57,20 +63,21 @@ static llvm::Expected<std::string> optionsOf(const KnownStep &step,
       text = llvm::formatv("{0:f6}", percent / 100).str();
     }
     if (word.contains('=')) {
-      options += " " + key.str() + "=" + text;
+      if (isGiven(key))
+        return wrong(step.name + ": option '" + key + "' is given twice");
+      options.push_back({key.str(), text});
       continue;
     }
     // More numbers of a list, or the value of the step's own option.
     if (!options.empty() &&
         (step.option == "names" || llvm::all_of(word, llvm::isDigit))) {
-      options += "," + word.str();
+      options.back().second += "," + word.str();
       continue;
     }
-    if (step.option.empty() || hasOwn)
+    if (step.option.empty() || isGiven(step.option))
       return wrong("'" + word + "' is no option of " + step.name +
                    " (name=value)");
-    options += " " + step.option.str() + "=" + text;
-    hasOwn = true;
+    options.push_back({step.option.str(), text});
   }
   return options;
 }
@@ -105,7 +112,10 @@ llvm::Expected<std::vector<CompressStep>> moe::parseSteps(StringRef text) {
     auto made = optionsOf(*known, options);
     if (!made)
       return made.takeError();
-    steps.push_back({whole.str(), "moe-" + name.str() + "{" + *made + "}"});
+    std::string pipeline = "moe-" + name.str() + "{";
+    for (auto &[key, value] : *made)
+      pipeline += " " + key + "=" + value;
+    steps.push_back({whole.str(), pipeline + "}", std::move(*made)});
   }
   if (steps.empty())
     return wrong("names no step");
@@ -125,18 +135,13 @@ LogicalResult moe::compressModule(ModuleOp module, ArrayRef<CompressStep> steps,
   std::vector<std::unique_ptr<PassManager>> managers;
   for (const CompressStep &step : steps) {
     managers.push_back(std::make_unique<PassManager>(module.getContext()));
-    std::string message;
-    llvm::raw_string_ostream os(message);
-    if (failed(parsePassPipeline(step.pipeline, *managers.back(), os))) {
-      // The first line names the option; where it stands in our spelling of
-      // the pipeline helps nobody.
-      StringRef first = StringRef(message).split('\n').first;
-      if (size_t at = first.find("error: "); at != StringRef::npos)
-        first = first.drop_front(at + 7);
+    if (failed(
+            parsePassPipeline(step.pipeline, *managers.back(), llvm::nulls())))
       return emitError(module.getLoc())
-             << "--compress: " << step.text << ": " << first;
-    }
+             << "--compress: " << step.text << ": its options cannot be read";
   }
+  // Banks of another module may have the same names.
+  weights.forget();
   std::optional<OutputError> own;
   if (profile && !reference) {
     auto made = OutputError::of(module, *profile, weights);
@@ -145,13 +150,18 @@ LogicalResult moe::compressModule(ModuleOp module, ArrayRef<CompressStep> steps,
     own = std::move(*made);
     reference = &*own;
   }
-  ledger.steps.push_back({"", measureCost(module), std::nullopt, std::nullopt});
+  llvm::StringMap<double> slots;
+  if (own)
+    slots = own->getSlots();
+  ledger.steps.push_back(
+      {"", measureCost(module, slots), std::nullopt, std::nullopt});
   for (auto [step, manager] : llvm::zip(steps, managers)) {
     begin(step.text);
     if (failed(manager->run(module)))
       return failure();
+    weights.forget(); // what has been replaced
     LedgerStep entry{step.text, {}, std::nullopt, std::nullopt};
-    llvm::StringMap<double> slots;
+    slots.clear();
     if (reference) {
       auto now = reference->measure(module, *profile, weights);
       if (failed(now))

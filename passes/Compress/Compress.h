@@ -14,12 +14,14 @@ class WeightSource;
 struct CompressStep {
   std::string text;     ///< as the user wrote it
   std::string pipeline; ///< "moe-prune-experts{keep=6}"
+  std::vector<std::pair<std::string, std::string>> options; ///< as in pipeline
 };
 
 /// Takes `prune-experts{keep=6},quantize{int4}` apart. In the braces stand
 /// options of the pass, set apart by commas or spaces; a word alone is the
 /// option that the step mostly needs (a type, a score, a method). Fails where
-/// a step is not known or not well formed.
+/// a step is not known or not well formed; what its pass takes is checked by
+/// `checkOptions`.
 llvm::Expected<std::vector<CompressStep>> parseSteps(llvm::StringRef text);
 
 /// Runs the steps on a module whose MoE layers are raised, and enters each in

@@ -5,6 +5,8 @@
 #include "passes/Compress/Inputs.h"
 #include "passes/Compress/Matrices.h"
 #include "passes/Compress/OutputError.h"
+#include "passes/Compress/ProfileColumns.h"
+#include "passes/Compress/StepOptions.h"
 #include "tools/moe-opt/Measure.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -21,6 +23,10 @@ Error Compression::parse(StringRef text) {
   auto parsed = parseSteps(text);
   if (!parsed)
     return parsed.takeError();
+  // All before the model is read, so that a slip in the last one costs nothing.
+  for (const CompressStep &step : *parsed)
+    if (Error error = checkOptions(step))
+      return error;
   steps = std::move(*parsed);
   return Error::success();
 }
@@ -34,6 +40,12 @@ Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
   auto reference = OutputError::of(module, *profile, weights);
   if (failed(reference))
     return createStringError("");
+  if (!reference->measuresAny())
+    return createStringError(
+        "--compress=auto: profile '" + profile->getPath() +
+        "' has no sample of a layer that can be evaluated, so there is nothing "
+        "to rank recipes by; make one with a binary that was compiled with "
+        "--instrument");
   using Copy = mlir::OwningOpRef<mlir::ModuleOp>;
   auto apply = [&](mlir::ModuleOp from, StringRef text,
                    Ledger &ledger) -> Expected<Copy> {
@@ -97,6 +109,7 @@ Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
   StringMap<double> measured;
   if (!texts.empty())
     tools.measure = [&](StringRef text) -> Expected<double> {
+      weights.forget(); // candidates use the same names
       auto bits = measureBits(*made[text], weights, options, texts);
       if (!bits)
         return bits.takeError();
@@ -145,6 +158,8 @@ Error Compression::run(mlir::ModuleOp module, WeightSource &weights,
         profile->getStored(), profile->getPath().str(), modelName, fingerprint);
     if (!status.ok())
       return createStringError(status.message);
+    // It is of these columns, whatever was measured of them before.
+    ProfileColumns::forget(module);
   }
   if (!texts.empty()) {
     options.progress("measure the original");

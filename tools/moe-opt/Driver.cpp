@@ -193,9 +193,9 @@ int moe::runProductDriver(int argc, char **argv,
                 2);
   Compression compression;
   if (!request.compress.empty()) {
+    registerCompressPasses();
     if (Error error = compression.parse(request.compress))
       return fail(toString(std::move(error)), 2);
-    registerCompressPasses();
   } else if (!request.texts.empty()) {
     return fail("--eval goes with --compress; to evaluate a model, run it with "
                 "--eval",

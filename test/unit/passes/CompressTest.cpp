@@ -51,6 +51,12 @@ TEST(Steps, SlipsAreNamed) {
             "--compress: prune-experts: 'ratio=x%' is no percentage");
   EXPECT_EQ(pipelines("quantize{int4 nf4}"),
             "--compress: 'nf4' is no option of quantize (name=value)");
+  EXPECT_EQ(pipelines("quantize{int8 type=int4}"),
+            "--compress: quantize: option 'type' is given twice");
+  EXPECT_EQ(pipelines("quantize{type=int4 int8}"),
+            "--compress: 'int8' is no option of quantize (name=value)");
+  EXPECT_EQ(pipelines("quantize{block=32 block=64}"),
+            "--compress: quantize: option 'block' is given twice");
   EXPECT_EQ(pipelines("align-experts{all}"),
             "--compress: 'all' is no option of align-experts (name=value)");
   EXPECT_EQ(pipelines("quantize{'int4'}"),

@@ -54,7 +54,7 @@ TEST(Numbers, ReadsEveryHalf) {
   }
 }
 
-TEST(Numbers, FindsWhatIsNotFinite) {
+TEST(Numbers, FindsWhatATypeCannotHold) {
   MLIRContext context;
   Builder builder(&context);
   for (FloatType type :
