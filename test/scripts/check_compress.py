@@ -121,7 +121,7 @@ def pools(path):
     recipes = dict(re.findall(r"moe\.bank @(\S+) recipe\((.*)\) : ", text))
     source = re.compile(r"gate_up_proj[\w.]*\[(\d+), 0:\d+\]")
     result = []
-    for body in re.findall(r"moe\.pool @\S+ \{\n(.*?)\n  \}", text, re.S):
+    for body in re.findall(r"moe\.pool @\S+ (?:attributes [^\n]*)?\{\n(.*?)\n  \}", text, re.S):
         entries = {}
         for line in body.splitlines():
             if match := re.match(r"\s*moe\.alias @(\w+) of @(\w+)", line):

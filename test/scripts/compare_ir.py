@@ -172,7 +172,7 @@ class Module:
             line = re.sub(r' layer "[^"]*"', "", line)
             line = re.sub(r' \{moe\.encoding = "[^"]*"\}', "", line)
             line = re.sub(r'(onnx\.node (?:"[^"]*" )?"[^"]*") v \d+', r"\1", line)
-            if begin := re.match(r"moe\.pool @(\S+) \{", line):
+            if begin := re.match(r"moe\.pool @(\S+) (?:attributes .*)?\{$", line):
                 pool = pools[begin.group(1)] = []
             elif line.startswith("moe.") and pool is not None:
                 pool.append(self.slices(line))
