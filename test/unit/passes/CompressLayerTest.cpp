@@ -699,7 +699,8 @@ TEST(Subsets, OfGroupsStayEqual) {
   ASSERT_TRUE(succeeded(reconstruction));
   for (int64_t width : {0, 1, 8}) {
     auto kept = searchSubset(*reconstruction, 6, 4, width);
-    EXPECT_TRUE(isEven(kept, 2, 6)) << width;
+    EXPECT_EQ(llvm::count_if(kept, [](int64_t e) { return e < 3; }), 2)
+        << width;
   }
   // Of one expert per group, tokens choose among what their group has left.
   auto two = calibration->gateWeights({0, 3});
