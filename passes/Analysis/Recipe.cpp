@@ -452,34 +452,56 @@ FailureOr<Numbers> moe::evaluate(Operation *at, Attribute recipe,
   return at->emitOpError("has a recipe that cannot be executed: ") << recipe;
 }
 
+/// Numbers as integers of a byte, a piece at a time: a vocabulary's matrix may
+/// be stored like this.
+static LogicalResult
+appendBytes(BankOp bank, Attribute part, WeightSource &source,
+            llvm::function_ref<LogicalResult(int64_t, int64_t)> fits,
+            std::string &bytes) {
+  auto matrix = MatrixRows::open(bank, part, source);
+  if (failed(matrix) || failed(fits(matrix->rows(), matrix->columns())))
+    return failure();
+  int64_t columns = matrix->columns();
+  if (matrix->rows() == 0 || columns == 0)
+    return success();
+  int64_t atOnce = std::max<int64_t>((1 << 16) / columns, 1);
+  std::vector<double> buffer(atOnce * columns);
+  for (int64_t first = 0; first < matrix->rows(); first += atOnce) {
+    int64_t last = std::min(first + atOnce, matrix->rows());
+    const double *numbers = matrix->read(first, last, buffer.data());
+    // The same byte with a sign or without.
+    for (int64_t i = 0; i < (last - first) * columns; ++i)
+      bytes += static_cast<char>(static_cast<int>(numbers[i]));
+  }
+  matrix->close(source);
+  return success();
+}
+
 LogicalResult moe::makeBank(BankOp bank, WeightSource &source,
                             std::string &bytes) {
   Attribute recipe = *bank.getRecipe();
   RankedTensorType type = bank.getTensorType();
   auto append = [&](Attribute part, ArrayRef<int64_t> shape) -> LogicalResult {
-    auto numbers = evaluate(bank, part, source);
-    if (failed(numbers))
-      return failure();
     // More dimensions are rows one after the other, as recipes make them.
     int64_t columns = shape.size() > 1 ? shape.back() : 1;
     int64_t rows =
         ShapedType::getNumElements(shape) / std::max<int64_t>(columns, 1);
-    // A row is as good as a column where vectors are wanted.
-    if (shape.size() < 2 && numbers->rows == 1)
-      std::swap(numbers->rows, numbers->columns);
-    if (numbers->rows != rows || numbers->columns != columns)
+    auto fits = [&](int64_t madeRows, int64_t madeColumns) -> LogicalResult {
+      // A row is as good as a column where vectors are wanted.
+      if (shape.size() < 2 && madeRows == 1)
+        std::swap(madeRows, madeColumns);
+      if (madeRows == rows && madeColumns == columns)
+        return success();
       return bank.emitOpError("has ")
              << rows << " x " << columns << " numbers, but its recipe makes "
-             << numbers->rows << " x " << numbers->columns;
+             << madeRows << " x " << madeColumns;
+    };
+    if (type.getElementType().isInteger(8))
+      return appendBytes(bank, part, source, fits, bytes);
+    auto numbers = evaluate(bank, part, source);
+    if (failed(numbers) || failed(fits(numbers->rows, numbers->columns)))
+      return failure();
     size_t before = bytes.size();
-    if (type.getElementType().isUnsignedInteger(8)) {
-      bytes.resize(before + numbers->values.size());
-      llvm::transform(numbers->values, bytes.begin() + before,
-                      [](double number) {
-                        return static_cast<char>(static_cast<uint8_t>(number));
-                      });
-      return success();
-    }
     auto element = dyn_cast<FloatType>(type.getElementType());
     if (!element || element.getWidth() % 8 != 0)
       return bank.emitOpError("of type ") << type << " cannot be made";

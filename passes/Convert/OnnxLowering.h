@@ -3,6 +3,7 @@
 
 #include "dialects/Onnx/OnnxOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace moe {
@@ -119,6 +120,9 @@ mlir::Value foldAxes(
     mlir::Value acc,
     llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Value, mlir::Value)>
         body);
+
+/// Gives code that reads packed weights one element per byte.
+mlir::LogicalResult unpackWeights(mlir::ModuleOp module);
 
 /// Tensors of signless integers.
 mlir::Type storageOf(mlir::Type type);

@@ -108,6 +108,8 @@ LogicalResult convertBlock(Block &block) {
 struct ConvertOnnxToLinalgPass
     : moe::impl::ConvertOnnxToLinalgPassBase<ConvertOnnxToLinalgPass> {
   void runOnOperation() override {
+    if (failed(unpackWeights(getOperation())))
+      return signalPassFailure();
     rememberTypes();
     makeWeightsSignless();
     for (func::FuncOp function : getOperation().getOps<func::FuncOp>()) {
