@@ -2,6 +2,7 @@
 #include "passes/Convert/OnnxLowering.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace moe;
@@ -58,6 +59,66 @@ LogicalResult softmax(NodeLowering &n) {
         return arith::DivFOp::create(
             b, n.loc, math::ExpOp::create(b, n.loc, shifted), total);
       });
+  return success();
+}
+
+/// An error that names the node.
+InFlightDiagnostic refuse(NodeLowering &n) {
+  InFlightDiagnostic error = n.node.emitError(n.node.getOpType());
+  if (auto name = dyn_cast<NameLoc>(n.loc); name && !name.getName().empty())
+    error << " '" << name.getName().getValue() << "'";
+  error << ": ";
+  return error;
+}
+
+/// Only floats have means and roots; `count` inputs are looked at.
+LogicalResult checkFloats(NodeLowering &n, unsigned count) {
+  for (unsigned i = 0; i < count; ++i)
+    if (n.has(i) && !isa<FloatType>(n.elementOf(i)))
+      return refuse(n) << "input " << i << " has elements of type "
+                       << n.elementOf(i) << ", but floats are needed";
+  return success();
+}
+
+/// Whether dimension `d` of input `i` has `size` entries (or 1, where that may
+/// be): told now where sizes are known, else by the run.
+LogicalResult checkSize(NodeLowering &n, unsigned i, int64_t d, Value size,
+                        bool orOne) {
+  auto type = cast<RankedTensorType>(n.in[i].getType());
+  if (orOne && type.getDimSize(d) == 1)
+    return success();
+  APInt wanted;
+  bool known = matchPattern(size, m_ConstantInt(&wanted));
+  if (known && !type.isDynamicDim(d)) {
+    if (wanted == static_cast<uint64_t>(type.getDimSize(d)))
+      return success();
+    return refuse(n) << "input " << i << " has type " << type
+                     << ", but dimension " << d << " must be "
+                     << wanted.getZExtValue();
+  }
+  auto equals = [&](Value other) -> Value {
+    return arith::CmpIOp::create(n.builder, n.loc, arith::CmpIPredicate::eq,
+                                 n.dim(n.in[i], d), other);
+  };
+  Value fits = equals(size);
+  if (orOne && type.isDynamicDim(d))
+    fits = arith::OrIOp::create(n.builder, n.loc, fits, equals(n.index(1)));
+  n.require(n.builder, fits,
+            "input " + std::to_string(i) + " does not fit the sizes of x");
+  return success();
+}
+
+/// Whether input `i` can be broadcast to the sizes of `x`.
+LogicalResult checkBroadcast(NodeLowering &n, unsigned i, Value x) {
+  auto type = cast<RankedTensorType>(n.in[i].getType());
+  int64_t rank = cast<RankedTensorType>(x.getType()).getRank();
+  if (type.getRank() > rank)
+    return refuse(n) << "input " << i << " has type " << type
+                     << ", more dimensions than x, which is " << x.getType();
+  for (int64_t d = 0; d < type.getRank(); ++d)
+    if (failed(checkSize(n, i, d, n.dim(x, rank - type.getRank() + d),
+                         /*orOne=*/true)))
+      return failure();
   return success();
 }
 
@@ -126,13 +187,21 @@ LogicalResult refuseStatistics(NodeLowering &n, unsigned first) {
 template <bool centered>
 LogicalResult normalization(NodeLowering &n) {
   int64_t axis = n.axis(n.node.intAttribute("axis", -1), n.rank(0));
+  if (axis < 0 || axis >= n.rank(0))
+    return refuse(n) << "has no dimension " << n.node.intAttribute("axis", -1)
+                     << " in x, which is " << n.in[0].getType();
+  if (failed(checkFloats(n, 3)))
+    return failure();
+  for (unsigned i : {1u, 2u})
+    if (n.has(i) && failed(checkBroadcast(n, i, n.in[0])))
+      return failure();
   n.out[0] = normalize(n, n.in[0], n.in[1], n.has(2) ? n.in[2] : Value(), axis,
                        n.node.floatAttribute("epsilon", 1e-5), centered,
                        n.resultElement());
   return refuseStatistics(n, 1);
 }
 
-/// In its inference form: channels are dimension 1.
+/// In its inference form: channels are dimension 1; a list has one channel.
 LogicalResult batchNormalization(NodeLowering &n) {
   if (n.node.intAttribute("training_mode", 0) ||
       !n.node.intAttribute("spatial", 1))
@@ -140,12 +209,30 @@ LogicalResult batchNormalization(NodeLowering &n) {
                                 ? "is in its training form, which is not "
                                   "supported"
                                 : "with spatial = 0 is not supported");
+  int64_t rank = n.rank(0);
+  if (rank == 0)
+    return refuse(n) << "needs x [batch, channels, ...], not "
+                     << n.in[0].getType();
+  if (failed(checkFloats(n, 5)))
+    return failure();
+  Value channels = rank == 1 ? n.index(1) : n.dim(n.in[0], 1);
+  for (unsigned i : {1u, 2u, 3u, 4u}) {
+    if (n.rank(i) != 1)
+      return refuse(n) << "input " << i << " has type " << n.in[i].getType()
+                       << ", but must be a list of one number per channel";
+    if (failed(checkSize(n, i, 0, channels, /*orOne=*/false)))
+      return failure();
+  }
   double epsilon = n.node.floatAttribute("epsilon", 1e-5);
   Type element = n.resultElement();
   Type type = NodeLowering::computeType(element);
   n.out[0] = n.compute(
       element, n.dims(n.in[0]), [&](OpBuilder &b, ValueRange at) -> Value {
-        auto channel = [&](unsigned i) { return n.read(b, n.in[i], at[1]); };
+        Value place =
+            rank == 1 ? arith::ConstantIndexOp::create(b, n.loc, 0) : at[1];
+        auto channel = [&](unsigned i) {
+          return n.narrow(b, n.read(b, n.in[i], place), type);
+        };
         Value v = n.read(b, n.in[0], at);
         Value root = math::SqrtOp::create(
             b, n.loc,
@@ -161,6 +248,13 @@ LogicalResult batchNormalization(NodeLowering &n) {
 
 /// com.microsoft.SkipSimplifiedLayerNormalization: output 3 is the sum.
 LogicalResult skipNormalization(NodeLowering &n) {
+  if (n.rank(0) == 0)
+    return refuse(n) << "needs x [..., features], not " << n.in[0].getType();
+  if (failed(checkFloats(n, 4)))
+    return failure();
+  for (unsigned i : {1u, 2u, 3u})
+    if (n.has(i) && failed(checkBroadcast(n, i, n.in[0])))
+      return failure();
   Type element = n.resultElement();
   Value sum = n.compute(
       element, n.dims(n.in[0]), [&](OpBuilder &b, ValueRange at) -> Value {
