@@ -302,6 +302,12 @@ LogicalResult ExpertFfnOp::verify() {
   // expert_ffn_c4
   auto fits = [&](const Matrix &matrix, StringRef name) -> LogicalResult {
     auto [weights, scales, zeros, coding, block] = matrix;
+    if (!weights) {
+      if (coding || scales || zeros || block)
+        return emitOpError("has a coding, scales or a block for ")
+               << name << ", which it lacks";
+      return success();
+    }
     if (!coding) {
       if (scales || zeros || block)
         return emitOpError("has scales, zeros or a block for ")
@@ -359,12 +365,24 @@ LogicalResult ExpertFfnOp::verify() {
              << ", which do not fit";
     return success();
   };
+  // The first factor reads the features.
+  int64_t features = cast<ShapedType>(getX().getType()).getShape().back();
+  auto reads = [&](const Matrix &low) -> LogicalResult {
+    if (!low.values || ShapedType::isDynamic(features))
+      return success();
+    auto type = cast<ShapedType>(low.values.getType());
+    if (type.getDimSize(2) == features)
+      return success();
+    return emitOpError("has a factor ")
+           << type << " for " << features << " features";
+  };
   if (failed(fits(getUpMatrix(), "up")) ||
       failed(fits(getDownMatrix(), "down")) ||
       failed(fits(getUpLowMatrix(), "up_low")) ||
       failed(fits(getDownLowMatrix(), "down_low")) ||
       failed(feeds(getUpLowMatrix(), getUpMatrix(), "up")) ||
-      failed(feeds(getDownLowMatrix(), getDownMatrix(), "down")))
+      failed(feeds(getDownLowMatrix(), getDownMatrix(), "down")) ||
+      failed(reads(getUpLowMatrix())))
     return failure();
   return success();
 }

@@ -333,3 +333,30 @@ func.func @check_c1_format(%c: i1, %i: index) {
   moert.check %c, "wrong: %d" value %i
   return
 }
+
+// -----
+
+func.func @expert_ffn_c4_coded_none(%x: tensor<?x32xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<2x2x32x16xf32>, %down: tensor<2x2x32x16xf32>) -> tensor<?x32xf32> {
+  // expected-error @below {{'moert.expert_ffn' op has a coding, scales or a block for up_low, which it lacks}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x32xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x2x32x16xf32>) low_coded int8 block 0 down(%down : tensor<2x2x32x16xf32>) outs(%x : tensor<?x32xf32>) -> tensor<?x32xf32>
+  return %0 : tensor<?x32xf32>
+}
+
+// -----
+
+func.func @expert_ffn_c4_scales_of_none(%x: tensor<?x32xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %s: tensor<2x1x1x16xf32>, %up: tensor<2x2x32x16xf32>, %down: tensor<2x2x32x16xf32>) -> tensor<?x32xf32> {
+  // expected-error @below {{'moert.expert_ffn' op has a coding, scales or a block for up_low, which it lacks}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x32xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x2x32x16xf32>) low_coded int8 block 0 low_scales(%s : tensor<2x1x1x16xf32>) down(%down : tensor<2x2x32x16xf32>) outs(%x : tensor<?x32xf32>) -> tensor<?x32xf32>
+  return %0 : tensor<?x32xf32>
+}
+
+// -----
+
+func.func @expert_ffn_c5_depth(%x: tensor<?x32xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %low: tensor<2x1x900x16xf32>, %up: tensor<2x2x16x16xf32>, %down: tensor<2x2x32x16xf32>) -> tensor<?x32xf32> {
+  %c0 = arith.constant 0 : index
+  %d = tensor.dim %x, %c0 : tensor<?x32xf32>
+  %e = tensor.empty(%d) : tensor<?x32xf32>
+  // expected-error @below {{'moert.expert_ffn' op has a factor 'tensor<2x1x900x16xf32>' for 32 features}}
+  %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x32xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x2x16x16xf32>) low(%low : tensor<2x1x900x16xf32>) down(%down : tensor<2x2x32x16xf32>) outs(%e : tensor<?x32xf32>) -> tensor<?x32xf32>
+  return %0 : tensor<?x32xf32>
+}
