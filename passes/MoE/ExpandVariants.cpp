@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
 #include "passes/MoE/Passes.h"
+#include "llvm/ADT/StringSet.h"
 
 namespace moe {
 #define GEN_PASS_DEF_EXPANDVARIANTSPASS
@@ -79,6 +80,27 @@ struct ExpandVariantsPass
     apply.setPool(whole.getSymName());
   }
 
+  /// What stands between the name of an entry and the number of a storage, so
+  /// that no entry has the name yet.
+  static std::string freeSuffix(ArrayRef<ExpertOpInterface> entries,
+                                int64_t storages) {
+    llvm::StringSet<> taken;
+    for (ExpertOpInterface entry : entries)
+      taken.insert(entry.getEntryName());
+    std::string suffix = ".storage";
+    auto isFree = [&] {
+      for (ExpertOpInterface entry : entries)
+        for (int64_t storage = 1; storage < storages; ++storage)
+          if (taken.contains(
+                  (entry.getEntryName() + suffix + llvm::Twine(storage)).str()))
+            return false;
+      return true;
+    };
+    while (!isFree())
+      suffix += "_";
+    return suffix;
+  }
+
   /// The entries of all storages, storage by storage.
   static PoolOp expand(PoolOp pool, SymbolTable &symbols) {
     OpBuilder builder(pool);
@@ -91,9 +113,10 @@ struct ExpandVariantsPass
     auto entries = pool.getEntries();
     for (ExpertOpInterface entry : entries)
       storages = std::max(storages, countStorages(entry));
-    auto nameOf = [](ExpertOpInterface entry, int64_t storage) {
+    std::string suffix = freeSuffix(entries, storages);
+    auto nameOf = [&](ExpertOpInterface entry, int64_t storage) {
       std::string name = entry.getEntryName().str();
-      return storage ? name + ".storage" + std::to_string(storage) : name;
+      return storage ? name + suffix + std::to_string(storage) : name;
     };
     for (int64_t storage = 0; storage < storages; ++storage)
       for (auto [e, entry] : llvm::enumerate(entries)) {

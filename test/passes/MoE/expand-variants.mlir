@@ -23,6 +23,18 @@ moe.pool @ffn {
   moe.expert @c ffn relu up @w[1] down @w[1]
 }
 
+// Names that an entry has already are not taken again.
+// CHECK: moe.pool @taken.variants {
+// CHECK-NEXT: moe.expert @a ffn
+// CHECK-NEXT: moe.null_expert @a.storage1 zero
+// CHECK-NEXT: moe.expert @a.storage_1 ffn relu up @low[0]
+// CHECK-NEXT: moe.alias @a.storage1.storage_1 of @a.storage1
+// CHECK-NEXT: }
+moe.pool @taken {
+  moe.expert @a ffn relu up @w[0] down @w[0] variants [#moe.variant<"bf16", {up = #moe.slice<@low[0]>}>]
+  moe.null_expert @a.storage1 zero
+}
+
 // CHECK-LABEL: func.func @main
 // CHECK: %[[G:.*]]:3 = moe.gate softmax %{{.*}} over @ffn top_k 2 skip_cumulative
 // CHECK: %[[IDS:.*]] = linalg.generic {{.*}} ins(%[[G]]#0, %[[G]]#2 : tensor<?x2xi32>, tensor<?x2xi32>)
@@ -38,5 +50,11 @@ moe.pool @ffn {
 func.func @main(%x: tensor<?x4xf32>, %z: tensor<?x4xf32>) -> tensor<?x4xf32> {
   %i, %g, %v = moe.gate softmax %z over @ffn top_k 2 skip_cumulative [0.5, 0.75] : tensor<?x4xf32>
   %y = moe.apply @ffn %x ids %i weights %g variants %v : (tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<?x2xi32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+func.func @uses_taken(%x: tensor<?x4xf32>, %z: tensor<?x2xf32>) -> tensor<?x4xf32> {
+  %i, %g, %v = moe.gate softmax %z over @taken top_k 1 skip_cumulative [0.5, 0.75] : tensor<?x2xf32>
+  %y = moe.apply @taken %x ids %i weights %g variants %v : (tensor<?x4xf32>, tensor<?x1xi32>, tensor<?x1xf32>, tensor<?x1xi32>) -> tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }
