@@ -139,7 +139,7 @@ int moe::bench::runBeside(const Options &options) {
       command.insert(command.end(), {"--role", port + "=" + role});
     std::string error;
     if (!c->peer.start(command, error))
-      return fail("'" + path + "' did not get ready");
+      return fail("'" + path + "' " + error);
     contenders.push_back(std::move(c));
   }
   printMachine(options.threads);

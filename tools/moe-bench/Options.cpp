@@ -201,6 +201,8 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
   if ((serve || !options.beside.empty()) &&
       (options.model.empty() || !options.peer.empty()))
     return wrong("--beside and --serve go with MODEL, without --peer");
+  if (serve && !options.beside.empty())
+    return wrong("--serve runs one model: give no --beside with it");
   options.mode = limits                    ? Options::Limits
                  : !layer.empty()          ? Options::Layer
                  : serve                   ? Options::Serve

@@ -1,7 +1,9 @@
 #include "tools/moe-bench/Peer.h"
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,7 +40,7 @@ bool Peer::start(const std::vector<std::string> &command, std::string &error) {
   int in[2], out[2];
   // Other children must not keep the ends open.
   if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) {
-    error = "cannot make pipes";
+    error = std::string("cannot be started: ") + strerror(errno);
     return false;
   }
   child = fork();
@@ -63,7 +65,7 @@ bool Peer::start(const std::vector<std::string> &command, std::string &error) {
       title = line.substr(6);
       return true;
     }
-  error = "'" + command[0] + "' did not get ready";
+  error = "did not get ready";
   return false;
 }
 

@@ -2,7 +2,6 @@
 
 #include "runtime/Core/Json.h"
 #include "runtime/Core/Tensor.h"
-#include "runtime/Runner/Load.h"
 #include "runtime/Runner/Roles.h"
 #include "tools/moe-bench/Decoder.h"
 #include "tools/moe-bench/Limits.h"
@@ -11,7 +10,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <unistd.h>
 
 using namespace moe;
@@ -55,7 +53,7 @@ static bool startPeer(const Options &options, Peer &peer) {
                      options.inputs.empty() ? "-" : options.inputs,
                      std::to_string(options.threads)},
                     error) ||
-         (fail(error), false);
+         (fail("'" + options.python + "' " + error), false);
 }
 
 int moe::bench::runWhole(const Options &options) {
