@@ -81,7 +81,7 @@ def main():
             os.remove(copied)
             print(f"compress {compressing[-1]:.1f} s "
                   f"({after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime:.1f} s of processors, "
-                  f"{after.ru_maxrss / 1e6:.2f} GB), read and write {copying[-1]:.1f} s", flush=True)
+                  f"{after.ru_maxrss * 1024 / 1e9:.2f} GB), read and write {copying[-1]:.1f} s", flush=True)
     finally:
         for path in outputs + [copied]:
             if os.path.exists(path):
