@@ -108,7 +108,7 @@ bool moe::factorize(const Numbers &numbers, int64_t rank,
 }
 
 std::optional<Compensation> moe::compensationOf(const Numbers &gram) {
-  constexpr double damping = 0.1;
+  constexpr double damping = 0.01;
   int64_t n = gram.rows;
   double mean = 0;
   for (int64_t i = 0; i < n; ++i)
