@@ -166,8 +166,9 @@ LogicalResult moe::raiseExperts(ModuleOp module,
   return pm.run(module);
 }
 
-/// The sum of `profiles`, which must be of the model: those that measured the
-/// same as the first one with a sample of inputs, or as the first.
+/// The sum of `profiles`, which must be of the model where its fingerprint is
+/// given: those that measured the same as the first one with a sample of
+/// inputs, or as the first.
 static FailureOr<rt::Profile>
 profileOf(ModuleOp module,
           ArrayRef<std::pair<std::string, rt::Profile>> profiles,
@@ -177,17 +178,21 @@ profileOf(ModuleOp module,
     return !profile.layers.empty() && profile.layers[0].find("sample");
   };
   for (const auto &[path, profile] : profiles) {
-    rt::Status status = rt::checkModel(
-        profile, path, llvm::sys::path::stem(model).str(), fingerprint.str());
-    if (!status.ok())
-      return emitError(module.getLoc()) << status.message;
+    if (!fingerprint.empty()) {
+      rt::Status status = rt::checkModel(
+          profile, path, llvm::sys::path::stem(model).str(), fingerprint.str());
+      if (!status.ok())
+        return emitError(module.getLoc()) << status.message;
+    }
     if (!first || (isSampled(profile) && !isSampled(*first)))
       first = &profile;
   }
   rt::Profile sum = first ? *first : rt::Profile();
   for (const auto &[path, profile] : profiles)
     if (&profile != first)
-      (void)rt::addProfile(sum, profile, path);
+      if (rt::Status status = rt::addProfile(sum, profile, path); !status.ok())
+        emitWarning(module.getLoc()) << "experts are compared without '" << path
+                                     << "': " << status.message;
   return sum;
 }
 
@@ -248,7 +253,8 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
     return failure();
   // Of the model as it came: what follows depends on the target.
   std::string fingerprint, profiled = options.profileFingerprint;
-  if (options.fingerprint || (!options.profiles.empty() && profiled.empty())) {
+  if (options.fingerprint || (!options.profiles.empty() &&
+                              !options.profilesChecked && profiled.empty())) {
     auto made = modelFingerprint(module, weights);
     if (mlir::failed(made))
       return failure();
@@ -265,7 +271,9 @@ LogicalResult moe::lowerTo(ModuleOp module, Phase last, WeightSource &weights,
   }
   FailureOr<rt::Profile> profile =
       profileOf(module, options.profiles, options.name,
-                profiled.empty() ? fingerprint : profiled);
+                options.profilesChecked ? ""
+                : profiled.empty()      ? fingerprint
+                                        : profiled);
   if (mlir::failed(profile))
     return failure();
   auto collect = [&] {
@@ -337,33 +345,57 @@ static std::string identifier(StringRef name) {
   return text.empty() ? "model" : text;
 }
 
+/// The C header of a library.
+static std::string headerOf(StringRef path) {
+  llvm::SmallString<128> header(path);
+  llvm::sys::path::replace_extension(header, "h");
+  return std::string(header);
+}
+
+llvm::Error moe::checkOutput(StringRef path, Emit emit) {
+  auto cannot = [](StringRef path, const llvm::Twine &why) {
+    return llvm::createStringError("cannot write '" + path + "'" + why);
+  };
+  bool linked =
+      emit == Emit::Executable || emit == Emit::Library || emit == Emit::Bundle;
+  bool isFolder = emit == Emit::HuggingFace;
+  if (!linked && (path == "-" || isSpecial(path)))
+    return llvm::Error::success();
+  StringRef name = isFolder && path.size() > 1 ? path.rtrim('/') : path;
+  StringRef folder = llvm::sys::path::parent_path(name);
+  StringRef at = folder.empty() ? "." : folder;
+  std::error_code error =
+      llvm::sys::fs::access(at, llvm::sys::fs::AccessMode::Write);
+  if (!error && !llvm::sys::fs::is_directory(at))
+    error = std::make_error_code(std::errc::not_a_directory);
+  if (error)
+    return cannot(path, ": folder '" + folder + "': " + error.message());
+  llvm::sys::fs::file_status status;
+  bool exists = !llvm::sys::fs::status(path, status);
+  if (linked && exists &&
+      status.type() != llvm::sys::fs::file_type::regular_file)
+    return cannot(path, ": it exists and is no regular file");
+  if (!isFolder && exists && llvm::sys::fs::is_directory(status))
+    return cannot(path, ": it is a directory");
+  if (emit != Emit::Library)
+    return llvm::Error::success();
+  std::string header = headerOf(path);
+  if (header == path)
+    return cannot(path, ": the library's header takes that name");
+  if (llvm::sys::fs::is_directory(header))
+    return cannot(header, ", the library's header: it is a directory");
+  return llvm::Error::success();
+}
+
 LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
                              WeightSource &weights,
                              const CompileOptions &options,
                              llvm::json::Object &facts) {
   // Long work later, so what can be known now is said now.
-  if (emit == Emit::Executable || emit == Emit::Library ||
-      emit == Emit::Bundle) {
-    StringRef folder = llvm::sys::path::parent_path(path);
-    if (std::error_code error = llvm::sys::fs::access(
-            folder.empty() ? "." : folder, llvm::sys::fs::AccessMode::Write))
-      return ::failed(module, "cannot write '" + path + "': folder '" + folder +
-                                  "': " + error.message());
-    llvm::sys::fs::file_status status;
-    if (!llvm::sys::fs::status(path, status) &&
-        status.type() != llvm::sys::fs::file_type::regular_file)
-      return ::failed(module, "cannot write '" + path +
-                                  "': it exists and is no regular file");
-  }
+  if (llvm::Error error = checkOutput(path, emit))
+    return ::failed(module, llvm::toString(std::move(error)));
   bool library = emit == Emit::Library;
-  llvm::SmallString<128> headerPath(path);
-  llvm::sys::path::replace_extension(headerPath, "h");
-  if (library && headerPath == path)
-    return ::failed(module, "cannot write '" + path +
-                                "': the library's header takes that name");
-  if (library && llvm::sys::fs::is_directory(headerPath))
-    return ::failed(module, "cannot write '" + headerPath +
-                                "', the library's header: it is a directory");
+  std::string headerPath = headerOf(path);
   auto main = module.lookupSymbol<func::FuncOp>("main");
   if (!main)
     return ::failed(module, "the module has no function @main to compile");

@@ -39,6 +39,10 @@ struct CompileOptions {
   /// The fingerprint that profiles must have, where it is not the module's:
   /// that of the model before it was compressed.
   std::string profileFingerprint;
+  /// The profiles have been checked and name layers as the module does.
+  bool profilesChecked = false;
+  /// What ports are for (name, role), where the model is run to measure it.
+  std::vector<std::pair<std::string, std::string>> roles;
   /// More facts for the manifest: what compression cost.
   llvm::json::Object extraFacts;
   /// The model's name in messages and in moe_<name>_api.
@@ -59,6 +63,10 @@ mlir::LogicalResult lowerTo(mlir::ModuleOp module, Phase last,
                             WeightSource &weights,
                             const CompileOptions &options,
                             llvm::json::Object &facts);
+
+/// Whether a result of that kind can be written to `path`, as far as can be
+/// known before the work.
+llvm::Error checkOutput(llvm::StringRef path, Emit emit);
 
 /// Compiles `module` (phase `imported` or later) to `path`. Nothing
 /// half-written is left: the file appears when it is complete. A library's C

@@ -7,8 +7,9 @@
 
 namespace moe {
 
-/// The routers of the model of `--base`, ONNX or raised text; `banks` are those
-/// of `--bank`. An error without text has been reported as a diagnostic.
+/// The routers of the model of `--base`: ONNX, raised text or a checkpoint;
+/// `banks` are those of `--bank`. An error without text has been reported as a
+/// diagnostic.
 llvm::Expected<RouterNorms> readBase(llvm::StringRef path,
                                      llvm::ArrayRef<std::string> banks,
                                      const mlir::DialectRegistry &registry);

@@ -12,6 +12,7 @@
 #include "tools/moe-opt/BaseModel.h"
 #include "tools/moe-opt/Compression.h"
 #include "tools/moe-opt/Options.h"
+#include "tools/moe-opt/Outputs.h"
 #include "tools/moe-opt/ReadModel.h"
 #include "tools/moe-opt/Runs.h"
 #include "llvm/Support/FileSystem.h"
@@ -133,6 +134,22 @@ static mlir::LogicalResult exportTo(mlir::ModuleOp module,
   return result;
 }
 
+/// Gives the layers of a profile the names that the module has for those with
+/// the same routers; an empty reason has been told already.
+static Error renameLayers(mlir::ModuleOp module, WeightSource &weights,
+                          StringRef path, rt::Profile &profile) {
+  auto routers = routerHashes(module, weights);
+  if (failed(routers))
+    return createStringError("");
+  auto loaded = Profile::load(path);
+  if (!loaded)
+    return loaded.takeError();
+  if (Error error = (*loaded)->nameByRouters(*routers))
+    return error;
+  profile = (*loaded)->getStored();
+  return Error::success();
+}
+
 /// What only runs of a model can give.
 static const char *needsGraph(const Request &request) {
   return !request.texts.empty()        ? "--eval"
@@ -172,6 +189,10 @@ int moe::runProductDriver(int argc, char **argv,
     return fail("unknown form of MoE layers '" + request.onnxMoE +
                     "': known are contrib, standard",
                 2);
+  if (request.hasShardSize && *kind != Emit::HuggingFace)
+    return fail("--max-shard-size is for checkpoints that are written (-o "
+                "FOLDER)",
+                2);
   auto shardBytes = sizeOf(request.shardSize);
   if (!shardBytes)
     return fail("--max-shard-size: " + toString(shardBytes.takeError()), 2);
@@ -196,11 +217,33 @@ int moe::runProductDriver(int argc, char **argv,
     registerCompressPasses();
     if (Error error = compression.parse(request.compress))
       return fail(toString(std::move(error)), 2);
+  } else if (request.hasCompress) {
+    return fail("--compress needs steps, as in --compress='quantize{int4}'", 2);
   } else if (!request.texts.empty()) {
     return fail("--eval goes with --compress; to evaluate a model, run it with "
                 "--eval",
                 2);
+  } else if (!request.profile.empty()) {
+    return fail("--profile goes with --compress; to see a profile, give "
+                "--report and --report-run",
+                2);
+  } else if (!request.base.empty()) {
+    return fail("--base goes with --compress", 2);
   }
+  CompileOptions options;
+  for (StringRef entry : request.roles) {
+    auto [port, role] = entry.split('=');
+    if (port.empty() || role.empty())
+      return fail("--role takes PORT=ROLE, not '" + entry + "'", 2);
+    options.roles.emplace_back(port, role);
+  }
+  if (!request.roles.empty() && request.texts.empty())
+    return fail("--role goes with --eval", 2);
+  WeightSource named;
+  if (Error error = bindBanks(request.banks, named))
+    return fail(toString(std::move(error)), 2);
+  if (Error error = checkOutputs(request, *kind))
+    return fail(toString(std::move(error)));
   if (!request.profile.empty()) {
     auto loaded = Profile::load(request.profile);
     if (!loaded)
@@ -218,11 +261,6 @@ int moe::runProductDriver(int argc, char **argv,
       return fail(toString(base.takeError()));
     compression.base = std::move(*base);
   }
-  CompileOptions options;
-  auto runs = readRuns(request.runs, options.profiles);
-  if (!runs)
-    return fail(toString(runs.takeError()));
-
   options.target = *target;
   options.optLevel = request.optLevel - '0';
   options.road = *road;
@@ -245,6 +283,7 @@ int moe::runProductDriver(int argc, char **argv,
   WeightSource weights;
   mlir::OwningOpRef<mlir::ModuleOp> module;
   rt::Checkpoint source;
+  std::vector<std::string> files;
   progress.step("import");
   if (isCheckpoint) {
     auto model = hf::importCheckpoint(request.input, context);
@@ -252,24 +291,34 @@ int moe::runProductDriver(int argc, char **argv,
       return 1;
     module = std::move(model->module);
     source = std::move(model->source);
-    for (const rt::CheckpointFile &file : source.files)
+    for (const rt::CheckpointFile &file : source.files) {
       weights.bind(file.name, file.path);
+      files.push_back(file.path);
+    }
     // Known now, so said before the work.
     if (*kind == Emit::HuggingFace && !request.output.empty() && !stop &&
         failed(hf::checkFolder(request.output, source, module->getLoc())))
       return 1;
   } else {
-    auto model = readModel(request.input, sources, context, weights);
+    auto model = readModel(request.input, sources, context, weights, files);
     if (!model)
       return fail(toString(model.takeError()));
     module = std::move(*model);
   }
-  for (StringRef bank : request.banks) {
-    auto [name, path] = bank.split('=');
-    if (path.empty())
-      return fail("--bank takes name=path, not '" + bank + "'", 2);
-    weights.bind(name, path);
-  }
+  // They go before what the model says.
+  cantFail(bindBanks(request.banks, weights));
+  if (Error error = checkInputsStay(request, *kind, std::move(files)))
+    return fail(toString(std::move(error)));
+  // A graph around the weights of a checkpoint has names of its own.
+  options.profilesChecked = isCheckpoint;
+  auto runs = readRuns(request.runs, options.profiles,
+                       [&](StringRef path, rt::Profile &profile) -> Error {
+                         return isCheckpoint ? renameLayers(*module, weights,
+                                                            path, profile)
+                                             : Error::success();
+                       });
+  if (!runs)
+    return fail(toString(runs.takeError()));
 
   json::Object facts;
   facts["model"] = sys::path::filename(request.input);
@@ -320,8 +369,6 @@ int moe::runProductDriver(int argc, char **argv,
     facts["compile_seconds"] = progress.total();
   }
   if (!request.report.empty()) {
-    if (!facts.get("target"))
-      facts["target"] = "cpu:" + options.target.cpu;
     if (Error error = writeFile(request.report, renderReport(facts, *runs)))
       return fail(toString(std::move(error)));
   }

@@ -11,6 +11,7 @@
 #include "passes/RegisterPasses.h"
 #include "tools/moe-opt/BaseModel.h"
 #include "tools/moe-opt/Driver.h"
+#include "tools/moe-opt/ReadModel.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 
@@ -38,10 +39,8 @@ static bool readInputs(llvm::ArrayRef<std::string> banks,
                        llvm::StringRef profileFile, llvm::StringRef baseFile,
                        const mlir::DialectRegistry &registry,
                        PassInputs &inputs) {
-  for (llvm::StringRef file : banks) {
-    auto [name, path] = file.split('=');
-    inputs.weights.bind(name, path);
-  }
+  if (llvm::Error error = moe::bindBanks(banks, inputs.weights))
+    return said(std::move(error));
   if (!baseFile.empty()) {
     auto base = moe::readBase(baseFile, banks, registry);
     if (!base)
@@ -76,7 +75,8 @@ int main(int argc, char **argv) {
                                cl::desc("Profile of the uncompressed model"));
   cl::opt<std::string> base(
       "base", cl::value_desc("model"),
-      cl::desc("The model before fine-tuning (ONNX or text), for scores"));
+      cl::desc("The model before fine-tuning (ONNX, text or a checkpoint), "
+               "for scores"));
   auto [input, output] = mlir::registerAndParseCLIOptions(
       argc, argv, "moe-opt: compile Mixture-of-Experts models", registry);
   PassInputs inputs;

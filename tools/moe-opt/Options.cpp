@@ -106,8 +106,9 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       cl::desc("What runs of the model with --profile have measured, for "
                "--compress"));
   cl::opt<std::string> base(
-      "base", cl::value_desc("model.onnx"), cl::cat(category),
-      cl::desc("The model before fine-tuning, for --compress "
+      "base", cl::value_desc("model"), cl::cat(category),
+      cl::desc("The model before fine-tuning (ONNX, text or a checkpoint), for "
+               "--compress "
                "'prune-experts{router-norm ...}'"));
   cl::opt<std::string> instrument(
       "instrument", cl::ValueOptional, cl::value_desc("gram"),
@@ -126,6 +127,10 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       "eval", cl::value_desc("text"), cl::cat(category),
       cl::desc("With --compress: measure bits per byte of this text before and "
                "after (byte-level language models; may be repeated)"));
+  cl::list<std::string> roles(
+      "role", cl::value_desc("port=role"), cl::cat(category),
+      cl::desc("With --eval: what a port of the model is for (tokens, "
+               "positions, mask, logits), where its name does not say"));
   cl::opt<bool> listOps(
       "list-ops", cl::cat(category),
       cl::desc("List the ONNX operators that can be imported"));
@@ -150,6 +155,7 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
   banks.removeArgument();
   runs.removeArgument();
   texts.removeArgument();
+  roles.removeArgument();
   for (cl::Option *option : ours)
     option->removeArgument();
   if (!parsed)
@@ -172,18 +178,25 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
              banks,
              runs,
              texts,
+             roles,
              optLevel,
              verbose,
              listOps,
              noRaise,
-             externalData};
+             externalData,
+             compress.getNumOccurrences() > 0,
+             shardSize.getNumOccurrences() > 0};
   return true;
 }
 
-bool moe::readsCheckpoint(const Request &request) {
-  StringRef suffix = sys::path::extension(request.input);
+bool moe::isCheckpoint(StringRef path) {
+  StringRef suffix = sys::path::extension(path);
   return suffix != ".mlir" && suffix != ".mlirbc" && suffix != ".onnx" &&
-         rt::isCheckpoint(request.input);
+         rt::isCheckpoint(path.str());
+}
+
+bool moe::readsCheckpoint(const Request &request) {
+  return isCheckpoint(request.input);
 }
 
 Expected<uint64_t> moe::sizeOf(StringRef text) {

@@ -12,14 +12,18 @@ namespace moe {
 struct Request {
   std::string input, output, emit, target, stopAfter, road, report, onnxMoE,
       compress, profile, base, instrument, shardSize;
-  std::vector<std::string> banks, runs, texts;
+  std::vector<std::string> banks, runs, texts, roles;
   char optLevel;
   bool verbose, listOps, noRaise, externalData;
+  /// Given at all: an empty list of steps is a mistake.
+  bool hasCompress, hasShardSize;
 };
 
 /// Fills `request`; false after a message about wrong usage.
 bool parseArguments(int argc, char **argv, Request &request);
 
+/// Whether `path` is weights without a graph, in Hugging Face's layout.
+bool isCheckpoint(llvm::StringRef path);
 /// Whether the input is weights without a graph, in Hugging Face's layout.
 bool readsCheckpoint(const Request &request);
 /// The kind of output that `--emit` or the output's name asks for.

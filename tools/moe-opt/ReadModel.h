@@ -10,10 +10,15 @@ namespace moe {
 class WeightSource;
 
 /// The module of a file of MLIR (`-` is standard input) or of ONNX, whose
-/// archives are bound. An error without text is a diagnostic that was printed.
+/// archives are bound; their files are added to `files`. An error without text
+/// is a diagnostic that was printed.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
 readModel(llvm::StringRef path, llvm::SourceMgr &sources,
-          mlir::MLIRContext &context, WeightSource &weights);
+          mlir::MLIRContext &context, WeightSource &weights,
+          std::vector<std::string> &files);
+
+/// Binds the archives of `--bank`, each `name=path`.
+llvm::Error bindBanks(llvm::ArrayRef<std::string> banks, WeightSource &weights);
 
 } // namespace moe
 

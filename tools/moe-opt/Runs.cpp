@@ -8,7 +8,8 @@ using namespace moe;
 
 Expected<json::Array>
 moe::readRuns(ArrayRef<std::string> files,
-              std::vector<std::pair<std::string, rt::Profile>> &profiles) {
+              std::vector<std::pair<std::string, rt::Profile>> &profiles,
+              function_ref<Error(StringRef, rt::Profile &)> adapt) {
   std::vector<std::pair<std::string, json::Object>> runs;
   for (StringRef entry : files) {
     auto [name, path] = entry.split('=');
@@ -20,6 +21,8 @@ moe::readRuns(ArrayRef<std::string> files,
       rt::Result<rt::Profile> profile = rt::readProfile(path.str());
       if (!profile)
         return createStringError(profile.error().message);
+      if (Error error = adapt(path, *profile))
+        return error;
       run = profileFacts(*profile);
       profiles.emplace_back(path.str(), std::move(*profile));
     } else {

@@ -3,15 +3,18 @@
 
 #include "runtime/Bank/Profile.h"
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include "llvm/Support/Error.h"
 #include "llvm/Support/JSON.h"
 
 namespace moe {
 
 /// The runs of `--report-run`, one for each name: of profiles (`.moeprof`, also
-/// put into `profiles`) and of JSON objects.
+/// put into `profiles`, after `adapt`) and of JSON objects.
 llvm::Expected<llvm::json::Array>
 readRuns(llvm::ArrayRef<std::string> files,
-         std::vector<std::pair<std::string, rt::Profile>> &profiles);
+         std::vector<std::pair<std::string, rt::Profile>> &profiles,
+         llvm::function_ref<llvm::Error(llvm::StringRef, rt::Profile &)> adapt);
 
 } // namespace moe
 
