@@ -1,16 +1,17 @@
 #include "tools/moe-opt/Measure.h"
 
+#include "runtime/Core/File.h"
 #include "runtime/Runner/Load.h"
 #include "runtime/Runner/Program.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/Signals.h"
+#include <deque>
 
 using namespace llvm;
 using namespace moe;
 
 namespace {
-/// A folder that goes when we do.
+/// A folder that goes when we do, by an interrupt too.
 class TemporaryFolder {
 public:
   ~TemporaryFolder() {
@@ -18,7 +19,13 @@ public:
       sys::fs::remove_directories(path);
   }
   std::error_code make() {
-    return sys::fs::createUniqueDirectory("moe-opt", path);
+    std::error_code error = sys::fs::createUniqueDirectory("moe-opt", path);
+    if (error)
+      return error;
+    pending.emplace_back(std::string(path));
+    for (StringRef name : {"measured.so", "measured.h"})
+      pending.emplace_back(file(name));
+    return error;
   }
   std::string file(StringRef name) const {
     SmallString<128> whole(path);
@@ -28,6 +35,7 @@ public:
 
 private:
   SmallString<128> path;
+  std::deque<rt::RemoveOnInterrupt> pending;
 };
 } // namespace
 
@@ -55,6 +63,7 @@ Expected<double> moe::measureBits(mlir::ModuleOp module, WeightSource &weights,
   rt::Program program;
   program.api = *api;
   program.options.evalFiles.assign(texts.begin(), texts.end());
+  program.options.roles = options.roles;
   rt::Status status =
       program.check((*api)->session_create(nullptr, &program.session));
   if (!status.ok())
