@@ -1,0 +1,178 @@
+// The CUDA driver API, found at run time: our own declarations of what we use
+// of it, so that neither a toolkit nor a driver is needed to build or start.
+#ifndef MOE_RUNTIME_DEVICE_DRIVER_H
+#define MOE_RUNTIME_DEVICE_DRIVER_H
+
+#include "runtime/Core/Status.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace moe::rt {
+
+// Types and values as in the driver API's documentation, under our names.
+using CuDevice = int;
+using CuPointer = unsigned long long;
+using CuContext = struct CuContextHandle *;
+using CuModule = struct CuModuleHandle *;
+using CuFunction = struct CuFunctionHandle *;
+using CuStream = struct CuStreamHandle *;
+using CuEvent = struct CuEventHandle *;
+using CuLink = struct CuLinkHandle *;
+using CuGraph = struct CuGraphHandle *;
+using CuGraphExec = struct CuGraphExecHandle *;
+
+enum CuResult : int {
+  CuSuccess = 0,
+  CuInvalidValue = 1,
+  CuOutOfMemory = 2,
+  CuNotInitialized = 3,
+  CuStubLibrary = 34,
+  CuNoDevice = 100,
+  CuInvalidDevice = 101,
+  CuInvalidImage = 200,
+  CuInvalidContext = 201,
+  CuNoBinaryForGpu = 209,
+  CuEccUncorrectable = 214,
+  CuInvalidPtx = 218,
+  CuInvalidHandle = 400,
+  CuNotFound = 500,
+  CuIllegalAddress = 700,
+  CuLaunchOutOfResources = 701,
+  CuLaunchTimeout = 702,
+  CuAssert = 710,
+  CuHardwareStackError = 714,
+  CuIllegalInstruction = 715,
+  CuMisalignedAddress = 716,
+  CuInvalidAddressSpace = 717,
+  CuInvalidPc = 718,
+  CuLaunchFailed = 719
+};
+
+enum CuDeviceAttribute : int {
+  CuMaxThreadsPerBlock = 1,
+  CuMaxSharedBytesPerBlock = 8, // without asking for more
+  CuNumMultiprocessors = 16,
+  CuComputeMode = 20,
+  CuCapabilityMajor = 75,
+  CuCapabilityMinor = 76,
+  CuMaxSharedBytesPerBlockOptIn = 97
+};
+constexpr int CuComputeModeProhibited = 2;
+
+enum CuFunctionAttribute : int {
+  CuFunctionMaxThreads = 0,
+  CuFunctionStaticSharedBytes = 1,
+  CuFunctionMaxDynamicSharedBytes = 8
+};
+
+enum CuJitOption : int { CuJitErrorLog = 5, CuJitErrorLogBytes = 6 };
+enum CuJitInput : int { CuJitInputPtx = 1 };
+
+constexpr unsigned CuStreamNonBlocking = 1;
+constexpr unsigned CuEventDisableTiming = 2;
+constexpr unsigned CuMemHostPortable = 1;
+
+// What we call: name in the table, exported symbol, parameters. Where a
+// function was revised, the symbol is that of the revision.
+#define MOE_CUDA_REQUIRED(X)                                                   \
+  X(init, cuInit, (unsigned flags))                                            \
+  X(driverGetVersion, cuDriverGetVersion, (int *version))                      \
+  X(getErrorName, cuGetErrorName, (CuResult result, const char **name))        \
+  X(getErrorString, cuGetErrorString, (CuResult result, const char **text))    \
+  X(deviceGetCount, cuDeviceGetCount, (int *count))                            \
+  X(deviceGet, cuDeviceGet, (CuDevice * device, int ordinal))                  \
+  X(deviceGetName, cuDeviceGetName, (char *name, int size, CuDevice device))   \
+  X(deviceGetAttribute, cuDeviceGetAttribute,                                  \
+    (int *value, CuDeviceAttribute attribute, CuDevice device))                \
+  X(deviceTotalMem, cuDeviceTotalMem_v2, (size_t *bytes, CuDevice device))     \
+  X(primaryCtxRetain, cuDevicePrimaryCtxRetain,                                \
+    (CuContext * context, CuDevice device))                                    \
+  X(primaryCtxRelease, cuDevicePrimaryCtxRelease_v2, (CuDevice device))        \
+  X(ctxGetCurrent, cuCtxGetCurrent, (CuContext * context))                     \
+  X(ctxSetCurrent, cuCtxSetCurrent, (CuContext context))                       \
+  X(memGetInfo, cuMemGetInfo_v2, (size_t *free, size_t *total))                \
+  X(memAlloc, cuMemAlloc_v2, (CuPointer * pointer, size_t bytes))              \
+  X(memFree, cuMemFree_v2, (CuPointer pointer))                                \
+  X(memHostAlloc, cuMemHostAlloc,                                              \
+    (void **pointer, size_t bytes, unsigned flags))                            \
+  X(memFreeHost, cuMemFreeHost, (void *pointer))                               \
+  X(memcpyHtoDAsync, cuMemcpyHtoDAsync_v2,                                     \
+    (CuPointer to, const void *from, size_t bytes, CuStream stream))           \
+  X(memcpyDtoHAsync, cuMemcpyDtoHAsync_v2,                                     \
+    (void *to, CuPointer from, size_t bytes, CuStream stream))                 \
+  X(memcpyDtoDAsync, cuMemcpyDtoDAsync_v2,                                     \
+    (CuPointer to, CuPointer from, size_t bytes, CuStream stream))             \
+  X(memsetD8Async, cuMemsetD8Async,                                            \
+    (CuPointer to, unsigned char value, size_t bytes, CuStream stream))        \
+  X(streamCreate, cuStreamCreate, (CuStream * stream, unsigned flags))         \
+  X(streamDestroy, cuStreamDestroy_v2, (CuStream stream))                      \
+  X(streamSynchronize, cuStreamSynchronize, (CuStream stream))                 \
+  X(eventCreate, cuEventCreate, (CuEvent * event, unsigned flags))             \
+  X(eventDestroy, cuEventDestroy_v2, (CuEvent event))                          \
+  X(eventRecord, cuEventRecord, (CuEvent event, CuStream stream))              \
+  X(eventSynchronize, cuEventSynchronize, (CuEvent event))                     \
+  X(linkCreate, cuLinkCreate_v2,                                               \
+    (unsigned numOptions, CuJitOption *options, void **values, CuLink *link))  \
+  X(linkAddData, cuLinkAddData_v2,                                             \
+    (CuLink link, CuJitInput type, void *data, size_t bytes, const char *name, \
+     unsigned numOptions, CuJitOption *options, void **values))                \
+  X(linkComplete, cuLinkComplete, (CuLink link, void **cubin, size_t *bytes))  \
+  X(linkDestroy, cuLinkDestroy, (CuLink link))                                 \
+  X(moduleLoadDataEx, cuModuleLoadDataEx,                                      \
+    (CuModule * module, const void *image, unsigned numOptions,                \
+     CuJitOption *options, void **values))                                     \
+  X(moduleUnload, cuModuleUnload, (CuModule module))                           \
+  X(moduleGetFunction, cuModuleGetFunction,                                    \
+    (CuFunction * function, CuModule module, const char *name))                \
+  X(funcGetAttribute, cuFuncGetAttribute,                                      \
+    (int *value, CuFunctionAttribute attribute, CuFunction function))          \
+  X(funcSetAttribute, cuFuncSetAttribute,                                      \
+    (CuFunction function, CuFunctionAttribute attribute, int value))           \
+  X(launchKernel, cuLaunchKernel,                                              \
+    (CuFunction function, unsigned gridX, unsigned gridY, unsigned gridZ,      \
+     unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,  \
+     CuStream stream, void **parameters, void **extra))
+
+// Null in the table where the driver lacks them (CUDA before 11.4).
+#define MOE_CUDA_OPTIONAL(X)                                                   \
+  X(memAllocAsync, cuMemAllocAsync,                                            \
+    (CuPointer * pointer, size_t bytes, CuStream stream))                      \
+  X(memFreeAsync, cuMemFreeAsync, (CuPointer pointer, CuStream stream))        \
+  X(streamBeginCapture, cuStreamBeginCapture_v2, (CuStream stream, int mode))  \
+  X(streamEndCapture, cuStreamEndCapture, (CuStream stream, CuGraph * graph))  \
+  X(graphInstantiate, cuGraphInstantiateWithFlags,                             \
+    (CuGraphExec * exec, CuGraph graph, unsigned long long flags))             \
+  X(graphLaunch, cuGraphLaunch, (CuGraphExec exec, CuStream stream))           \
+  X(graphExecDestroy, cuGraphExecDestroy, (CuGraphExec exec))                  \
+  X(graphDestroy, cuGraphDestroy, (CuGraph graph))
+
+/// The functions, and what the driver says of itself.
+struct Driver {
+#define MOE_CUDA_MEMBER(member, symbol, parameters)                            \
+  CuResult(*member) parameters = nullptr;
+  MOE_CUDA_REQUIRED(MOE_CUDA_MEMBER)
+  MOE_CUDA_OPTIONAL(MOE_CUDA_MEMBER)
+#undef MOE_CUDA_MEMBER
+
+  int version = 0; // newest CUDA it knows, 1000 major + 10 minor
+};
+
+/// The machine's driver, initialised. It is looked for once; the same answer
+/// comes back ever after. Never unloaded.
+Result<const Driver *> loadDriver();
+
+/// "an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)".
+std::string errorText(const Driver &driver, CuResult result);
+
+namespace detail {
+/// The same from a library of that name, each time anew.
+Result<Driver> loadDriverFrom(const char *library);
+/// Of a table that is filled in but for `version`.
+Status initialise(Driver &driver);
+} // namespace detail
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_DEVICE_DRIVER_H
