@@ -1,0 +1,28 @@
+// Whether PTX can run on a device, seen from its first lines.
+#ifndef MOE_RUNTIME_DEVICE_PTX_H
+#define MOE_RUNTIME_DEVICE_PTX_H
+
+#include "runtime/Device/Device.h"
+
+#include <string_view>
+
+namespace moe::rt {
+
+/// What `.version` and `.target` say.
+struct PtxHeader {
+  int versionMajor = 0, versionMinor = 0;
+  std::string target;       // "sm_90a"
+  int major = 0, minor = 0; // of the target
+  char suffix = 0;          // 'a': this device only, 'f': its family, or none
+};
+
+Result<PtxHeader> readPtxHeader(std::string_view ptx);
+
+/// Fails, naming both sides, where the driver is too old for the version or the
+/// device is not one that the target fits. `name` is the module's.
+Status checkPtx(const PtxHeader &header, const std::string &name,
+                const Driver &driver, const DeviceInfo &device);
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_DEVICE_PTX_H
