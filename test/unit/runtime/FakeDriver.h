@@ -1,0 +1,80 @@
+// A CUDA driver without a GPU: memory and kernels are the emulator's, and what
+// can go wrong can be made to.
+#ifndef MOE_TEST_UNIT_RUNTIME_FAKEDRIVER_H
+#define MOE_TEST_UNIT_RUNTIME_FAKEDRIVER_H
+
+#include "runtime/Device/Driver.h"
+#include "runtime/Emulator/Emulator.h"
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace moe::test {
+
+struct FakeDevice {
+  std::string name = "Fake H200";
+  int major = 9, minor = 0;
+  uint64_t memory = 64 << 20;
+  bool prohibited = false;
+  rt::CuResult openResult = rt::CuSuccess;
+};
+
+/// What a `.entry` of that name runs. Parameters have 4 or 8 bytes; the entry
+/// gets each in a pointer.
+struct FakeKernel {
+  void (*entry)(void **arguments) = nullptr;
+  std::vector<uint32_t> parameterBytes;
+  int maxThreads = 1024;
+  int staticSharedBytes = 0;
+};
+
+struct FakeContext;
+
+/// The functions of the driver act on the one that was made last. They are
+/// stricter than the real ones: without the right current context they fail,
+/// and work happens only when it is waited for.
+class FakeDriver {
+public:
+  FakeDriver();
+  ~FakeDriver();
+  FakeDriver(const FakeDriver &) = delete;
+  FakeDriver &operator=(const FakeDriver &) = delete;
+
+  /// The table, as from a library.
+  rt::Driver table() const;
+
+  // What it is like.
+  int version = 13000;
+  rt::CuResult initResult = rt::CuSuccess;
+  std::vector<FakeDevice> devices = {FakeDevice()};
+  std::map<std::string, FakeKernel> kernels;
+  emu::Options schedule;
+  std::string assemblerLog; // if any: what the assembler refuses PTX with
+  rt::CuResult launchResult = rt::CuSuccess; // what launching returns
+  rt::CuResult hostAllocResult = rt::CuSuccess;
+  rt::CuResult synchronizeResult = rt::CuSuccess;
+
+  // What happened.
+  std::atomic<int> numAssembled{0};
+  std::atomic<int> numLaunched{0};
+  std::atomic<size_t> mostPending{0}; // pieces of work in a stream
+  /// The emulator's words for the kernel that failed.
+  std::string lastError() const;
+  /// What was made and not destroyed: "1 buffers".
+  std::string leftovers() const;
+
+  // For the functions.
+  enum Kind { Buffers, Pinned, Streams, Events, Modules, Links, Contexts };
+  std::atomic<int> live[7] = {};
+  mutable std::mutex mutex; // of what follows
+  std::map<int, std::unique_ptr<FakeContext>> contexts;
+  std::string error;
+};
+
+} // namespace moe::test
+
+#endif // MOE_TEST_UNIT_RUNTIME_FAKEDRIVER_H

@@ -1,0 +1,167 @@
+// Code of the fake driver: its assembler knows `.entry`, its cubins hold the
+// PTX behind the target, its kernels run on the emulator.
+#include "test/unit/runtime/FakeDriverState.h"
+
+#include <cstring>
+
+using namespace moe;
+using namespace moe::test;
+
+namespace moe::rt {
+namespace {
+
+constexpr char cubinStart[] = "\x7f"
+                              "ELF fake cubin ";
+
+std::string capabilityOf(const FakeDevice &device) {
+  return "sm_" + std::to_string(device.major * 10 + device.minor) + "\n";
+}
+
+} // namespace
+
+CuResult cuLinkCreate_v2(unsigned numOptions, CuJitOption *options,
+                         void **values, CuLink *link) {
+  Entered entered;
+  if (entered.error)
+    return entered.error;
+  auto *made = new FakeLink;
+  for (unsigned i = 0; i < numOptions; ++i) {
+    if (options[i] == CuJitErrorLog)
+      made->log = static_cast<char *>(values[i]);
+    if (options[i] == CuJitErrorLogBytes)
+      made->logBytes = reinterpret_cast<uintptr_t>(values[i]);
+  }
+  ++fake->live[FakeDriver::Links];
+  *link = handle<CuLink>(made);
+  return CuSuccess;
+}
+
+CuResult cuLinkAddData_v2(CuLink handle, CuJitInput type, void *data,
+                          size_t bytes, const char *, unsigned, CuJitOption *,
+                          void **) {
+  auto *link = object<FakeLink>(handle);
+  const char *text = static_cast<const char *>(data);
+  if (type != CuJitInputPtx || !bytes || text[bytes - 1])
+    return CuInvalidValue;
+  link->ptx = text;
+  if (fake->assemblerLog.empty())
+    return CuSuccess;
+  if (link->log)
+    std::snprintf(link->log, link->logBytes, "%s", fake->assemblerLog.c_str());
+  return CuInvalidPtx;
+}
+
+CuResult cuLinkComplete(CuLink handle, void **cubin, size_t *bytes) {
+  Entered entered;
+  if (entered.error)
+    return entered.error;
+  auto *link = object<FakeLink>(handle);
+  link->cubin =
+      cubinStart + capabilityOf(*deviceAt(entered->ordinal)) + link->ptx;
+  ++fake->numAssembled;
+  *cubin = link->cubin.data();
+  *bytes = link->cubin.size() + 1;
+  return CuSuccess;
+}
+
+CuResult cuLinkDestroy(CuLink link) {
+  delete object<FakeLink>(link);
+  --fake->live[FakeDriver::Links];
+  return CuSuccess;
+}
+
+CuResult cuModuleLoadDataEx(CuModule *module, const void *image, unsigned,
+                            CuJitOption *, void **) {
+  Entered entered;
+  if (entered.error)
+    return entered.error;
+  const char *text = static_cast<const char *>(image);
+  if (std::strncmp(text, cubinStart, std::strlen(cubinStart)) != 0)
+    return CuInvalidImage;
+  text += std::strlen(cubinStart);
+  std::string capability = capabilityOf(*deviceAt(entered->ordinal));
+  if (std::strncmp(text, capability.c_str(), capability.size()) != 0)
+    return CuNoBinaryForGpu;
+  ++fake->live[FakeDriver::Modules];
+  *module = handle<CuModule>(new FakeModule{entered.at, text, {}});
+  return CuSuccess;
+}
+
+CuResult cuModuleUnload(CuModule module) {
+  delete object<FakeModule>(module);
+  --fake->live[FakeDriver::Modules];
+  return CuSuccess;
+}
+
+CuResult cuModuleGetFunction(CuFunction *function, CuModule handleOfModule,
+                             const char *name) {
+  Entered entered;
+  if (entered.error)
+    return entered.error;
+  auto *module = object<FakeModule>(handleOfModule);
+  auto kernel = fake->kernels.find(name);
+  if (kernel == fake->kernels.end() ||
+      module->text.find(std::string(".entry ") + name + "(") ==
+          std::string::npos)
+    return CuNotFound;
+  FakeFunction &made = module->functions[name];
+  made.context = module->context;
+  made.name = name;
+  made.kernel = &kernel->second;
+  *function = handle<CuFunction>(&made);
+  return CuSuccess;
+}
+
+CuResult cuFuncGetAttribute(int *value, CuFunctionAttribute attribute,
+                            CuFunction handle) {
+  auto *function = object<FakeFunction>(handle);
+  *value = attribute == CuFunctionMaxThreads ? function->kernel->maxThreads
+           : attribute == CuFunctionStaticSharedBytes
+               ? function->kernel->staticSharedBytes
+               : function->dynamicBytes;
+  return CuSuccess;
+}
+
+CuResult cuFuncSetAttribute(CuFunction function, CuFunctionAttribute attribute,
+                            int value) {
+  if (attribute != CuFunctionMaxDynamicSharedBytes || value > 227 << 10)
+    return CuInvalidValue;
+  object<FakeFunction>(function)->dynamicBytes = value;
+  return CuSuccess;
+}
+
+CuResult cuLaunchKernel(CuFunction handle, unsigned gridX, unsigned gridY,
+                        unsigned gridZ, unsigned blockX, unsigned blockY,
+                        unsigned blockZ, unsigned sharedBytes, CuStream stream,
+                        void **parameters, void **) {
+  Entered entered;
+  if (entered.error || fake->launchResult)
+    return entered.error ? entered.error : fake->launchResult;
+  FakeFunction function = *object<FakeFunction>(handle);
+  if (function.context != entered.at)
+    return CuInvalidHandle;
+  if (!gridX || gridY != 1 || gridZ != 1 || !blockX || blockY != 1 ||
+      blockZ != 1 || static_cast<int>(sharedBytes) > function.dynamicBytes)
+    return CuInvalidValue;
+  std::vector<void *> arguments;
+  for (size_t i = 0; i < function.kernel->parameterBytes.size(); ++i) {
+    void *argument = nullptr;
+    std::memcpy(&argument, parameters[i], function.kernel->parameterBytes[i]);
+    arguments.push_back(argument);
+  }
+  ++fake->numLaunched;
+  return enqueue(stream, [=]() mutable {
+    emu::Launch launch;
+    launch.name = function.name.c_str();
+    launch.blocks = gridX;
+    launch.threads = blockX;
+    launch.sharedBytes = sharedBytes;
+    launch.entry = function.kernel->entry;
+    launch.arguments = arguments.data();
+    Status status =
+        emu::run(launch, function.context->memory, fake->schedule, nullptr);
+    return status.ok() ? CuSuccess : fail(status.message);
+  });
+}
+
+} // namespace moe::rt
