@@ -247,7 +247,7 @@ TEST(Compensation, AgreesWithOptimalBrainSurgery) {
   for (int64_t i = 0; i < n; ++i)
     mean += gram.at(i, i) / static_cast<double>(n);
   for (int64_t i = 0; i < n; ++i)
-    damped.at(i, i) += 0.1 * mean;
+    damped.at(i, i) += 0.01 * mean;
   std::vector<bool> isDone(n);
   Numbers inverse = inverted(damped), rest = w, expected(rows, n);
   for (int64_t step = 0; step < n; ++step) {

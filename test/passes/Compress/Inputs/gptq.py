@@ -52,7 +52,7 @@ def gptq(w, products):
     n = len(products)
     moments = np.diag(products).copy()
     scale = scales(w, moments)
-    inverse = np.linalg.inv(products + np.eye(n) * 0.1 * moments.mean())
+    inverse = np.linalg.inv(products + np.eye(n) * 0.01 * moments.mean())
     rounded = np.zeros_like(w)
     left = list(range(n))
     for q in sorted(range(n), key=lambda i: (-moments[i], i)):
