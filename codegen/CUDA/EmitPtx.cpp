@@ -20,13 +20,23 @@ void LLVMInitializeNVPTXAsmPrinter();
 using namespace mlir;
 using namespace moe;
 
+/// "sm_90a" is 90; 0 where the name is none.
+static unsigned capability(StringRef arch) {
+  unsigned number = 0;
+  if (!arch.consume_front("sm_") || arch.consumeInteger(10, number))
+    return 0;
+  return number;
+}
+
 /// What the kernels need, and no more: the driver must know it. 7.4 has the
 /// hints of streaming loads (CUDA 11.4), 8.6 the forms of TMA for sm_90a and
-/// later (CUDA 12.7).
+/// later (CUDA 12.7); after sm_101 the architectures ask for more themselves.
 static const char *ptxFeature(StringRef arch) {
-  return arch.starts_with("sm_9") || arch.starts_with("sm_1") ? "+ptx86"
-         : arch == "sm_89"                                    ? "+ptx78"
-                                                              : "+ptx74";
+  unsigned number = capability(arch);
+  return number > 101   ? "+ptx88"
+         : number >= 90 ? "+ptx86"
+         : number == 89 ? "+ptx78"
+                        : "+ptx74";
 }
 
 static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef arch) {
@@ -46,7 +56,7 @@ static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef arch) {
     return nullptr;
   std::unique_ptr<llvm::MCSubtargetInfo> known(
       target->createMCSubtargetInfo(triple, "", ""));
-  if (!known || !known->isCPUStringValid(arch))
+  if (!known || !known->isCPUStringValid(arch) || capability(arch) < 80)
     return nullptr;
   return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
       triple, arch, ptxFeature(arch), llvm::TargetOptions(), std::nullopt,
@@ -57,9 +67,10 @@ llvm::Expected<std::string> moe::cuda::emitPtx(ModuleOp kernels,
                                                StringRef arch) {
   std::unique_ptr<llvm::TargetMachine> machine = createMachine(arch);
   if (!machine)
-    return llvm::createStringError("unknown GPU architecture '" + arch +
-                                   "': known are sm_80, sm_86, sm_89, sm_90, "
-                                   "sm_90a, sm_100, ...");
+    return llvm::createStringError(
+        "unknown GPU architecture '" + arch +
+        "': known are sm_80 and later: sm_86, sm_89, "
+        "sm_90, sm_90a, sm_100, ...");
   OwningOpRef<ModuleOp> copy = kernels.clone();
   PassManager pm(copy->getContext());
   buildGpuPipeline(pm);

@@ -9,7 +9,7 @@ enum class Activation { Identity, Relu, Relu2, Silu, GeluTanh };
 
 /// A pool of experts of one shape, as kernels see it. Matrices are bf16 in rows
 /// of `paddedInputs` or `paddedHidden` numbers (multiples of 8, zero at the
-/// end):
+/// end; rows beyond `hidden` and `outputs` are zero, too):
 ///
 /// - up: `[experts, tiles, 16, paddedInputs]`; a tile of a gated expert is 8
 ///   rows of gate and the 8 rows of up for the same neurons, of another one 16

@@ -51,7 +51,13 @@ Num Sort::expertOf(Num slot) {
       [&] {
         Num id = read(ids, slot);
         return k.choose((none < id) & (id < k.integer(entries)),
-                        [&] { return read(table, id); }, no);
+                        [&] {
+                          // A table that names no expert names none.
+                          Num expert = read(table, id);
+                          return k.select(expert < k.integer(experts), expert,
+                                          none);
+                        },
+                        no);
       },
       no);
 }

@@ -471,7 +471,7 @@ TEST_P(LayerKernels, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 TEST_P(LayerKernels, Ptx) {
   Layer layer({8, 2048, 768, 2048, 8}, {0, 1, 2, 3, 4, 5, 6, 7});
   OwningOpRef<ModuleOp> module = context.kernels(layer.shape, 8, GetParam());
-  for (const char *arch : {"sm_80", "sm_90a"}) {
+  for (const char *arch : {"sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"}) {
     auto text = emitPtx(*module, arch);
     ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
     EXPECT_NE(text->find(std::string(".target ") + arch), std::string::npos);
@@ -482,12 +482,10 @@ TEST_P(LayerKernels, Ptx) {
                              ? "cp.async.cg.shared.global"
                              : "ld.global.nc.L1::no_allocate.L2::128B.v4.b32"),
               std::string::npos);
-    if (FILE *file =
-            fopen((std::string("/tmp/decode_") + arch + ".ptx").c_str(), "w")) {
-      fputs(text->c_str(), file);
-      fclose(file);
-    }
   }
+  auto old = emitPtx(*module, "sm_75");
+  ASSERT_FALSE(static_cast<bool>(old));
+  llvm::consumeError(old.takeError());
   auto unknown = emitPtx(*module, "sm_1");
   ASSERT_FALSE(static_cast<bool>(unknown));
   EXPECT_NE(llvm::toString(unknown.takeError())
