@@ -16,10 +16,27 @@ static NodeOp nodeOf(Value value, StringRef name) {
   return node && node.is(name) && node.input(0) ? node : NodeOp();
 }
 
-/// The constant behind casts to wider types, as it is stored.
+/// True where a cast keeps every number: of a narrow integer or float to a
+/// wide one.
+static bool keepsNumbers(Type from, Type to) {
+  auto narrow = dyn_cast<IntegerType>(from);
+  if (narrow && isa<FloatType>(to))
+    return narrow.getWidth() <= 8 && to.isF32();
+  if (auto wide = dyn_cast<IntegerType>(to))
+    return narrow && narrow.isUnsigned() && wide.getWidth() > narrow.getWidth();
+  return isa<FloatType>(from) && (to.isF32() || (from == to)) &&
+         from.getIntOrFloatBitWidth() <= 32;
+}
+
+/// The constant behind casts that lose nothing, as it is stored.
 static Value storedBehindCasts(Value value) {
-  while (NodeOp cast = nodeOf(value, "Cast"))
-    value = cast.input(0);
+  while (NodeOp cast = nodeOf(value, "Cast")) {
+    Value from = cast.input(0);
+    if (!keepsNumbers(getElementTypeOrSelf(from.getType()),
+                      getElementTypeOrSelf(value.getType())))
+      return {};
+    value = from;
+  }
   WeightRef ref = value ? resolveWeight(value) : WeightRef();
   return ref && isWhole(ref) && ref.root == value ? value : Value();
 }
@@ -122,11 +139,13 @@ static Value deriveBank(NodeOp node, BankNames &banks) {
       (isCode ? !getElementTypeOrSelf(values).isUnsignedInteger(4)
               : !isa<Float8E4M3FNType>(getElementTypeOrSelf(values))))
     return {};
+  int64_t count = blocked.getDimSize(1);
+  if (count < 1 || in % count != 0)
+    return {};
   Value scales = scalesOf(each.input(0), banks);
   if (!scales)
     return {};
   auto scaleType = cast<RankedTensorType>(scales.getType());
-  int64_t count = blocked.getDimSize(1);
   int64_t block = scaleType.getRank() == 1 ? 0 : in / count;
   SmallVector<int64_t> expected = {out};
   if (block)

@@ -45,6 +45,17 @@ static bool dequantize(NodeOp node, HostTensor &result) {
   return true;
 }
 
+/// True where a cast to a narrower type stands between a weight and its use.
+static bool isRounded(Value value) {
+  for (NodeOp node; (node = value.getDefiningOp<NodeOp>());
+       value = node.input(0))
+    if (node.is("Cast") &&
+        getElementTypeOrSelf(node.input(0).getType()).getIntOrFloatBitWidth() >
+            getElementTypeOrSelf(value.getType()).getIntOrFloatBitWidth())
+      return true;
+  return false;
+}
+
 /// The weight as a derived bank: a `#moe.mix` of the quantised matrix alone.
 /// Null where the scales do not lie along rows or columns of a matrix, or
 /// where packed values would have to be transposed.
@@ -52,7 +63,7 @@ static Value deriveBank(NodeOp node, RankedTensorType type, BankNames &banks) {
   WeightRef q = resolveWeight(node.input(0));
   WeightRef scales = node.input(1) ? resolveWeight(node.input(1)) : WeightRef();
   if (!q || !scales || q.rank() != 2 || type.getRank() != 2 || !isWhole(q) ||
-      !isWhole(scales))
+      !isWhole(scales) || isRounded(node.input(1)))
     return {};
   Type element = q.rootType().getElementType();
   unsigned bits = element.isInteger() ? element.getIntOrFloatBitWidth() : 0;
