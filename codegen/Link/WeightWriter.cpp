@@ -28,6 +28,7 @@ struct Piece {
   std::shared_ptr<const PackedMatrix> matrix;
   int64_t firstPanel;
   const char *bytes;
+  bool isMade; ///< not just copied from an archive
 };
 
 struct Batch {
@@ -64,6 +65,11 @@ private:
   LogicalResult copy(BankOp bank, uint64_t at);
   template <typename Recipe>
   LogicalResult panels(BankOp bank, Recipe recipe, uint64_t at);
+  /// Nobody wants the rest.
+  bool isOver() {
+    std::lock_guard<std::mutex> lock(mutex);
+    return stopped || error;
+  }
   void finishUse() { current.finished = current.used.size(); }
   LogicalResult add(Piece piece);
   LogicalResult flush();
@@ -189,7 +195,7 @@ void WeightWriter::Job::work() {
                          buffer.data());
       bytes = buffer.data();
     }
-    put(bytes, piece.size, piece.at, piece.matrix != nullptr);
+    put(bytes, piece.size, piece.at, piece.isMade);
     std::lock_guard<std::mutex> lock(mutex);
     if (stopped || error)
       return;
@@ -244,7 +250,8 @@ LogicalResult WeightWriter::Job::copy(BankOp bank, uint64_t at) {
   current.used.push_back({*bytes, bank});
   for (uint64_t from = 0; from < bytes->size(); from += kPiece)
     if (StringRef piece = bytes->substr(from, kPiece);
-        failed(add({at + from, piece.size(), nullptr, 0, piece.data()})))
+        failed(add({at + from, piece.size(), nullptr, 0, piece.data(),
+                    bank.getRecipe().has_value()})))
       return failure();
   finishUse();
   return success();
@@ -257,6 +264,8 @@ LogicalResult WeightWriter::Job::panels(BankOp bank, Recipe recipe,
                                         uint64_t at) {
   int64_t panelsPerMatrix = bank.getTensorType().getDimSize(1);
   for (auto runs : recipe.getMatrices().template getAsRange<ArrayAttr>()) {
+    if (isOver())
+      return failure();
     auto opened = openMatrix(bank, recipe, runs, source, current.used);
     if (failed(opened))
       return failure();
@@ -265,7 +274,7 @@ LogicalResult WeightWriter::Job::panels(BankOp bank, Recipe recipe,
     int64_t step = std::max<int64_t>(1, kPiece / std::max<int64_t>(1, size));
     for (int64_t p = 0; p < panelsPerMatrix; p += step) {
       uint64_t bytes = std::min(step, panelsPerMatrix - p) * size;
-      if (failed(add({at, bytes, matrix, p, nullptr})))
+      if (failed(add({at, bytes, matrix, p, nullptr, true})))
         return failure();
       at += bytes;
     }
@@ -293,6 +302,8 @@ LogicalResult WeightWriter::Job::gather() {
   }
   source.expect(sources);
   for (BankOp bank : banks) {
+    if (isOver())
+      return failure();
     uint64_t at = bank->getAttrOfType<IntegerAttr>("moe.place").getInt();
     Attribute recipe = bank.getRecipe().value_or(Attribute());
     LogicalResult made = success();
