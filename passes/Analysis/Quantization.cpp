@@ -44,7 +44,11 @@ class Coder {
 public:
   explicit Coder(const QuantFormat &format)
       : format(format), values(codeValues(format)),
-        integer(format.code == "int"), half(1 << (format.bits - 1)) {
+        integer(format.code == "int"), powerOfTwo(format.code == "fp4"),
+        widest(format.code == "nf4"   ? 1
+               : format.code == "fp8" ? 448
+                                      : 0),
+        half(1 << (format.bits - 1)) {
     if (integer)
       return;
     // All codes in rising order, for a search among neighbours.
@@ -81,7 +85,7 @@ public:
   double value(uint8_t code, double scale, uint8_t zero) const {
     return (values[code] - zero) * scale;
   }
-  bool isPowerOfTwo() const { return format.code == "fp4"; }
+  bool isPowerOfTwo() const { return powerOfTwo; }
 
 private:
   /// Calls `fn` with a function from a number over its scale to what the
@@ -91,7 +95,8 @@ private:
 
   const QuantFormat &format;
   std::array<double, 256> values;
-  bool integer;
+  bool integer, powerOfTwo;
+  double widest; ///< of codes that are fractions; 0 of others
   int64_t half;
   SmallVector<unsigned, 256> order;
   SmallVector<double, 256> borders;
@@ -146,10 +151,8 @@ float Coder::scaleOf(ArrayRef<double> block, uint8_t &zero) const {
     return 0;
   if (isPowerOfTwo())
     return stored(std::ldexp(1.0, std::ilogb(most) - 2));
-  if (format.code == "nf4")
-    return stored(most);
-  if (format.code == "fp8")
-    return stored(most / 448);
+  if (widest != 0)
+    return stored(most / widest);
   if (!format.asymmetric)
     return stored(most / static_cast<double>(half - 1));
   float scale = stored((high - low) / static_cast<double>(2 * half - 1));
@@ -225,13 +228,14 @@ void Coder::codes(ArrayRef<double> block, double scale, uint8_t zero,
   int64_t least = format.asymmetric ? 0 : -half;
   double low = static_cast<double>(least - zero);
   double high = low + static_cast<double>(2 * half - 1);
+  int32_t above = static_cast<int32_t>(zero - least);
   runWide([=, from = block.data(), count = block.size()]() MOE_INLINE {
     for (size_t k = 0; k < count; ++k) {
       double scaled = from[k] * inverse;
       scaled = scaled > low ? scaled : low;
       scaled = scaled < high ? scaled : high;
-      int64_t whole = llvm::bit_cast<int64_t>(scaled + kMagic);
-      to[k] = static_cast<uint8_t>(whole + zero - least);
+      int32_t whole = static_cast<int32_t>((scaled + kMagic) - kMagic);
+      to[k] = static_cast<uint8_t>(whole + above);
     }
   });
 }
