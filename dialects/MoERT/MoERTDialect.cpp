@@ -63,6 +63,32 @@ void PhaseOp::getEffects(
   effects.emplace_back(MemoryEffects::Write::get());
 }
 
+void OffloadOp::getEffects(
+    SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
+  for (OpOperand *read :
+       {&getXMutable(), &getIdsMutable(), &getWeightsMutable()})
+    effects.emplace_back(MemoryEffects::Read::get(), read);
+  for (OpOperand &read : getResidualMutable())
+    effects.emplace_back(MemoryEffects::Read::get(), &read);
+  effects.emplace_back(MemoryEffects::Write::get(), &getOutsMutable());
+  // Of what happens on the device.
+  effects.emplace_back(MemoryEffects::Write::get());
+}
+
+LogicalResult OffloadOp::verify() {
+  // offload_c1
+  for (Value value : getOperands()) {
+    auto type = cast<MemRefType>(value.getType());
+    Type element = type.getElementType();
+    if (!type.getLayout().isIdentity() ||
+        !(value == getIds() ? element.isInteger(32) : element.isF32()))
+      return emitOpError("needs dense i32 for ids and dense f32 elsewhere, "
+                         "not ")
+             << type;
+  }
+  return success();
+}
+
 void CheckOp::getEffects(
     SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
   effects.emplace_back(MemoryEffects::Write::get());

@@ -168,6 +168,33 @@ def MoERT_PhaseOp : MoERT_RuntimeOp<"phase"> {
   let assemblyFormat = "($name^)? attr-dict";
 }
 
+def MoERT_OffloadOp : MoERT_RuntimeOp<"offload"> {
+  let summary = "Have a device compute a layer of experts, where there is one";
+  let description = [{
+    What `moert.expert_ffn` computes, by the kernels of the session's device:
+    layer number `layer` of the module's `moe.device_layers`. The result says
+    whether it did; else nothing is written, and the processor has to.
+
+    Constraints:
+    - (C1) All memory is dense and begins at offset 0; `ids` are i32, all other elements f32.
+
+    Example:
+
+    ```mlir
+    %done = moert.offload layer 0 ins(%x, %ids, %w : memref<?x192xf32>, memref<?x2xi32>, memref<?x2xf32>)
+        outs(%y : memref<?x192xf32>)
+    ```
+  }];
+  let arguments = (ins I64Attr:$layer, AnyMemRef:$x, AnyMemRef:$ids, AnyMemRef:$weights,
+                       Optional<AnyMemRef>:$residual, AnyMemRef:$outs);
+  let results = (outs I1:$done);
+  let assemblyFormat = [{
+    `layer` $layer `ins` `(` $x `,` $ids `,` $weights `:` type($x) `,` type($ids) `,` type($weights) `)`
+    (`residual` `(` $residual^ `:` type($residual) `)`)? `outs` `(` $outs `:` type($outs) `)` attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
 def MoERT_CheckOp : MoERT_RuntimeOp<"check"> {
   let summary = "End the run unless a condition holds";
   let description = [{

@@ -360,3 +360,19 @@ func.func @expert_ffn_c5_depth(%x: tensor<?x32xf32>, %i: tensor<?x2xi32>, %w: te
   %0 = moert.expert_ffn relu ins(%x, %i, %w : tensor<?x32xf32>, tensor<?x2xi32>, tensor<?x2xf32>) up(%up : tensor<2x2x16x16xf32>) low(%low : tensor<2x1x900x16xf32>) down(%down : tensor<2x2x32x16xf32>) outs(%e : tensor<?x32xf32>) -> tensor<?x32xf32>
   return %0 : tensor<?x32xf32>
 }
+
+// -----
+
+func.func @offload_c1(%x: memref<?x8xf32>, %ids: memref<?x2xi64>, %w: memref<?x2xf32>) {
+  // expected-error @below {{'moert.offload' op needs dense i32 for ids and dense f32 elsewhere, not 'memref<?x2xi64>'}}
+  %0 = moert.offload layer 0 ins(%x, %ids, %w : memref<?x8xf32>, memref<?x2xi64>, memref<?x2xf32>) outs(%x : memref<?x8xf32>)
+  return
+}
+
+// -----
+
+func.func @offload_c1_dense(%x: memref<?x8xf32, strided<[16, 1]>>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>, %y: memref<?x8xf32>) {
+  // expected-error @below {{'moert.offload' op needs dense i32 for ids and dense f32 elsewhere, not 'memref<?x8xf32, strided<[16, 1]>>'}}
+  %0 = moert.offload layer 0 ins(%x, %ids, %w : memref<?x8xf32, strided<[16, 1]>>, memref<?x2xi32>, memref<?x2xf32>) outs(%y : memref<?x8xf32>)
+  return
+}

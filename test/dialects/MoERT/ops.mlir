@@ -119,3 +119,14 @@ func.func @memref(%x: memref<?x192xf32>, %w: memref<192x64xbf16>, %y: memref<?x6
   moert.gemm ins(%x, %w : memref<?x192xf32>, memref<192x64xbf16>) outs(%y : memref<?x64xf32>)
   return
 }
+
+// CHECK-LABEL: func.func @offload
+func.func @offload(%x: memref<?x192xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>, %y: memref<?x192xf32>) -> i1 {
+  // CHECK: moert.offload layer 0 ins({{.*}} : memref<?x192xf32>, memref<?x2xi32>, memref<?x2xf32>) outs({{.*}} : memref<?x192xf32>)
+  %done = moert.offload layer 0 ins(%x, %ids, %w : memref<?x192xf32>, memref<?x2xi32>, memref<?x2xf32>)
+      outs(%y : memref<?x192xf32>)
+  // CHECK: moert.offload layer 1 {{.*}} residual({{.*}} : memref<?x192xf32>) outs
+  %1 = moert.offload layer 1 ins(%x, %ids, %w : memref<?x192xf32>, memref<?x2xi32>, memref<?x2xf32>)
+      residual(%y : memref<?x192xf32>) outs(%y : memref<?x192xf32>)
+  return %done : i1
+}
