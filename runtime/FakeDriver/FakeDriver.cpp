@@ -1,4 +1,4 @@
-#include "test/unit/runtime/FakeDriverState.h"
+#include "runtime/FakeDriver/FakeDriverState.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -6,7 +6,7 @@
 
 using namespace moe;
 using namespace moe::rt;
-using namespace moe::test;
+using namespace moe::fakecuda;
 
 namespace {
 
@@ -39,13 +39,13 @@ char *bytesAt(CuPointer pointer, size_t bytes) {
 
 } // namespace
 
-FakeDriver *moe::test::fake = nullptr;
+FakeDriver *moe::fakecuda::fake = nullptr;
 
-FakeContext *moe::test::currentContext() {
+FakeContext *moe::fakecuda::currentContext() {
   return object<FakeContext>(current);
 }
 
-CuResult moe::test::enqueue(CuStream to, std::function<CuResult()> work) {
+CuResult moe::fakecuda::enqueue(CuStream to, std::function<CuResult()> work) {
   auto *stream = object<FakeStream>(to);
   if (!stream || stream->context != currentContext())
     return CuInvalidHandle;
@@ -55,13 +55,13 @@ CuResult moe::test::enqueue(CuStream to, std::function<CuResult()> work) {
   return CuSuccess;
 }
 
-const FakeDevice *moe::test::deviceAt(CuDevice device) {
+const FakeDevice *moe::fakecuda::deviceAt(CuDevice device) {
   bool known =
       device >= 0 && static_cast<size_t>(device) < fake->devices.size();
   return known ? &fake->devices[static_cast<size_t>(device)] : nullptr;
 }
 
-CuResult moe::test::fail(const std::string &words) {
+CuResult moe::fakecuda::fail(const std::string &words) {
   std::lock_guard<std::mutex> lock(fake->mutex);
   fake->error = words;
   return CuLaunchFailed;
@@ -162,7 +162,7 @@ CuResult cuDeviceGetAttribute(int *value, CuDeviceAttribute attribute,
     *value = 48 << 10;
     return CuSuccess;
   case CuNumMultiprocessors:
-    *value = 132;
+    *value = static_cast<int>(fake->multiprocessors);
     return CuSuccess;
   case CuComputeMode:
     *value = device.prohibited ? CuComputeModeProhibited : 0;

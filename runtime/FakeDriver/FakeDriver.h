@@ -1,19 +1,20 @@
 // A CUDA driver without a GPU: memory and kernels are the emulator's, and what
 // can go wrong can be made to.
-#ifndef MOE_TEST_UNIT_RUNTIME_FAKEDRIVER_H
-#define MOE_TEST_UNIT_RUNTIME_FAKEDRIVER_H
+#ifndef MOE_RUNTIME_FAKEDRIVER_FAKEDRIVER_H
+#define MOE_RUNTIME_FAKEDRIVER_FAKEDRIVER_H
 
 #include "runtime/Device/Driver.h"
 #include "runtime/Emulator/Emulator.h"
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
-namespace moe::test {
+namespace moe::fakecuda {
 
 struct FakeDevice {
   std::string name = "Fake H200";
@@ -30,6 +31,8 @@ struct FakeKernel {
   std::vector<uint32_t> parameterBytes;
   int maxThreads = 1024;
   int staticSharedBytes = 0;
+  bool byAddress =
+      false; // the entry gets pointers to parameters, as drivers do
 };
 
 struct FakeContext;
@@ -51,7 +54,12 @@ public:
   int version = 13000;
   rt::CuResult initResult = rt::CuSuccess;
   std::vector<FakeDevice> devices = {FakeDevice()};
+  uint32_t multiprocessors = 132;
   std::map<std::string, FakeKernel> kernels;
+  /// What finds the kernels of a module by its PTX, where they are not those
+  /// above.
+  std::function<std::map<std::string, FakeKernel>(const std::string &ptx)>
+      compile;
   emu::Options schedule;
   std::string assemblerLog; // if any: what the assembler refuses PTX with
   rt::CuResult launchResult = rt::CuSuccess; // what launching returns
@@ -75,6 +83,6 @@ public:
   std::string error;
 };
 
-} // namespace moe::test
+} // namespace moe::fakecuda
 
-#endif // MOE_TEST_UNIT_RUNTIME_FAKEDRIVER_H
+#endif // MOE_RUNTIME_FAKEDRIVER_FAKEDRIVER_H

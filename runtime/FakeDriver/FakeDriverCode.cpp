@@ -1,11 +1,11 @@
 // Code of the fake driver: its assembler knows `.entry`, its cubins hold the
 // PTX behind the target, its kernels run on the emulator.
-#include "test/unit/runtime/FakeDriverState.h"
+#include "runtime/FakeDriver/FakeDriverState.h"
 
 #include <cstring>
 
 using namespace moe;
-using namespace moe::test;
+using namespace moe::fakecuda;
 
 namespace moe::rt {
 namespace {
@@ -83,7 +83,10 @@ CuResult cuModuleLoadDataEx(CuModule *module, const void *image, unsigned,
   if (std::strncmp(text, capability.c_str(), capability.size()) != 0)
     return CuNoBinaryForGpu;
   ++fake->live[FakeDriver::Modules];
-  *module = handle<CuModule>(new FakeModule{entered.at, text, {}});
+  auto *made = new FakeModule{entered.at, text, {}, {}};
+  if (fake->compile)
+    made->kernels = fake->compile(made->text);
+  *module = handle<CuModule>(made);
   return CuSuccess;
 }
 
@@ -99,8 +102,9 @@ CuResult cuModuleGetFunction(CuFunction *function, CuModule handleOfModule,
   if (entered.error)
     return entered.error;
   auto *module = object<FakeModule>(handleOfModule);
-  auto kernel = fake->kernels.find(name);
-  if (kernel == fake->kernels.end() ||
+  const auto &kernels = fake->compile ? module->kernels : fake->kernels;
+  auto kernel = kernels.find(name);
+  if (kernel == kernels.end() ||
       module->text.find(std::string(".entry ") + name + "(") ==
           std::string::npos)
     return CuNotFound;
@@ -157,7 +161,11 @@ CuResult cuLaunchKernel(CuFunction handle, unsigned gridX, unsigned gridY,
     launch.threads = blockX;
     launch.sharedBytes = sharedBytes;
     launch.entry = function.kernel->entry;
-    launch.arguments = arguments.data();
+    std::vector<void *> addresses;
+    for (void *&argument : arguments)
+      addresses.push_back(&argument);
+    launch.arguments =
+        function.kernel->byAddress ? addresses.data() : arguments.data();
     Status status =
         emu::run(launch, function.context->memory, fake->schedule, nullptr);
     return status.ok() ? CuSuccess : fail(status.message);

@@ -1,14 +1,14 @@
 // What the parts of the fake driver share.
-#ifndef MOE_TEST_UNIT_RUNTIME_FAKEDRIVERSTATE_H
-#define MOE_TEST_UNIT_RUNTIME_FAKEDRIVERSTATE_H
+#ifndef MOE_RUNTIME_FAKEDRIVER_FAKEDRIVERSTATE_H
+#define MOE_RUNTIME_FAKEDRIVER_FAKEDRIVERSTATE_H
 
-#include "test/unit/runtime/FakeDriver.h"
+#include "runtime/FakeDriver/FakeDriver.h"
 
 #include <deque>
 #include <functional>
 #include <set>
 
-namespace moe::test {
+namespace moe::fakecuda {
 
 /// The primary context of a device, with its memory.
 struct FakeContext {
@@ -42,6 +42,7 @@ struct FakeFunction {
 struct FakeModule {
   FakeContext *context;
   std::string text;
+  std::map<std::string, FakeKernel> kernels; // compiled for it
   std::map<std::string, FakeFunction> functions;
 };
 
@@ -86,7 +87,7 @@ const FakeDevice *deviceAt(rt::CuDevice device);
 /// Keeps the words for FakeDriver::lastError().
 rt::CuResult fail(const std::string &words);
 
-} // namespace moe::test
+} // namespace moe::fakecuda
 
 namespace moe::rt {
 extern "C" {
@@ -96,4 +97,4 @@ MOE_CUDA_REQUIRED(DECLARE)
 }
 } // namespace moe::rt
 
-#endif // MOE_TEST_UNIT_RUNTIME_FAKEDRIVERSTATE_H
+#endif // MOE_RUNTIME_FAKEDRIVER_FAKEDRIVERSTATE_H

@@ -3,14 +3,15 @@
 #define MOE_TEST_UNIT_RUNTIME_DEVICEFIXTURE_H
 
 #include "runtime/Device/Kernels.h"
+#include "runtime/FakeDriver/FakeDriver.h"
 #include "test/unit/runtime/EmulatorKernels.h"
-#include "test/unit/runtime/FakeDriver.h"
 
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
 namespace moe::test {
+using namespace fakecuda;
 
 /// y[i] = factor * x[i]; 64 threads a block.
 inline void scaleKernel(void **arguments) {
