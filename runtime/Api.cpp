@@ -147,6 +147,7 @@ const moe_api api = {
       *count = all.size();
       return all.data();
     },
+    [](moe_session *session) { return session->session->deviceReason(); },
 };
 
 } // namespace

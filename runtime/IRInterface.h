@@ -13,7 +13,7 @@ extern "C" {
 
 #define MOERT_MAGIC 0x54524f4du /* "MORT" */
 #define MOERT_ABI_MAJOR 1u
-#define MOERT_ABI_MINOR 2u
+#define MOERT_ABI_MINOR 3u
 #define MOERT_MAX_RANK 8
 
 /* Element types carry ONNX's numbers (TensorProto.DataType). */
@@ -63,6 +63,62 @@ typedef struct {
   const char *const *dim_names;
 } moert_port;
 
+/* A kernel of a device: the shape of its blocks. */
+typedef struct {
+  const char *name;
+  uint32_t threads;      /* of a block */
+  uint32_t shared_bytes; /* dynamic */
+} moert_device_kernel;
+
+/* The kernels of a pool of experts, in this order. */
+enum {
+  MOERT_KERNEL_SORT = 0,
+  MOERT_KERNEL_ROUND = 1,
+  MOERT_KERNEL_DECODE_UP = 2, /* few tokens */
+  MOERT_KERNEL_DECODE_DOWN = 3,
+  MOERT_KERNEL_GROUPED_UP = 4, /* many */
+  MOERT_KERNEL_GROUPED_DOWN = 5,
+  MOERT_KERNEL_COMBINE = 6,
+  MOERT_NUM_KERNELS = 7
+};
+
+/* Pools of one shape: experts W2 act(W1 x), all of the same size, with weights
+ * of bf16. `hidden` counts neurons: a gated W1 has twice as many columns. */
+typedef struct {
+  int64_t experts, inputs, hidden, outputs;
+  int64_t top_k;   /* ids of a token */
+  int64_t entries; /* ids are below it */
+  int32_t is_glu;
+  int32_t panel_width; /* of the packed weights, see moert_device_layer */
+  moert_device_kernel kernels[MOERT_NUM_KERNELS];
+} moert_device_pool;
+
+/* A layer of experts. Its matrices lie in the model's weights as the processor
+ * wants them: [experts, panels, depth, panel_width], gated ones with the gate
+ * in the first half of each panel. */
+typedef struct {
+  uint64_t up, down; /* where they begin */
+  /* [entries]: the expert of an id, or -1. */
+  const int32_t *entries;
+  uint32_t pool;
+  uint32_t reserved;
+} moert_device_layer;
+
+/* What opens a device; see runtime/Core/Offload.h. */
+typedef struct moert_device_runtime moert_device_runtime;
+
+/* Code for a device (since 1.3). */
+typedef struct {
+  const char *architecture; /* "sm_90a" */
+  const char *ptx;          /* text, with a final zero */
+  uint32_t num_pools;
+  uint32_t num_layers;
+  const moert_device_pool *pools;
+  const moert_device_layer *layers;
+  /* Named by the model, so that others are linked without it. */
+  const moert_device_runtime *runtime;
+} moert_device_code;
+
 /* What a compiled model exports, under the symbol `moert_model_descriptor`. */
 typedef struct {
   uint32_t magic;     /* MOERT_MAGIC */
@@ -80,6 +136,7 @@ typedef struct {
   /* Fills `outputs[i]` (data, shape). Shapes and types of inputs have been
    * checked. Failures do not return: see moert_fail. */
   void (*run)(const moert_tensor *inputs, moert_tensor *outputs);
+  const moert_device_code *device; /* since 1.3; null: processor alone */
 } moert_model;
 
 /* --- functions that generated code may call --- */
@@ -144,6 +201,16 @@ enum { MOERT_SCORE_NONE = 0, MOERT_SCORE_SOFTMAX = 1, MOERT_SCORE_SIGMOID = 2 };
 void moert_measure(const char *layer, int32_t measure, int32_t score,
                    int64_t experts, const moert_tensor *values, int32_t count);
 
+/* Has the session's device compute layer number `layer` of the model's device
+ * code (since 1.3): out[t] = sum_j weights[t, j] expert(ids[t, j])(x[t]) (+
+ * residual[t]), with x [tokens, inputs], ids and weights [tokens, top_k], out
+ * and residual (may be null, or out) [tokens, outputs]. Returns 0, and does
+ * nothing, where the session has no device. What fails there ends the run. Main
+ * thread only. */
+int32_t moert_offload(int32_t layer, int64_t tokens, const float *x,
+                      const int32_t *ids, const float *weights,
+                      const float *residual, float *out);
+
 /* The expert counts alone, of code that was compiled before 1.2: `ids` holds n
  * chosen experts. */
 void moert_observe(const char *layer, const int32_t *ids, int64_t n,
@@ -158,7 +225,11 @@ void moert_phase_end(void);
 static_assert(sizeof(void *) == 8, "64-bit targets only");
 static_assert(sizeof(moert_tensor) == 80, "emitted by the compiler");
 static_assert(sizeof(moert_port) == 32, "emitted by the compiler");
-static_assert(sizeof(moert_model) == 80, "emitted by the compiler");
+static_assert(sizeof(moert_model) == 88, "emitted by the compiler");
+static_assert(sizeof(moert_device_kernel) == 16, "emitted by the compiler");
+static_assert(sizeof(moert_device_pool) == 168, "emitted by the compiler");
+static_assert(sizeof(moert_device_layer) == 32, "emitted by the compiler");
+static_assert(sizeof(moert_device_code) == 48, "emitted by the compiler");
 #endif
 
 #endif /* MOE_RUNTIME_IRINTERFACE_H */

@@ -35,7 +35,7 @@ extern "C" {
 #endif
 
 #define MOE_API_MAJOR 1u
-#define MOE_API_MINOR 1u
+#define MOE_API_MINOR 2u
 #define MOE_MAX_RANK 8
 
 /* What came of a call. moe_api.error() says it in words. */
@@ -97,6 +97,12 @@ typedef struct moe_session_options {
   int32_t record_phases;  /* not 0: keep begin and end of every phase */
   uint64_t memory_limit;  /* bytes of scratch; 0: the machine's memory */
   uint64_t sample_seed;   /* of the samples of layer inputs (since 1.1) */
+  /* Where layers run that have code for it: "cpu", "cuda", "cuda:1", or "auto"
+   * (and NULL): a GPU where there is one, else the processor. What was asked
+   * for and cannot be had is an error (since 1.2). */
+  const char *device;
+  /* The library of the CUDA driver; NULL: the system's (since 1.2). */
+  const char *cuda_driver;
 } moe_session_options;
 
 /* How often each expert of a layer was chosen since the session began. */
@@ -182,6 +188,8 @@ typedef struct moe_api {
   uint64_t (*peak_memory)(moe_session *session);
   /* The measures of all layers, layer by layer (since 1.1). */
   const moe_layer_measure *(*measures)(moe_session *session, uint64_t *count);
+  /* What the session runs on, and why; the session's (since 1.2). */
+  const char *(*device)(moe_session *session);
 } moe_api;
 
 /* What a model library exports. NULL when it has no table of version `major`.

@@ -4,6 +4,7 @@
 
 #include "runtime/Core/Arena.h"
 #include "runtime/Core/Caches.h"
+#include "runtime/Core/Offload.h"
 #include "runtime/Core/Recorder.h"
 #include "runtime/Core/Scratch.h"
 #include "runtime/Core/Status.h"
@@ -41,6 +42,8 @@ public:
   Recorder recorder;
   /// Where fed-back outputs live; null where there is no session.
   Caches *caches = nullptr;
+  /// What computes layers of experts, if anything but the processor does.
+  Offload *offload = nullptr;
 
 private:
   friend struct EntryPoints;
@@ -64,6 +67,8 @@ private:
   std::atomic_flag failureLock = ATOMIC_FLAG_INIT;
   std::atomic<bool> failed{false};
   Failure failure{};
+  int32_t offloadCode = 0; // what came of the last layer elsewhere
+  std::string offloadError;
 };
 
 /// Replaces one %lld and one %s; other text is kept as it is.

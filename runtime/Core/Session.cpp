@@ -12,7 +12,38 @@ Session::create(const moert_model &model, const moe_session_options &options) {
   if (options.threads < 0 || options.threads > 1024)
     return {Code::InvalidArgument,
             text("a session has 1 to 1024 threads, not ", options.threads)};
-  return std::unique_ptr<Session>(new Session(model, options));
+  std::unique_ptr<Session> session(new Session(model, options));
+  Status status = session->chooseDevice(options);
+  if (!status.ok())
+    return status;
+  return session;
+}
+
+Status Session::chooseDevice(const moe_session_options &options) {
+  OffloadRequest request;
+  request.driver = options.cuda_driver;
+  if (options.device) {
+    Result<DeviceRequest> parsed = parseDevice(options.device);
+    if (!parsed)
+      return parsed.error();
+    request.device = *parsed;
+  }
+  const moert_device_code *code = model.abi_minor >= 3 ? model.device : nullptr;
+  if (code && request.device.kind != DeviceRequest::Cpu) {
+    Result<OffloadChoice> made = code->runtime->open(model, request);
+    if (!made)
+      return made.error();
+    choice = std::move(*made);
+    runContext.offload = choice.offload.get();
+    return {};
+  }
+  if (request.device.kind == DeviceRequest::Cuda)
+    return {Code::Unsupported,
+            text("device ", quote(options.device),
+                 ": the model has code for the processor alone; compile it "
+                 "with --target=cpu,cuda:sm_90a")};
+  choice.reason = code ? "CPU: asked for" : "CPU: there is code for it alone";
+  return {};
 }
 
 Session::Session(const moert_model &model, const moe_session_options &options)

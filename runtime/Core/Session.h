@@ -5,6 +5,7 @@
 #include "runtime/Core/Caches.h"
 #include "runtime/Core/File.h"
 #include "runtime/Core/Model.h"
+#include "runtime/Core/Offload.h"
 #include "runtime/Core/Run.h"
 #include "runtime/Core/Status.h"
 
@@ -18,7 +19,8 @@ namespace moe::rt {
 /// for what each call means.
 class Session {
 public:
-  /// The descriptor must have passed checkDescriptor and outlive the session.
+  /// The descriptor must have passed checkDescriptor and outlive the session;
+  /// weights must be in place where a device is to have them.
   static Result<std::unique_ptr<Session>>
   create(const moert_model &model, const moe_session_options &options);
 
@@ -30,6 +32,8 @@ public:
   void reset();
 
   RunContext &context() { return runContext; }
+  /// What it runs on, and why.
+  const char *deviceReason() const { return choice.reason.c_str(); }
   /// Most bytes of memory in use at once, over all runs.
   uint64_t peakMemory() const {
     return runContext.peakMemory() + caches.peak();
@@ -42,11 +46,13 @@ private:
   };
 
   Session(const moert_model &model, const moe_session_options &options);
+  Status chooseDevice(const moe_session_options &options);
   Status gatherInputs();
   Status checkOutputs();
   Status keepLinkedOutputs();
 
   const moert_model &model;
+  OffloadChoice choice;
   RunContext runContext;
   Caches caches;
   std::vector<moe_tensor> given; // by set_input; dtype 0 where missing

@@ -32,8 +32,9 @@ Result<std::unique_ptr<Device>> openFirst(const Driver &driver,
   return {Code::Unsupported, reasons};
 }
 
-Result<std::unique_ptr<Device>> openCuda(int ordinal, const DeviceNeeds &needs,
-                                         Result<const Driver *> (*load)()) {
+Result<std::unique_ptr<Device>>
+openCuda(int ordinal, const DeviceNeeds &needs,
+         const std::function<Result<const Driver *>()> &load) {
   auto driver = load();
   if (!driver)
     return driver.error();
@@ -48,31 +49,9 @@ Result<std::unique_ptr<Device>> openCuda(int ordinal, const DeviceNeeds &needs,
 
 } // namespace
 
-Result<DeviceRequest> parseDevice(std::string_view value) {
-  if (value == "auto")
-    return DeviceRequest{DeviceRequest::Auto, -1};
-  if (value == "cpu")
-    return DeviceRequest{DeviceRequest::Cpu, -1};
-  if (value == "cuda")
-    return DeviceRequest{DeviceRequest::Cuda, -1};
-  std::string_view digits =
-      value.substr(0, 5) == "cuda:" ? value.substr(5) : "";
-  int ordinal = 0;
-  bool good = !digits.empty() && digits.size() <= 4;
-  for (char digit : digits) {
-    good = good && digit >= '0' && digit <= '9';
-    ordinal = good ? ordinal * 10 + (digit - '0') : 0;
-  }
-  if (!good)
-    return {Code::InvalidArgument,
-            text("unknown device ", quote(value),
-                 "; use auto, cpu, cuda or cuda:N (N from 0)")};
-  return DeviceRequest{DeviceRequest::Cuda, ordinal};
-}
-
-Result<DeviceChoice> chooseDevice(const DeviceRequest &request,
-                                  const DeviceNeeds &needs,
-                                  Result<const Driver *> (*load)()) {
+Result<DeviceChoice>
+chooseDevice(const DeviceRequest &request, const DeviceNeeds &needs,
+             const std::function<Result<const Driver *>()> &load) {
   DeviceChoice choice;
   if (request.kind == DeviceRequest::Cpu) {
     choice.reason = "CPU: asked for";

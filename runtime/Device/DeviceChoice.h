@@ -2,20 +2,12 @@
 #ifndef MOE_RUNTIME_DEVICE_DEVICECHOICE_H
 #define MOE_RUNTIME_DEVICE_DEVICECHOICE_H
 
+#include "runtime/Core/DeviceRequest.h"
 #include "runtime/Device/Device.h"
 
-#include <string_view>
+#include <functional>
 
 namespace moe::rt {
-
-struct DeviceRequest {
-  enum Kind { Auto, Cpu, Cuda };
-  Kind kind = Auto;
-  int ordinal = -1; // of Cuda; -1: the first that is usable
-};
-
-/// "auto", "cpu", "cuda" or "cuda:N".
-Result<DeviceRequest> parseDevice(std::string_view value);
 
 /// What kernels need at least.
 struct DeviceNeeds {
@@ -31,7 +23,7 @@ struct DeviceChoice {
 /// the CPU; then the reason says why. With Cpu no driver is looked for.
 Result<DeviceChoice>
 chooseDevice(const DeviceRequest &request, const DeviceNeeds &needs = {},
-             Result<const Driver *> (*load)() = loadDriver);
+             const std::function<Result<const Driver *>()> &load = loadDriver);
 
 } // namespace moe::rt
 

@@ -4,6 +4,7 @@
 #include "runtime/Runner/Licenses.h"
 #include "runtime/Runner/Program.h"
 
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <new>
@@ -50,18 +51,42 @@ int exitCode(const Status &status) {
   return status.code == Code::Internal ? ExitInternal : ExitFailed;
 }
 
-Result<int> runProgram(Program &program) {
-  Status fits = checkRecords(program);
-  if (!fits.ok())
-    return fits;
+Status openSession(const char *name, Program &program,
+                   EmulatorFinder emulator) {
   moe_session_options options = {};
   options.size = sizeof(options);
   options.threads = static_cast<int32_t>(program.options.threads);
   options.record_experts = !program.options.profile.empty();
   options.sample_seed = program.options.profileSeed;
   options.record_phases = !program.options.trace.empty();
-  Status status =
-      program.check(program.api->session_create(&options, &program.session));
+  const std::string &device = program.options.device;
+  options.device = device.c_str();
+  std::string driver;
+  if (device == "emu") {
+    driver = emulator();
+    options.device = "cuda";
+    options.cuda_driver = driver.c_str();
+  }
+  const moe_api &api = *program.api;
+  // Models of older compilers know nothing of devices.
+  bool hasDevice = api.size >= offsetof(moe_api, device) + sizeof(api.device);
+  if (!hasDevice && device != "auto" && device != "cpu")
+    return {Code::Unsupported,
+            "the model was compiled before there were devices; compile it "
+            "again, with --target=cpu,cuda:sm_90a"};
+  Status status = program.check(api.session_create(&options, &program.session));
+  if (status.ok() && program.options.verbose)
+    std::fprintf(stderr, "%s: %s\n", name,
+                 hasDevice ? printable(api.device(program.session)).c_str()
+                           : "CPU: the model was compiled for it alone");
+  return status;
+}
+
+Result<int> runProgram(const char *name, Program &program,
+                       EmulatorFinder emulator) {
+  Status status = checkRecords(program);
+  if (status.ok())
+    status = openSession(name, program, emulator);
   if (!status.ok())
     return status;
   Result<int> code = !program.options.evalFiles.empty() ? runEval(program)
@@ -86,7 +111,7 @@ int finish(const char *name, int code) {
 } // namespace
 
 int runMain(int argc, const char *const *argv, const moe_api *embedded,
-            ModelLoader load) {
+            ModelLoader load, EmulatorFinder emulator) {
   std::set_new_handler(outOfMemory);
   cleanUpOnInterrupt();
   const char *name = argc > 0 ? argv[0] : "moe-run";
@@ -99,6 +124,11 @@ int runMain(int argc, const char *const *argv, const moe_api *embedded,
     return ExitUsage;
   }
   program.options = std::move(*options);
+  if (program.options.device == "emu" && !emulator) {
+    printError(name, "--device: 'emu' needs the compiler, which is in moe-run "
+                     "alone; see --help");
+    return ExitUsage;
+  }
   if (program.options.version) {
     std::printf("moe runtime %u.%u (%s)\n", MOE_API_MAJOR, MOE_API_MINOR,
                 MOE_VERSION);
@@ -111,7 +141,7 @@ int runMain(int argc, const char *const *argv, const moe_api *embedded,
   }
   program.api = embedded;
   if (!embedded && !program.options.model.empty()) {
-    Result<const moe_api *> loaded = load(program.options.model);
+    Result<const moe_api *> loaded = load(program.options);
     if (!loaded) {
       printError(name, loaded.error().message);
       return exitCode(loaded.error());
@@ -122,7 +152,7 @@ int runMain(int argc, const char *const *argv, const moe_api *embedded,
     printHelp(name, !embedded, program.api);
     return finish(name, ExitDone);
   }
-  Result<int> code = runProgram(program);
+  Result<int> code = runProgram(name, program, emulator);
   if (!code) {
     printError(name, code.error().message);
     if (code.error().code == Code::Internal)

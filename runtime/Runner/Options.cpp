@@ -1,5 +1,6 @@
 #include "runtime/Runner/Options.h"
 
+#include "runtime/Core/DeviceRequest.h"
 #include "runtime/Core/Text.h"
 
 #include <cerrno>
@@ -105,6 +106,14 @@ return {};
    FLAG{return parseCount(v, 1, 1024, o.threads);
 }
 }
+, {"device", Value::Required, "DEVICE",
+   "where layers run that were compiled for a GPU, too: cpu, cuda, cuda:N "
+   "(the N-th GPU), or auto (default: a GPU where there is one); moe-run also "
+   "has emu, a GPU that this processor plays",
+   FLAG{o.device = v;
+return v == "emu" ? Status() : parseDevice(v).error();
+}
+}
 , {"experts-per-token", Value::Required, "K",
    "experts that serve each token, of a model that takes their number as an "
    "input",
@@ -186,6 +195,11 @@ return {};
    FLAG{return parseAssignment(v, o.roles);
 }
 }
+, {"verbose", Value::None, "", "say what it runs on, and why (-v)",
+   FLAG{o.verbose = true;
+return {};
+}
+}
 , {"help", Value::None, "", "this text, and the model's inputs and outputs",
    FLAG{o.help = true;
 return {};
@@ -228,6 +242,8 @@ Result<Options> parseOptions(int argc, const char *const *argv,
     std::string argument = argv[i];
     if (argument == "-h")
       argument = "--help";
+    if (argument == "-v")
+      argument = "--verbose";
     if (argument.size() < 2 || argument[0] != '-') {
       if (!withModel || !options.model.empty())
         return usage("unexpected argument " + quote(argument));

@@ -25,6 +25,8 @@ struct Options {
   double rtol = 1e-3, atol = 1e-5;
 
   int64_t threads = 0;
+  std::string device = "auto"; ///< or "emu"
+  bool verbose = false;
   int64_t expertsPerToken = 0; // 0: not given
   bool bench = false;
   int64_t benchRuns = 0;        // 0: as many as fill two seconds

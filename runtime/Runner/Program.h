@@ -83,14 +83,17 @@ Status checkRecords(const Program &program);
 Status writeRecords(Program &program);
 
 /// Opens the model that the command line names.
-using ModelLoader = Result<const moe_api *> (*)(const std::string &path);
+using ModelLoader = Result<const moe_api *> (*)(const Options &options);
+
+/// Where the library is that plays a CUDA driver, for --device emu.
+using EmulatorFinder = std::string (*)();
 
 /// What main() returns: everything from arguments to messages. `embedded` is
 /// the model in this executable; where it is null the command line names one
 /// and `load` opens it. A function pointer, so that executables do not carry
-/// the loader.
+/// the loader. Without `emulator` there is no --device emu.
 int runMain(int argc, const char *const *argv, const moe_api *embedded,
-            ModelLoader load);
+            ModelLoader load, EmulatorFinder emulator = nullptr);
 
 } // namespace moe::rt
 

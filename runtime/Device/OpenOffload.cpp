@@ -1,0 +1,71 @@
+// What models with code for a GPU are linked with.
+#include "runtime/Core/Text.h"
+#include "runtime/Device/DeviceChoice.h"
+#include "runtime/Device/ExpertLayers.h"
+
+#include <map>
+
+namespace moe::rt {
+namespace {
+
+Result<const Driver *> loadNamed(const char *library) {
+  // A driver is never unloaded, and there are few.
+  static std::mutex mutex;
+  static std::map<std::string, Result<Driver>> loaded;
+  std::lock_guard<std::mutex> lock(mutex);
+  auto found = loaded.find(library);
+  if (found == loaded.end())
+    found = loaded.emplace(library, detail::loadDriverFrom(library)).first;
+  if (!found->second)
+    return found->second.error();
+  return &*found->second;
+}
+
+/// Sessions of a process share what lies on a device.
+struct Shared {
+  std::mutex mutex;
+  std::map<std::string, std::weak_ptr<ExpertLayers>> layers;
+};
+
+Shared &shared() {
+  // Kept to the end: sessions may be destroyed late.
+  static Shared *made = new Shared;
+  return *made;
+}
+
+Result<OffloadChoice> openLayers(const moert_model &model,
+                                 const OffloadRequest &request) {
+  Result<const Driver *> driver =
+      request.driver ? loadNamed(request.driver) : loadDriver();
+  bool isAsked = request.device.kind == DeviceRequest::Cuda;
+  auto fallBack = [&](const Status &why) -> Result<OffloadChoice> {
+    if (isAsked)
+      return why;
+    return OffloadChoice{nullptr, "CPU: " + why.message};
+  };
+  auto choice = chooseDevice(request.device, {}, [&] { return driver; });
+  if (!choice)
+    return choice.error();
+  if (!choice->device)
+    return OffloadChoice{nullptr, choice->reason};
+  std::string key = text(request.driver ? request.driver : "", ":",
+                         choice->device->info().ordinal);
+  Shared &all = shared();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  std::shared_ptr<ExpertLayers> layers = all.layers[key].lock();
+  if (!layers) {
+    auto made = ExpertLayers::create(std::move(choice->device), *model.device,
+                                     *model.weights_slot);
+    if (!made)
+      return fallBack(made.error());
+    layers = *made;
+    all.layers[key] = layers;
+  }
+  return OffloadChoice{layers, choice->reason};
+}
+
+} // namespace
+} // namespace moe::rt
+
+extern "C" const moert_device_runtime moert_device_runtime_cuda = {
+    moe::rt::openLayers};
