@@ -1,6 +1,8 @@
 #include "codegen/Compile.h"
 
 #include "codegen/Bundle/WriteBundle.h"
+#include "codegen/CUDA/DeviceCode.h"
+#include "codegen/CUDA/Passes.h"
 #include "codegen/LLVM/ObjectFile.h"
 #include "codegen/LLVM/Pipelines.h"
 #include "codegen/Link/LibraryHeader.h"
@@ -9,6 +11,7 @@
 #include "codegen/Report/ExpertSimilarity.h"
 #include "codegen/Report/ModelFacts.h"
 #include "dialects/MoE/MoEOps.h"
+#include "dialects/MoERT/MoERTOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Analysis/ModelFingerprint.h"
@@ -387,6 +390,41 @@ llvm::Error moe::checkOutput(StringRef path, Emit emit) {
   return llvm::Error::success();
 }
 
+/// Lets a GPU try layers of experts first, and generates its kernels; nothing
+/// where it has none for any layer.
+static FailureOr<std::optional<cuda::DeviceCode>>
+deviceCode(ModuleOp module, const CompileOptions &options) {
+  if (mlir::failed(run(module, options, "offload", [](OpPassManager &pm) {
+        pm.addPass(createOffloadExpertsPass());
+      })))
+    return failure();
+  int64_t total = 0, stay = 0;
+  StringAttr why;
+  module.walk([&](moert::ExpertFfnOp op) {
+    ++total;
+    if (auto reason = op->getAttrOfType<StringAttr>(cuda::kNotOffloaded)) {
+      ++stay;
+      why = why ? why : reason;
+    }
+  });
+  bool none = stay == total;
+  if (total == 0)
+    emitWarning(module.getLoc())
+        << "the model has no layer of experts, so nothing will run on "
+        << options.cuda;
+  else if (stay > 0)
+    emitWarning(module.getLoc())
+        << stay << " of " << total << " layers of experts have no kernels for "
+        << options.cuda << " and stay on the processor: of the first, "
+        << why.getValue();
+  if (none)
+    return std::optional<cuda::DeviceCode>();
+  auto code = cuda::makeDeviceCode(module, options.cuda);
+  if (!code)
+    return ::failed(module, llvm::toString(code.takeError()));
+  return std::optional(std::move(*code));
+}
+
 LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
                              WeightSource &weights,
                              const CompileOptions &options,
@@ -412,6 +450,21 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   if (mlir::failed(
           lowerTo(module, Phase::Bufferized, weights, lowering, facts)))
     return failure();
+  std::optional<cuda::DeviceCode> device;
+  if (!options.cuda.empty()) {
+    auto made = deviceCode(module, options);
+    if (mlir::failed(made))
+      return failure();
+    device = std::move(*made);
+  }
+  if (emit == Emit::PTX) {
+    if (!device)
+      return ::failed(module, "no layer of experts has kernels for a GPU");
+    llvm::Error error = writeFile(path, device->ptx);
+    return error ? LogicalResult(
+                       ::failed(module, llvm::toString(std::move(error))))
+                 : success();
+  }
   // Weights are made beside the code. Nothing may register attributes then.
   module.getContext()->loadAllAvailableDialects();
   std::optional<WeightWriter> writer;
@@ -428,10 +481,17 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   auto size = module->getAttrOfType<IntegerAttr>("moe.weights_size");
   uint64_t weightsSize = size ? size.getInt() : 0;
   DescriptorText text;
+  if (device) {
+    if (llvm::Error error = cuda::placeLayers(module, *device))
+      return ::failed(module, llvm::toString(std::move(error)));
+    text.device = &*device;
+    facts["gpu_layers"] = static_cast<int64_t>(device->layers.size());
+  }
   text.name = identifier(options.name);
   text.cpuFeatures = requiredFeatures(*machine);
   text.weightsSize = weightsSize;
-  facts["target"] = "cpu:" + options.target.cpu;
+  facts["target"] = "cpu:" + options.target.cpu +
+                    (device ? ",cuda:" + device->architecture : "");
   // What binaries say about themselves; matrices are for the report.
   llvm::json::Object manifest(facts);
   manifest.erase("expert_similarity");

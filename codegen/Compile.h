@@ -16,6 +16,7 @@ enum class Emit {
   Bundle,
   Object,
   LLVMIR,
+  PTX,
   MLIR,
   ONNX,
   HuggingFace
@@ -24,6 +25,8 @@ enum class Road { Fast, Oracle, OracleF64 };
 
 struct CompileOptions {
   CpuTarget target;
+  /// Architecture of a GPU that layers have code for, too; empty: none.
+  std::string cuda;
   unsigned optLevel = 2;
   Road road = Road::Fast;
   /// Whether raising may replace ONNX ops by moe and moert ops.

@@ -63,14 +63,21 @@ static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef arch) {
       std::nullopt, llvm::CodeGenOptLevel::Aggressive));
 }
 
+static llvm::Error unknown(StringRef arch) {
+  return llvm::createStringError("unknown GPU architecture '" + arch +
+                                 "': known are sm_80 and later: sm_86, sm_89, "
+                                 "sm_90, sm_90a, sm_100, ...");
+}
+
+llvm::Error moe::cuda::checkArchitecture(StringRef arch) {
+  return createMachine(arch) ? llvm::Error::success() : unknown(arch);
+}
+
 llvm::Expected<std::string> moe::cuda::emitPtx(ModuleOp kernels,
                                                StringRef arch) {
   std::unique_ptr<llvm::TargetMachine> machine = createMachine(arch);
   if (!machine)
-    return llvm::createStringError(
-        "unknown GPU architecture '" + arch +
-        "': known are sm_80 and later: sm_86, sm_89, "
-        "sm_90, sm_90a, sm_100, ...");
+    return unknown(arch);
   OwningOpRef<ModuleOp> copy = kernels.clone();
   PassManager pm(copy->getContext());
   buildGpuPipeline(pm);

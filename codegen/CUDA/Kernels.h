@@ -8,6 +8,9 @@
 #include <string>
 
 namespace moe::cuda {
+/// Fails where kernels cannot be generated for `arch`, and says which are known.
+llvm::Error checkArchitecture(llvm::StringRef arch);
+
 /// PTX of all kernels of `kernels`, a module of `moegpu.kernel`s, for
 /// architecture `arch` ("sm_80", "sm_90a"). In process; no toolkit. Fails where
 /// LLVM does not know the architecture; diagnostics of passes go to the

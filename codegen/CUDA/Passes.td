@@ -27,4 +27,17 @@ def MoEGPUToEmulatorPass : Pass<"moegpu-to-emulator", "::mlir::ModuleOp"> {
                            "::mlir::arith::ArithDialect", "::mlir::vector::VectorDialect"];
 }
 
+def OffloadExpertsPass : Pass<"moert-offload-experts", "::mlir::ModuleOp"> {
+  let summary = "Let a device compute the experts that it has kernels for";
+  let description = [{
+    Each `moert.expert_ffn` on memory that the kernels of `codegen/CUDA` can
+    compute is tried by `moert.offload` first, and done by the processor where
+    that has no device. What the kernels need is left in two attributes of the
+    module: `moe.device_pools`, the different shapes, and `moe.device_layers`,
+    the weights and entries of each layer. A remark (`moe-offload`) says why others
+    stay, as does their attribute `moe.not_offloaded`.
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect"];
+}
+
 #endif // MOE_CODEGEN_CUDA_PASSES_TD

@@ -34,6 +34,7 @@ struct LowerRuntimeCallsPass
     SmallVector<moert::ObserveOp> observed;
     SmallVector<moert::PhaseOp> phases;
     SmallVector<moert::CacheOp> caches;
+    SmallVector<moert::OffloadOp> offloads;
     module.walk([&](Operation *op) {
       if (auto ref = dyn_cast<moert::WeightRefOp>(op))
         refs.push_back(ref);
@@ -47,6 +48,8 @@ struct LowerRuntimeCallsPass
         phases.push_back(phase);
       else if (auto cache = dyn_cast<moert::CacheOp>(op))
         caches.push_back(cache);
+      else if (auto offload = dyn_cast<moert::OffloadOp>(op))
+        offloads.push_back(offload);
     });
     auto ptr = LLVM::LLVMPointerType::get(&getContext());
     // The descriptor's weights_slot points here; the runtime fills it.
@@ -95,6 +98,8 @@ struct LowerRuntimeCallsPass
       lowerPhase(phase, module);
     for (moert::CacheOp cache : caches)
       lowerCache(cache, module, types);
+    for (moert::OffloadOp offload : offloads)
+      lowerOffload(offload, module);
   }
 
   /// The declaration of a function of the runtime.
@@ -271,6 +276,44 @@ struct LowerRuntimeCallsPass
                        .getResult(0);
     cache.replaceAllUsesWith(memory);
     cache.erase();
+  }
+
+  /// moert_offload(...) != 0.
+  void lowerOffload(moert::OffloadOp offload, ModuleOp module) {
+    OpBuilder builder(offload);
+    Location loc = offload.getLoc();
+    Type i32 = builder.getI32Type(), i64 = builder.getI64Type();
+    auto ptr = LLVM::LLVMPointerType::get(&getContext());
+    auto address = [&](Value memory) -> Value {
+      if (!memory)
+        return LLVM::ZeroOp::create(builder, loc, ptr);
+      Value place =
+          memref::ExtractAlignedPointerAsIndexOp::create(builder, loc, memory);
+      place = arith::IndexCastOp::create(builder, loc, i64, place);
+      return LLVM::IntToPtrOp::create(builder, loc, ptr, place);
+    };
+    auto constant = [&](int64_t value) -> Value {
+      return LLVM::ConstantOp::create(builder, loc, i32,
+                                      builder.getI32IntegerAttr(value));
+    };
+    Value tokens = arith::IndexCastOp::create(
+        builder, loc, i64,
+        memref::DimOp::create(builder, loc, offload.getX(), 0));
+    Value done =
+        LLVM::CallOp::create(
+            builder, loc,
+            declare(module, "moert_offload",
+                    {i32, i64, ptr, ptr, ptr, ptr, ptr}, i32),
+            ValueRange{
+                constant(offload.getLayer()), tokens, address(offload.getX()),
+                address(offload.getIds()), address(offload.getWeights()),
+                address(offload.getResidual()), address(offload.getOuts())})
+            .getResult();
+    offload.replaceAllUsesWith(LLVM::ICmpOp::create(builder, loc,
+                                                    LLVM::ICmpPredicate::ne,
+                                                    done, constant(0))
+                                   .getResult());
+    offload.erase();
   }
 
   /// if (!condition) moert_fail(code, message, where, value), for `op`. On the

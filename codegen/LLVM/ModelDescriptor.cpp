@@ -1,5 +1,6 @@
 #include "codegen/LLVM/ModelDescriptor.h"
 
+#include "codegen/CUDA/DeviceCode.h"
 #include "runtime/IRInterface.h"
 #include "llvm/IR/IRBuilder.h"
 
@@ -184,6 +185,51 @@ public:
     return function;
   }
 
+  /// A moert_device_code, in the layout of IRInterface.h.
+  llvm::Constant *device(const cuda::DeviceCode &code) {
+    auto number = [&](llvm::Type *type, uint64_t value) -> llvm::Constant * {
+      return llvm::ConstantInt::get(type, value);
+    };
+    auto structure = [&](ArrayRef<llvm::Constant *> fields) {
+      return llvm::ConstantStruct::getAnon(context, fields);
+    };
+    SmallVector<llvm::Constant *> pools, layers;
+    for (auto [pool, kernels] : llvm::zip(code.pools, code.kernels)) {
+      const cuda::LayerShape &shape = pool.shape;
+      SmallVector<llvm::Constant *> fields;
+      for (int64_t size : {shape.experts, shape.inputs, shape.hidden,
+                           shape.outputs, shape.topK, pool.entries})
+        fields.push_back(number(i64, size));
+      fields.push_back(number(i32, shape.isGlu));
+      fields.push_back(number(i32, pool.panelWidth));
+      assert(kernels.size() == MOERT_NUM_KERNELS);
+      for (const cuda::KernelFacts &kernel : kernels)
+        fields.append({string(kernel.name), number(i32, kernel.threads),
+                       number(i32, kernel.sharedBytes)});
+      pools.push_back(structure(fields));
+    }
+    for (const cuda::DeviceCode::Layer &layer : code.layers) {
+      SmallVector<llvm::Constant *> entries;
+      for (int32_t entry : layer.entries)
+        entries.push_back(llvm::ConstantInt::getSigned(i32, entry));
+      layers.push_back(structure({number(i64, layer.up),
+                                  number(i64, layer.down), array(i32, entries),
+                                  number(i32, layer.pool), number(i32, 0)}));
+    }
+    auto tableOf = [&](ArrayRef<llvm::Constant *> values) -> llvm::Constant * {
+      return values.empty() ? llvm::ConstantPointerNull::get(ptr)
+                            : array(values.front()->getType(), values);
+    };
+    llvm::Constant *value = structure(
+        {string(code.architecture), string(code.ptx), number(i32, pools.size()),
+         number(i32, layers.size()), tableOf(pools), tableOf(layers),
+         module.getOrInsertGlobal("moert_device_runtime_cuda", i8)});
+    return new llvm::GlobalVariable(module, value->getType(),
+                                    /*isConstant=*/true,
+                                    llvm::GlobalValue::InternalLinkage, value,
+                                    "moert_device_code");
+  }
+
   llvm::StructType *portType, *tensorType;
 
 private:
@@ -281,7 +327,7 @@ void moe::emitDescriptor(llvm::Module &module, const ModelSignature &signature,
   llvm::Type *i64 = llvm::Type::getInt64Ty(context);
   auto *type = llvm::StructType::create(
       context,
-      {i32, i16, i16, ptr, ptr, ptr, i32, i32, ptr, ptr, i64, ptr, ptr},
+      {i32, i16, i16, ptr, ptr, ptr, i32, i32, ptr, ptr, i64, ptr, ptr, ptr},
       "moert_model");
   auto *slot = cast<llvm::GlobalVariable>(
       module.getOrInsertGlobal("moert_weights_base", ptr));
@@ -300,7 +346,10 @@ void moe::emitDescriptor(llvm::Module &module, const ModelSignature &signature,
        llvm::ConstantInt::get(i32, signature.outputs.size()),
        emitter.ports(signature.inputs), emitter.ports(signature.outputs),
        llvm::ConstantInt::get(i64, text.weightsSize), slot,
-       emitter.run(signature)});
+       emitter.run(signature),
+       text.device
+           ? emitter.device(*text.device)
+           : llvm::ConstantPointerNull::get(cast<llvm::PointerType>(ptr))});
   new llvm::GlobalVariable(module, type, /*isConstant=*/true,
                            llvm::GlobalValue::ExternalLinkage, value,
                            "moert_model_descriptor");

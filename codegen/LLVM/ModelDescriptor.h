@@ -5,6 +5,9 @@
 #include "llvm/IR/Module.h"
 
 namespace moe {
+namespace cuda {
+struct DeviceCode;
+}
 
 /// An input or output of the model, as `moert_port` tells the runtime.
 struct Port {
@@ -25,6 +28,7 @@ mlir::FailureOr<ModelSignature> collectSignature(mlir::func::FuncOp main);
 struct DescriptorText {
   std::string name, manifest, cpuFeatures;
   uint64_t weightsSize;
+  const cuda::DeviceCode *device = nullptr; ///< null: the processor alone
 };
 
 /// Adds `moert_model_descriptor` and the function that unpacks tensors for

@@ -12,12 +12,7 @@ using namespace moe;
 
 static const char *triple = "x86_64-unknown-linux-gnu";
 
-Expected<CpuTarget> moe::parseTarget(StringRef text) {
-  auto [kind, cpu] = text.split(':');
-  if (kind != "cpu")
-    return createStringError("unknown target '" + text +
-                             "': known are cpu, cpu:native, cpu:x86-64-v3, "
-                             "cpu:x86-64-v4 and processors such as cpu:znver4");
+static Expected<CpuTarget> parseCpu(StringRef cpu) {
   CpuTarget target;
   if (cpu.empty() || cpu == "native") {
     target.cpu = sys::getHostCPUName().str();
@@ -43,6 +38,34 @@ Expected<CpuTarget> moe::parseTarget(StringRef text) {
   target.avx512 = machine->getMCSubtargetInfo()->checkFeatures("+avx512f") &&
                   machine->getMCSubtargetInfo()->checkFeatures("+avx512vl");
   return target;
+}
+
+Expected<Targets> moe::parseTargets(StringRef text) {
+  StringRef cpu;
+  Targets targets;
+  SmallVector<StringRef> parts, seen;
+  text.split(parts, ',');
+  for (StringRef part : parts) {
+    auto [kind, name] = part.split(':');
+    bool isGpu = kind == "cuda" && !name.empty();
+    if (kind != "cpu" && !isGpu)
+      return createStringError(
+          "unknown target '" + part +
+          "': known are cpu, cpu:native, cpu:x86-64-v3, cpu:x86-64-v4, "
+          "processors such as cpu:znver4, and GPUs such as cuda:sm_90a");
+    if (is_contained(seen, kind))
+      return createStringError("--target names " + kind + " twice");
+    seen.push_back(kind);
+    if (isGpu)
+      targets.cuda = name.str();
+    else
+      cpu = name;
+  }
+  Expected<CpuTarget> parsed = parseCpu(cpu);
+  if (!parsed)
+    return parsed.takeError();
+  targets.cpu = std::move(*parsed);
+  return targets;
 }
 
 std::unique_ptr<TargetMachine> moe::createTargetMachine(const CpuTarget &target,

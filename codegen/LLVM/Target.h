@@ -17,9 +17,16 @@ struct CpuTarget {
   bool avx512 = false;
 };
 
-/// "cpu", "cpu:native", "cpu:x86-64-v3", "cpu:znver4"... An unknown name is
-/// an error that lists some known ones.
-llvm::Expected<CpuTarget> parseTarget(llvm::StringRef text);
+struct Targets {
+  CpuTarget cpu;
+  std::string cuda; // an architecture such as "sm_90a"; empty: no GPU
+};
+
+/// "cpu", "cpu:native", "cpu:x86-64-v3", "cpu:znver4", "cuda:sm_90a" and so on,
+/// separated by commas, one of a kind. The processor is this machine's where
+/// none is said. An unknown name is an error that lists some known ones; that of
+/// a GPU is not looked up here.
+llvm::Expected<Targets> parseTargets(llvm::StringRef text);
 
 /// A machine for `target`, position independent, at `optLevel` 0 to 3.
 std::unique_ptr<llvm::TargetMachine>

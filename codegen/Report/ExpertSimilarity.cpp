@@ -310,7 +310,7 @@ json::Object describe(ApplyOp apply, const rt::Profile &profile, Reader &reader,
   // The name that choices are counted under.
   StringRef name =
       gate ? gate.getLayer().value_or("moe") : apply.getLayer().value_or("moe");
-  out["layer"] = name;
+  out["layer"] = name.str();
   PoolOp pool = PoolOp::lookup(apply, apply.getPoolAttr(), symbols);
   SmallVector<ExpertOp> experts =
       pool ? pool.getUniformExperts(symbols) : SmallVector<ExpertOp>();

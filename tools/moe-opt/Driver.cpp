@@ -1,5 +1,6 @@
 #include "tools/moe-opt/Driver.h"
 
+#include "codegen/CUDA/Kernels.h"
 #include "codegen/Report/Report.h"
 #include "dialects/MoE/MoEOps.h"
 #include "frontends/HuggingFace/Export.h"
@@ -205,9 +206,14 @@ int moe::runProductDriver(int argc, char **argv,
                 2);
   if (request.optLevel < '0' || request.optLevel > '3')
     return fail("unknown optimisation level: -O0 to -O3", 2);
-  auto target = parseTarget(request.target);
-  if (!target)
-    return fail(toString(target.takeError()), 2);
+  auto targets = parseTargets(request.target);
+  if (!targets)
+    return fail(toString(targets.takeError()), 2);
+  if (!targets->cuda.empty())
+    if (Error error = cuda::checkArchitecture(targets->cuda))
+      return fail(toString(std::move(error)), 2);
+  if (*kind == Emit::PTX && targets->cuda.empty())
+    return fail("--emit=ptx needs a GPU: --target=cuda:sm_90a", 2);
   if (request.output.empty() && !stop && request.report.empty() &&
       *kind != Emit::MLIR)
     return fail("no output: give -o FILE, --stop-after=PHASE or --report=FILE",
@@ -261,7 +267,8 @@ int moe::runProductDriver(int argc, char **argv,
       return fail(toString(base.takeError()));
     compression.base = std::move(*base);
   }
-  options.target = *target;
+  options.target = targets->cpu;
+  options.cuda = targets->cuda;
   options.optLevel = request.optLevel - '0';
   options.road = *road;
   options.raise = !request.noRaise;

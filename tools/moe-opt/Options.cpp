@@ -75,8 +75,10 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       cl::desc("Of a checkpoint that is written: how large its files may be"));
   cl::opt<std::string> target(
       "target", cl::value_desc("target"), cl::init("cpu"), cl::cat(category),
-      cl::desc("cpu[:native|x86-64-v3|x86-64-v4|znver4|...] (default: this "
-               "machine's processor)"));
+      cl::desc("cpu[:native|x86-64-v3|x86-64-v4|znver4|...][,cuda:sm_90a|...] "
+               "(default: this machine's processor). With a GPU, layers of "
+               "experts run there where one is found, else on the "
+               "processor"));
   cl::opt<char> optLevel("O", cl::Prefix, cl::init('2'), cl::value_desc("0..3"),
                          cl::cat(category), cl::desc("Optimisation level (2)"));
   cl::opt<std::string> stopAfter(
@@ -219,7 +221,7 @@ static Expected<Emit> kindOfCheckpoint(const Request &request) {
   StringRef kind = request.emit;
   if (kind.empty())
     kind = StringSwitch<StringRef>(suffix)
-               .Cases({".so", ".moe", ".o", ".ll", ".onnx"},
+               .Cases({".so", ".moe", ".o", ".ll", ".ptx", ".onnx"},
                       suffix.drop_front(suffix.empty() ? 0 : 1))
                .Case(".mlir", "mlir")
                .Default("hf");
@@ -251,6 +253,7 @@ Expected<Emit> moe::kindOf(const Request &request) {
                .Case(".moe", "bundle")
                .Case(".o", "obj")
                .Case(".ll", "llvm")
+               .Case(".ptx", "ptx")
                .Case(".onnx", "onnx")
                .Case(".mlir", "mlir")
                .Default("exe");
@@ -264,13 +267,15 @@ Expected<Emit> moe::kindOf(const Request &request) {
     return Emit::Object;
   if (kind == "llvm")
     return Emit::LLVMIR;
+  if (kind == "ptx")
+    return Emit::PTX;
   if (kind == "onnx")
     return Emit::ONNX;
   if (kind == "mlir")
     return Emit::MLIR;
   return createStringError(
       "unknown kind of output '" + kind +
-      "': known are exe, lib, bundle, obj, llvm, onnx, hf, mlir");
+      "': known are exe, lib, bundle, obj, llvm, ptx, onnx, hf, mlir");
 }
 
 Expected<Phase> moe::phaseOf(StringRef name) {

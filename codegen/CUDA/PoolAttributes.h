@@ -1,0 +1,28 @@
+#ifndef MOE_CODEGEN_CUDA_POOLATTRIBUTES_H
+#define MOE_CODEGEN_CUDA_POOLATTRIBUTES_H
+
+#include "codegen/CUDA/LayerShape.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include <optional>
+
+namespace moe::cuda {
+/// A pool of experts whose kernels are wanted: an element of
+/// `moe.device_pools`.
+struct Pool {
+  LayerShape shape;
+  int64_t entries;    ///< ids are below it
+  int64_t panelWidth; ///< of the weights as the processor has them
+};
+
+mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context, const Pool &pool);
+/// Nothing where the attribute is not one of `toAttribute`.
+std::optional<Pool> fromAttribute(mlir::Attribute attribute);
+
+/// Names of the module's attributes.
+constexpr const char *kDevicePools = "moe.device_pools";
+constexpr const char *kDeviceLayers = "moe.device_layers";
+/// Of a layer that stays on the processor: why.
+constexpr const char *kNotOffloaded = "moe.not_offloaded";
+} // namespace moe::cuda
+
+#endif // MOE_CODEGEN_CUDA_POOLATTRIBUTES_H

@@ -1,0 +1,41 @@
+// All kernels of the pools of a model.
+#include "codegen/CUDA/DeviceCode.h"
+#include "codegen/CUDA/LayerKernels.h"
+#include "dialects/MoEGPU/MoEGPUOps.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+
+OwningOpRef<ModuleOp>
+moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
+                       std::vector<std::vector<KernelFacts>> &facts) {
+  context->loadAllAvailableDialects();
+  OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(context));
+  for (auto [number, pool] : llvm::enumerate(pools)) {
+    const LayerShape &shape = pool.shape;
+    std::string prefix = "moe_" + std::to_string(number) + "_";
+    std::vector<KernelFacts> &own = facts.emplace_back();
+    auto add = [&](const char *suffix, auto emit) {
+      std::string name = prefix + suffix;
+      emit(name);
+      auto kernel = module->lookupSymbol<moegpu::KernelOp>(name);
+      own.push_back({name, static_cast<uint32_t>(kernel.getThreads()),
+                     static_cast<uint32_t>(kernel.getShared())});
+    };
+    auto plain = [&](auto emit) {
+      return [&shape, &module, emit](StringRef name) {
+        emit(*module, name, shape);
+      };
+    };
+    add("sort",
+        [&](StringRef name) { emitSort(*module, name, shape, pool.entries); });
+    add("round", plain(emitRound));
+    add("decode_up", plain(emitDecodeUp));
+    add("decode_down", plain(emitDecodeDown));
+    add("grouped_up", plain(emitGroupedUp));
+    add("grouped_down", plain(emitGroupedDown));
+    add("combine", plain(emitCombine));
+  }
+  return module;
+}

@@ -1,0 +1,41 @@
+// RUN: moe-opt %s --moert-offload-experts --remarks-filter='moe-offload' 2>%t.txt | FileCheck %s
+// RUN: FileCheck %s --check-prefix=REMARK <%t.txt
+// RUN: moe-opt %s --moert-offload-experts --moe-place-weights --moe-lower-runtime-calls | FileCheck %s --check-prefix=CALL
+
+// Layers of one shape share kernels; what serves an id goes with the layer.
+// CHECK: module attributes {
+// CHECK-SAME: moe.device_layers = [{down = @down, entries = array<i64: 0, 1>, pool = 0 : i64, up = @up},
+// CHECK-SAME: {down = @down, entries = array<i64: 1, -1, 0>, pool = 1 : i64, up = @up},
+// CHECK-SAME: {down = @down, entries = array<i64: 0, 1>, pool = 0 : i64, up = @up}],
+// CHECK-SAME: moe.device_pools = [{activation = 3 : i64, {{.*}}entries = 2 : i64, experts = 2 : i64, glu = 1 : i64, hidden = 16 : i64, inputs = 24 : i64, {{.*}}outputs = 24 : i64, panel_width = 16 : i64, top_k = 2 : i64}, {{.*}}entries = 3 : i64,
+moe.bank @up in "a" at 0 length 3072 : tensor<2x2x24x16xbf16>
+moe.bank @down in "a" at 3072 length 2048 : tensor<2x2x16x16xbf16>
+moe.bank @up32 in "a" at 5120 length 6144 : tensor<2x2x24x16xf32>
+
+// CHECK-LABEL: func.func @main
+func.func @main(%x: memref<?x24xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>, %y: memref<?x24xf32>) {
+  %up = moert.weight_ref @up : memref<2x2x24x16xbf16>
+  %down = moert.weight_ref @down : memref<2x2x16x16xbf16>
+  %up32 = moert.weight_ref @up32 : memref<2x2x24x16xf32>
+  // The processor computes what no device did.
+  // CHECK: %[[DONE:.*]] = moert.offload layer 0
+  // CHECK: scf.if %[[DONE]] {
+  // CHECK-NEXT: } else {
+  // CHECK-NEXT: moert.expert_ffn
+  // CALL: %[[CALLED:.*]] = llvm.call @moert_offload(%{{.*}}) : (i32, i64, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr) -> i32
+  // CALL: llvm.icmp "ne" %[[CALLED]]
+  moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
+      up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
+  // CHECK: moert.offload layer 1
+  moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
+      up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>) {entries = array<i64: 1, -1, 0>}
+  // CHECK: moert.offload layer 2 {{.*}} residual
+  moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
+      up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) residual(%y : memref<?x24xf32>) outs(%y : memref<?x24xf32>)
+  // CHECK-NOT: moert.offload
+  // CHECK: moert.expert_ffn {{.*}}moe.not_offloaded = "its weights are not packed bf16"
+  // REMARK: Missed{{.*}}offload{{.*}}its weights are not packed bf16
+  moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
+      up(%up32 : memref<2x2x24x16xf32>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
+  return
+}
