@@ -21,20 +21,25 @@ bool endsWith(const std::string &text, std::string_view end) {
          text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-/// The moe-opt in this program's folder.
-std::string compilerPath() {
+/// With a slash at the end.
+std::string ownFolder() {
   char self[PATH_MAX];
   ssize_t length = readlink("/proc/self/exe", self, sizeof(self));
   std::string path(self, length > 0 ? static_cast<size_t>(length) : 0);
-  return path.substr(0, path.rfind('/') + 1) + "moe-opt";
+  return path.substr(0, path.rfind('/') + 1);
 }
 
-Status compile(const std::string &input, const std::string &output) {
-  std::string compiler = compilerPath();
+Status compile(const std::string &input, const std::string &device,
+               const std::string &output) {
+  std::string compiler = ownFolder() + "moe-opt";
   // A file name may start with a dash.
   std::string source = input[0] == '-' ? "./" + input : input;
-  const char *arguments[] = {compiler.c_str(), source.c_str(), "-o",
-                             output.c_str(), nullptr};
+  const char *target = device == "emu"                       ? "cpu,cuda:sm_90a"
+                       : device == "cpu" || device == "auto" ? "cpu"
+                                                             : "cpu,cuda:sm_80";
+  const char *arguments[] = {compiler.c_str(), source.c_str(), "--target",
+                             target,           "-o",           output.c_str(),
+                             nullptr};
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   // Our standard output is the model's.
@@ -56,7 +61,12 @@ Status compile(const std::string &input, const std::string &output) {
 
 } // namespace
 
-Result<const moe_api *> compileOrLoad(const std::string &path) {
+std::string emulatorPath() {
+  return ownFolder() + "../lib/libmoe_cuda_emulator.so";
+}
+
+Result<const moe_api *> compileOrLoad(const Options &options) {
+  const std::string &path = options.model;
   if (!endsWith(path, ".onnx"))
     return loadModel(path);
   if (access(path.c_str(), R_OK) != 0)
@@ -73,7 +83,7 @@ Result<const moe_api *> compileOrLoad(const std::string &path) {
   std::string library = stem + ".so", header = stem + ".h";
   RemoveOnInterrupt removeFolder(folder), removeLibrary(library),
       removeHeader(header);
-  Status status = compile(path, library);
+  Status status = compile(path, options.device, library);
   Result<const moe_api *> api =
       status.ok() ? loadModel(library) : Result<const moe_api *>(status);
   unlink(library.c_str());

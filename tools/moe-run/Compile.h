@@ -3,6 +3,7 @@
 #define MOE_TOOLS_MOE_RUN_COMPILE_H
 
 #include "runtime/Core/Status.h"
+#include "runtime/Runner/Options.h"
 
 #include <string>
 
@@ -10,8 +11,12 @@ namespace moe::rt {
 
 /// Compiles an .onnx file with the moe-opt beside this program into a folder
 /// that only this user can enter, loads the library and removes it again.
-/// Everything else goes to loadModel().
-Result<const moe_api *> compileOrLoad(const std::string &path);
+/// Everything else goes to loadModel(). For a device other than the processor
+/// there is code for that, too.
+Result<const moe_api *> compileOrLoad(const Options &options);
+
+/// The library that plays a CUDA driver.
+std::string emulatorPath();
 
 } // namespace moe::rt
 

@@ -3,5 +3,6 @@
 #include "tools/moe-run/Compile.h"
 
 int main(int argc, char **argv) {
-  return moe::rt::runMain(argc, argv, nullptr, moe::rt::compileOrLoad);
+  return moe::rt::runMain(argc, argv, nullptr, moe::rt::compileOrLoad,
+                          moe::rt::emulatorPath);
 }

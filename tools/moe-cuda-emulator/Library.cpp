@@ -1,0 +1,69 @@
+// The CUDA driver of `moe-run --device emu`: kernels that moe-opt generated are
+// generated once more, for this processor, and run in the emulator.
+#include "codegen/CUDA/DeviceCode.h"
+#include "codegen/CUDA/Kernels.h"
+#include "codegen/CUDA/Pipelines.h"
+#include "dialects/MoEGPU/MoEGPUOps.h"
+#include "dialects/RegisterDialects.h"
+#include "runtime/FakeDriver/FakeDriver.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+using Kernels = std::map<std::string, fakecuda::FakeKernel>;
+
+/// Bytes of each parameter of a kernel.
+std::vector<uint32_t> parametersOf(moegpu::KernelOp kernel) {
+  std::vector<uint32_t> bytes;
+  for (Type type : kernel.getBody().getArgumentTypes())
+    bytes.push_back(type.isIntOrFloat() ? static_cast<uint32_t>(
+                                              type.getIntOrFloatBitWidth() / 8)
+                                        : 8);
+  return bytes;
+}
+
+class Emulation {
+public:
+  Emulation() {
+    driver.devices[0].name = "emulated GPU";
+    driver.devices[0].memory = uint64_t(64) << 30;
+    // Blocks take turns, so more of them would only take more time.
+    driver.multiprocessors = 2;
+    driver.compile = [this](const std::string &ptx) { return compile(ptx); };
+    DialectRegistry registry;
+    registerAllDialects(registry);
+    cuda::registerInterfaces(registry);
+    context.appendDialectRegistry(registry);
+    context.loadAllAvailableDialects();
+  }
+
+private:
+  Kernels compile(const std::string &ptx) {
+    Kernels found;
+    std::vector<cuda::Pool> pools = cuda::poolsOfPtx(&context, ptx);
+    std::vector<std::vector<cuda::KernelFacts>> facts;
+    OwningOpRef<ModuleOp> module = cuda::poolKernels(&context, pools, facts);
+    auto made = cuda::EmulatedKernels::compile(*module);
+    if (!made) {
+      llvm::errs() << "emulated GPU: " << llvm::toString(made.takeError())
+                   << "\n";
+      return found;
+    }
+    for (auto kernel : module->getOps<moegpu::KernelOp>())
+      found[kernel.getSymName().str()] = {(*made)->find(kernel.getSymName()),
+                                          parametersOf(kernel), 1024, 0, true};
+    // As long as the driver, which is never unloaded.
+    compiled.push_back(std::move(*made));
+    return found;
+  }
+
+  fakecuda::FakeDriver driver;
+  MLIRContext context;
+  std::vector<std::unique_ptr<cuda::EmulatedKernels>> compiled;
+};
+
+// Lives to the end: devices are closed late.
+Emulation *const emulation = new Emulation;
+} // namespace
