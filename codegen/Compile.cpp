@@ -8,6 +8,7 @@
 #include "codegen/Link/LibraryHeader.h"
 #include "codegen/Link/Linker.h"
 #include "codegen/Link/WeightWriter.h"
+#include "codegen/PendingFile.h"
 #include "codegen/Report/ExpertSimilarity.h"
 #include "codegen/Report/ModelFacts.h"
 #include "dialects/MoE/MoEOps.h"
@@ -21,8 +22,6 @@
 #include "llvm/IR/Module.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/Process.h"
-#include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -38,125 +37,6 @@ static InFlightDiagnostic failed(ModuleOp module, const llvm::Twine &why) {
 static void report(const CompileOptions &options, StringRef step) {
   if (options.progress)
     options.progress(step);
-}
-
-/// A temporary name beside a result; removed unless it is kept.
-namespace {
-class PendingFile {
-public:
-  explicit PendingFile(StringRef path) : path(path) {
-    temporary =
-        (path + ".tmp-" + std::to_string(llvm::sys::Process::getProcessId()))
-            .str();
-    llvm::sys::RemoveFileOnSignal(temporary);
-  }
-  ~PendingFile() {
-    if (!kept)
-      llvm::sys::fs::remove(temporary);
-    llvm::sys::DontRemoveFileOnSignal(temporary);
-  }
-  const std::string &name() const { return temporary; }
-
-  /// Creates it with `text`, synced.
-  llvm::Error write(StringRef text);
-  /// Fails where the disk has no room for `size` bytes. The linker maps its
-  /// output, and a full disk would be a bus error there.
-  llvm::Error tryRoom(uint64_t size);
-  /// Syncs the open file `fd`, which is this one.
-  llvm::Error sync(int fd) {
-    if (fsync(fd) != 0 && errno != EINVAL && errno != EROFS)
-      return error("write");
-    return llvm::Error::success();
-  }
-  /// Gives it its real name.
-  llvm::Error keep() {
-    if (std::error_code code = llvm::sys::fs::rename(temporary, path))
-      return llvm::createStringError(code, "cannot write '" + path +
-                                               "': " + code.message());
-    kept = true;
-    return llvm::Error::success();
-  }
-  llvm::Error error(const char *what) {
-    std::error_code code(errno, std::generic_category());
-    return llvm::createStringError(code, llvm::Twine("cannot ") + what + " '" +
-                                             path + "': " + code.message());
-  }
-
-private:
-  std::string path, temporary;
-  bool kept = false;
-};
-} // namespace
-
-/// Devices and pipes are written directly.
-static bool isSpecial(StringRef path) {
-  llvm::sys::fs::file_status status;
-  return !llvm::sys::fs::status(path, status) &&
-         status.type() != llvm::sys::fs::file_type::regular_file &&
-         status.type() != llvm::sys::fs::file_type::directory_file;
-}
-
-static bool writeAll(int fd, StringRef text) {
-  while (!text.empty()) {
-    ssize_t n = write(fd, text.data(), text.size());
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n <= 0)
-      return false;
-    text = text.drop_front(n);
-  }
-  return true;
-}
-
-static llvm::Error writeTo(StringRef name, StringRef text, PendingFile &file,
-                           bool special) {
-  int fd =
-      open(name.str().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0)
-    return file.error("create");
-  llvm::Error result = writeAll(fd, text)
-                           ? (special ? llvm::Error::success() : file.sync(fd))
-                           : file.error("write");
-  if (close(fd) != 0 && !result)
-    return file.error("write");
-  return result;
-}
-
-llvm::Error PendingFile::write(StringRef text) {
-  return writeTo(temporary, text, *this, /*special=*/false);
-}
-
-llvm::Error PendingFile::tryRoom(uint64_t size) {
-  int fd =
-      open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0)
-    return error("create");
-  llvm::Error result = llvm::Error::success();
-  // Some file systems cannot tell.
-  int failure;
-  do
-    failure = fallocate(fd, 0, 0, static_cast<off_t>(size)) ? errno : 0;
-  while (failure == EINTR);
-  errno = failure;
-  if (failure && failure != EOPNOTSUPP && failure != ENOSYS)
-    result = error("write");
-  close(fd);
-  unlink(temporary.c_str());
-  return result;
-}
-
-llvm::Error moe::writeFile(StringRef path, StringRef text) {
-  if (path == "-") {
-    if (!writeAll(1, text))
-      return llvm::createStringError("cannot write to standard output");
-    return llvm::Error::success();
-  }
-  PendingFile file(path);
-  if (isSpecial(path))
-    return writeTo(path, text, file, /*special=*/true);
-  if (llvm::Error error = file.write(text))
-    return error;
-  return file.keep();
 }
 
 LogicalResult moe::raiseExperts(ModuleOp module,
@@ -362,7 +242,7 @@ llvm::Error moe::checkOutput(StringRef path, Emit emit) {
   bool linked =
       emit == Emit::Executable || emit == Emit::Library || emit == Emit::Bundle;
   bool isFolder = emit == Emit::HuggingFace;
-  if (!linked && (path == "-" || isSpecial(path)))
+  if (!linked && (path == "-" || isSpecialFile(path)))
     return llvm::Error::success();
   StringRef name = isFolder && path.size() > 1 ? path.rtrim('/') : path;
   StringRef folder = llvm::sys::path::parent_path(name);

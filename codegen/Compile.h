@@ -79,10 +79,6 @@ mlir::LogicalResult compileTo(mlir::ModuleOp module, llvm::StringRef path,
                               const CompileOptions &options,
                               llvm::json::Object &facts);
 
-/// Writes `text` to `path` ("-" is standard output) by way of a temporary file
-/// that is synced and renamed; the error names the path.
-llvm::Error writeFile(llvm::StringRef path, llvm::StringRef text);
-
 } // namespace moe
 
 #endif // MOE_CODEGEN_COMPILE_H

@@ -1,6 +1,7 @@
 #include "tools/moe-opt/Driver.h"
 
 #include "codegen/CUDA/Kernels.h"
+#include "codegen/PendingFile.h"
 #include "codegen/Report/Report.h"
 #include "dialects/MoE/MoEOps.h"
 #include "frontends/HuggingFace/Export.h"
