@@ -251,7 +251,9 @@ def AddNullExpertsPass : CompressPass<"moe-add-null-experts"> {
   let summary = "Give the router columns that cost nothing";
   let description = [{
     Adds `count` null experts to each layer, whose columns repeat those of the experts in turn (AdaMoE's start, arXiv
-    2406.13233, section 3.2), and lets tokens choose `k`. Weights are then divided by the sum over real experts alone, where they were divided by their sum.
+    2406.13233, section 3.2), and lets tokens choose `k`. A gate that divides weights by their sum leaves out of that sum what gives nothing:
+    with `kind=zero` null experts of any kind, where it divided by the sum over all (norm `real`; `nonzero` stays as it is); with
+    `kind=copy` zero experts alone (norm `nonzero`), for a copy gives its token, at its share of the weights. A gate that does not divide (norm `none`) still does not.
     Without training, columns that repeat cost quality.
   }];
   let options = [
