@@ -6,6 +6,8 @@
 #include "passes/Compress/Inputs.h"
 #include "passes/Compress/OutputError.h"
 #include "llvm/ADT/StringExtras.h"
+#include <charconv>
+#include <cmath>
 
 using namespace mlir;
 using namespace moe;
@@ -34,6 +36,16 @@ static llvm::Error wrong(const Twine &why) {
 
 using StepOptions = std::vector<std::pair<std::string, std::string>>;
 
+/// The share that a percentage is, with as many digits as it takes, and a
+/// point, so that it is no whole number.
+static std::string shareOf(double percent) {
+  char digits[32];
+  char *end = std::to_chars(digits, std::end(digits), percent / 100).ptr;
+  std::string text(digits, end);
+  return text +
+         (StringRef(text).find_first_of(".e") == StringRef::npos ? ".0" : "");
+}
+
 /// The options in braces, by name.
 static llvm::Expected<StepOptions> optionsOf(const KnownStep &step,
                                              StringRef text) {
@@ -58,9 +70,9 @@ static llvm::Expected<StepOptions> optionsOf(const KnownStep &step,
     std::string text = value.str();
     if (value.ends_with("%")) {
       double percent = 0;
-      if (value.drop_back().getAsDouble(percent))
+      if (value.drop_back().getAsDouble(percent) || !std::isfinite(percent))
         return wrong(step.name + ": '" + word + "' is no percentage");
-      text = llvm::formatv("{0:f6}", percent / 100).str();
+      text = shareOf(percent);
     }
     if (word.contains('=')) {
       if (isGiven(key))
@@ -68,9 +80,10 @@ static llvm::Expected<StepOptions> optionsOf(const KnownStep &step,
       options.push_back({key.str(), text});
       continue;
     }
-    // More numbers of a list, or the value of the step's own option.
-    if (!options.empty() &&
-        (step.option == "names" || llvm::all_of(word, llvm::isDigit))) {
+    // More of a list, or the value of the step's own option.
+    if (!options.empty() && (options.back().first == "names" ||
+                             (options.back().first == "layers" &&
+                              llvm::all_of(word, llvm::isDigit)))) {
       options.back().second += "," + word.str();
       continue;
     }
@@ -103,6 +116,8 @@ llvm::Expected<std::vector<CompressStep>> moe::parseSteps(StringRef text) {
     left = left.ltrim();
     const KnownStep *known = llvm::find_if(
         kSteps, [&](const KnownStep &step) { return step.name == name; });
+    if (name == "auto")
+      return wrong("auto{...} goes alone, without other steps");
     if (known == std::end(kSteps)) {
       std::string all;
       for (const KnownStep &step : kSteps)

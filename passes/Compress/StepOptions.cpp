@@ -5,6 +5,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace moe;
@@ -44,7 +45,8 @@ static StringRef slip(StringRef usual, StringRef value) {
   if (isWhole(usual))
     return isWhole(value) ? "" : "is a whole number";
   if (!usual.getAsDouble(number))
-    return value.getAsDouble(number) ? "is a number" : "";
+    return value.getAsDouble(number) || !std::isfinite(number) ? "is a number"
+                                                               : "";
   return "";
 }
 

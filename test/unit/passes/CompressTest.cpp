@@ -21,10 +21,16 @@ TEST(Steps, AreTakenApart) {
             "prune-experts{keep=6} -> moe-prune-experts{ keep=6}");
   EXPECT_EQ(pipelines(" prune-experts{ratio=25% frequency} , dedupe-experts"),
             "prune-experts{ratio=25% frequency} -> moe-prune-experts{ "
-            "ratio=0.250000 score=frequency}\ndedupe-experts -> "
+            "ratio=0.25 score=frequency}\ndedupe-experts -> "
             "moe-dedupe-experts{}");
   EXPECT_EQ(pipelines("quantize{int4, block=64}"),
             "quantize{int4, block=64} -> moe-quantize{ type=int4 block=64}");
+  // As many digits as it takes; never a whole number.
+  EXPECT_EQ(pipelines("narrow-experts{12.5%},narrow-experts{0.0025%}"),
+            "narrow-experts{12.5%} -> moe-narrow-experts{ ratio=0.125}\n"
+            "narrow-experts{0.0025%} -> moe-narrow-experts{ ratio=2.5e-05}");
+  EXPECT_EQ(pipelines("prune-experts{keep=100%}"),
+            "prune-experts{keep=100%} -> moe-prune-experts{ keep=1.0}");
   // Numbers behind a list go on with it.
   EXPECT_EQ(pipelines("reduce-top-k{k=1,layers=0,2}"),
             "reduce-top-k{k=1,layers=0,2} -> moe-reduce-top-k{ k=1 "
@@ -49,6 +55,12 @@ TEST(Steps, SlipsAreNamed) {
             "--compress: quantize: option 'type' has no value");
   EXPECT_EQ(pipelines("prune-experts{ratio=x%}"),
             "--compress: prune-experts: 'ratio=x%' is no percentage");
+  EXPECT_EQ(pipelines("prune-experts{ratio=inf%}"),
+            "--compress: prune-experts: 'ratio=inf%' is no percentage");
+  EXPECT_EQ(pipelines("quantize{int4 8}"),
+            "--compress: '8' is no option of quantize (name=value)");
+  EXPECT_EQ(pipelines("reduce-top-k{layers=0 layers=2}"),
+            "--compress: reduce-top-k: option 'layers' is given twice");
   EXPECT_EQ(pipelines("quantize{int4 nf4}"),
             "--compress: 'nf4' is no option of quantize (name=value)");
   EXPECT_EQ(pipelines("quantize{int8 type=int4}"),
