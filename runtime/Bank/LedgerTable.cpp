@@ -100,6 +100,20 @@ Result<std::vector<FrontLine>> frontLines(const Json &manifest) {
   return lines;
 }
 
+std::string shareText(double share) {
+  std::string out = formatted("%.2f", 100 * share);
+  if (std::strtod(out.c_str(), nullptr) / 100 < share)
+    out = formatted("%.2f", 100 * share + 0.01);
+  return out + "%";
+}
+
+std::string lossText(double loss) {
+  std::string out = formatted("%.4f", loss);
+  if (std::strtod(out.c_str(), nullptr) < loss)
+    out = formatted("%.4f", loss + 0.0001);
+  return out;
+}
+
 std::string ledgerTable(const std::vector<LedgerLine> &lines) {
   if (lines.empty())
     return "";
@@ -155,7 +169,8 @@ std::string frontTable(const std::vector<FrontLine> &lines) {
   std::string out = "   bytes  output error  loss measured  recipe (* on the "
                     "front, > chosen)\n";
   for (const FrontLine &line : lines) {
-    out += formatted("%7.2f%%", 100 * line.share);
+    std::string share = shareText(line.share);
+    out += std::string(share.size() < 8 ? 8 - share.size() : 0, ' ') + share;
     out += formatted("%14.4f", line.outputError);
     out += line.loss ? formatted("%+15.4f", *line.loss)
                      : std::string(14, ' ') + "-";

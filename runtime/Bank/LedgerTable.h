@@ -34,6 +34,11 @@ Result<std::vector<LedgerLine>> ledgerLines(const Json &manifest);
 /// The same of the list under "front".
 Result<std::vector<FrontLine>> frontLines(const Json &manifest);
 
+/// "12.35%", no less than the share, so that asking for it gets as much.
+std::string shareText(double share);
+/// "0.0124", no less than the loss.
+std::string lossText(double loss);
+
 std::string ledgerTable(const std::vector<LedgerLine> &lines);
 std::string frontTable(const std::vector<FrontLine> &lines);
 

@@ -1,13 +1,12 @@
 #include "tools/moe-opt/Compression.h"
 
-#include "mlir/IR/Diagnostics.h"
 #include "passes/Analysis/ModelFingerprint.h"
 #include "passes/Compress/Inputs.h"
-#include "passes/Compress/Matrices.h"
 #include "passes/Compress/OutputError.h"
 #include "passes/Compress/ProfileColumns.h"
 #include "passes/Compress/StepOptions.h"
 #include "tools/moe-opt/Measure.h"
+#include "tools/moe-opt/RecipeTrials.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
@@ -33,10 +32,6 @@ Error Compression::parse(StringRef text) {
 
 Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
                           const CompileOptions &options, json::Object &facts) {
-  if (!profile)
-    return createStringError(
-        "--compress=auto needs a profile (--profile=FILE)");
-  ModelCost original = measureCost(module);
   auto reference = OutputError::of(module, *profile, weights);
   if (failed(reference))
     return createStringError("");
@@ -46,90 +41,40 @@ Error Compression::search(mlir::ModuleOp module, WeightSource &weights,
         "' has no sample of a layer that can be evaluated, so there is nothing "
         "to rank recipes by; make one with a binary that was compiled with "
         "--instrument");
-  using Copy = mlir::OwningOpRef<mlir::ModuleOp>;
-  auto apply = [&](mlir::ModuleOp from, StringRef text,
-                   Ledger &ledger) -> Expected<Copy> {
-    auto parsed = parseSteps(text);
-    if (!parsed)
-      return parsed.takeError();
-    Copy copy = from.clone();
-    // A recipe that does not suit the model says so; the user has not asked
-    // for it.
-    std::string why;
-    mlir::ScopedDiagnosticHandler quiet(module.getContext(),
-                                        [&](mlir::Diagnostic &diagnostic) {
-                                          why = diagnostic.str();
-                                          return mlir::success();
-                                        });
-    if (failed(compressModule(
-            *copy, *parsed, weights, profile.get(), ledger, [](StringRef) {},
-            &*reference)))
-      return createStringError(why);
-    return copy;
-  };
-  // Many ways to store follow one way to shape, whose moments they share.
-  std::string lastShape;
-  Copy shaped;
-  MomentsMemo moments;
-  auto store = [&](mlir::ModuleOp from, StringRef text, Ledger &ledger) {
-    CompressInputs &inputs = CompressInputs::of(module.getContext());
-    inputs.moments = &moments;
-    auto copy = apply(from, text, ledger);
-    inputs.moments = nullptr;
-    return copy;
-  };
-  // What was made is measured; it is small, since it holds recipes.
-  StringMap<Copy> made;
+  RecipeTrials recipes(module, weights, *profile, *reference);
   AutoTools tools;
   tools.progress = options.progress;
-  tools.apply = [&](StringRef shape, StringRef storage) -> Expected<Candidate> {
-    Ledger ledger;
-    if (!shape.empty() && (shape != lastShape || storage.empty())) {
-      auto copy = apply(module, shape, ledger);
-      lastShape = shape.str();
-      shaped = Copy();
-      moments.clear();
-      if (!copy)
-        return copy.takeError();
-      shaped = std::move(*copy);
-    }
-    if (!shape.empty() && !shaped)
-      return createStringError("the model has no such shape");
-    auto copy = storage.empty()
-                    ? Expected<Copy>(shaped->clone())
-                    : store(shape.empty() ? module : *shaped, storage, ledger);
-    if (!copy)
-      return copy.takeError();
-    made[joinSteps(shape, storage)] = std::move(*copy);
-    Candidate candidate;
-    candidate.cost = ledger.steps.back().cost;
-    candidate.predicted = ledger.steps.back().outputError.value_or(0);
-    return candidate;
+  tools.apply = [&](StringRef shape, StringRef storage) {
+    return recipes.tryRecipe(shape, storage);
   };
   StringMap<double> measured;
   if (!texts.empty())
     tools.measure = [&](StringRef text) -> Expected<double> {
-      weights.forget(); // candidates use the same names
-      auto bits = measureBits(*made[text], weights, options, texts);
+      auto made = recipes.make(text);
+      if (!made)
+        return made.takeError();
+      auto bits = measureBits(std::move(*made), weights, options, texts,
+                              /*isQuiet=*/true);
       if (!bits)
         return bits.takeError();
       measured[text] = *bits;
       return *bits - *originalBits;
     };
-  std::vector<Candidate> tried;
-  auto found = searchRecipe(*request, original, tools, tried);
+  AutoTrials trials;
+  trials.originalBytes = measureCost(module).bytes;
+  Error error = searchRecipe(*request, tools, trials);
   options.progress("");
-  StringRef chosen = found ? StringRef(*found) : StringRef();
-  printCandidates(errs(), original, tried, chosen);
-  if (!found)
-    return found.takeError();
-  facts["front"] = candidatesJSON(original, tried, chosen);
+  trials.print(errs());
+  if (error)
+    return error;
+  facts["front"] = trials.toJSON();
+  facts["front_refused"] = trials.refusedJSON();
   facts["front_limits"] =
       json::Object{{"share", request->bytes}, {"loss", request->maxLoss}};
-  errs() << "chosen: " << *found << "\n";
-  if (auto known = measured.find(*found); known != measured.end())
+  errs() << "chosen: " << trials.chosen << "\n";
+  if (auto known = measured.find(trials.chosen); known != measured.end())
     resultBits = known->second;
-  return parse(*found);
+  return parse(trials.chosen);
 }
 
 Error Compression::run(mlir::ModuleOp module, WeightSource &weights,
@@ -163,7 +108,7 @@ Error Compression::run(mlir::ModuleOp module, WeightSource &weights,
   }
   if (!texts.empty()) {
     options.progress("measure the original");
-    auto bits = measureBits(module, weights, options, texts);
+    auto bits = measureBits(module.clone(), weights, options, texts);
     if (!bits)
       return bits.takeError();
     originalBits = *bits;
@@ -178,7 +123,7 @@ Error Compression::run(mlir::ModuleOp module, WeightSource &weights,
   if (!texts.empty()) {
     if (!resultBits) {
       options.progress("measure the result");
-      auto bits = measureBits(module, weights, options, texts);
+      auto bits = measureBits(module.clone(), weights, options, texts);
       if (!bits)
         return bits.takeError();
       resultBits = *bits;

@@ -2,9 +2,10 @@
 #define MOE_TOOLS_MOEOPT_COMPRESSION_H
 
 #include "codegen/Compile.h"
+#include "passes/Compress/AutoRequest.h"
+#include "passes/Compress/Compress.h"
 #include "passes/Compress/Profile.h"
 #include "passes/Compress/RouterNorms.h"
-#include "tools/moe-opt/AutoCompress.h"
 
 namespace moe {
 
@@ -21,6 +22,8 @@ public:
   std::string fingerprint;
 
   llvm::Error parse(llvm::StringRef text);
+  /// Whether a search chooses the steps; it ranks them by the profile.
+  bool isSearch() const { return request.has_value(); }
 
   /// Raises the layers of an imported module, compresses it, prints what that
   /// cost and saved, and puts it into the facts. An error without text has been

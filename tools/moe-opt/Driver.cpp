@@ -224,6 +224,8 @@ int moe::runProductDriver(int argc, char **argv,
     registerCompressPasses();
     if (Error error = compression.parse(request.compress))
       return fail(toString(std::move(error)), 2);
+    if (compression.isSearch() && request.profile.empty())
+      return fail("--compress=auto needs a profile (--profile=FILE)", 2);
   } else if (request.hasCompress) {
     return fail("--compress needs steps, as in --compress='quantize{int4}'", 2);
   } else if (!request.texts.empty()) {
@@ -337,7 +339,8 @@ int moe::runProductDriver(int argc, char **argv,
     if (Error error = compression.run(*module, weights, options, facts))
       return fail(toString(std::move(error)));
   options.profileFingerprint = compression.fingerprint;
-  for (StringRef key : {"compression", "front", "front_limits"})
+  for (StringRef key :
+       {"compression", "front", "front_limits", "front_refused"})
     if (const json::Value *fact = facts.get(key))
       options.extraFacts[key] = *fact;
   if (stop || *kind == Emit::MLIR || request.output.empty()) {

@@ -3,9 +3,11 @@
 #include "runtime/Core/File.h"
 #include "runtime/Runner/Load.h"
 #include "runtime/Runner/Program.h"
+#include "tools/moe-opt/FirstError.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <deque>
+#include <optional>
 
 using namespace llvm;
 using namespace moe;
@@ -33,15 +35,25 @@ public:
     return std::string(whole);
   }
 
+  /// The text of an error: names of folders are made up, their place is not.
+  std::string withoutName(Error error) const {
+    std::string why = toString(std::move(error)), name = std::string(path);
+    StringRef parent = sys::path::parent_path(path);
+    for (size_t at = 0; (at = why.find(name, at)) != std::string::npos;)
+      why.replace(at, name.size(), parent.str());
+    return why;
+  }
+
 private:
   SmallString<128> path;
   std::deque<rt::RemoveOnInterrupt> pending;
 };
 } // namespace
 
-Expected<double> moe::measureBits(mlir::ModuleOp module, WeightSource &weights,
+Expected<double> moe::measureBits(mlir::OwningOpRef<mlir::ModuleOp> module,
+                                  WeightSource &weights,
                                   const CompileOptions &options,
-                                  ArrayRef<std::string> texts) {
+                                  ArrayRef<std::string> texts, bool isQuiet) {
   TemporaryFolder folder;
   if (std::error_code error = folder.make())
     return createStringError(error, "cannot create a temporary folder: " +
@@ -53,10 +65,16 @@ Expected<double> moe::measureBits(mlir::ModuleOp module, WeightSource &weights,
   own.progress = nullptr;
   own.progressWithin = nullptr;
   std::string library = folder.file("measured.so");
-  mlir::OwningOpRef<mlir::ModuleOp> copy = module.clone();
   json::Object facts;
-  if (failed(compileTo(*copy, library, Emit::Library, weights, own, facts)))
-    return createStringError("the model could not be compiled for --eval");
+  std::optional<FirstError> first;
+  if (isQuiet)
+    first.emplace(module->getContext());
+  if (failed(compileTo(*module, library, Emit::Library, weights, own, facts))) {
+    std::string why = "the model could not be compiled for --eval";
+    return createStringError(first ? folder.withoutName(first->take(why))
+                                   : why);
+  }
+  module = nullptr; // what follows takes memory of its own
   auto api = rt::loadModel(library);
   if (!api)
     return createStringError(api.error().message);

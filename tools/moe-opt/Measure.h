@@ -3,15 +3,19 @@
 
 #include "codegen/Compile.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
 #include "llvm/Support/Error.h"
 
 namespace moe {
 
-/// Compiles a copy of `module` into a temporary library, runs it on the texts,
-/// and returns its mean bits per byte.
-llvm::Expected<double> measureBits(mlir::ModuleOp module, WeightSource &weights,
+/// Compiles `module` into a temporary library, runs it on the texts, and
+/// returns its mean bits per byte. Diagnostics are printed, or, where
+/// `isQuiet`, the first error is the one returned.
+llvm::Expected<double> measureBits(mlir::OwningOpRef<mlir::ModuleOp> module,
+                                   WeightSource &weights,
                                    const CompileOptions &options,
-                                   llvm::ArrayRef<std::string> texts);
+                                   llvm::ArrayRef<std::string> texts,
+                                   bool isQuiet = false);
 
 } // namespace moe
 

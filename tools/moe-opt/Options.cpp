@@ -102,7 +102,9 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       cl::cat(category),
       cl::desc("Make the model smaller, step by step: prune-experts, "
                "merge-experts, narrow-experts, quantize, ... Prints what each "
-               "step costs and saves"));
+               "step costs and saves. auto{bytes=50%,max-loss=0.02} looks for "
+               "steps that take no more of the bytes and lose no more: bits "
+               "per byte with --eval, else of the layers' outputs"));
   cl::opt<std::string> profile(
       "profile", cl::value_desc("file.moeprof"), cl::cat(category),
       cl::desc("What runs of the model with --profile have measured, for "

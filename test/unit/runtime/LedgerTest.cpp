@@ -94,6 +94,21 @@ TEST(Ledger, PrintsWhatTheManifestSays) {
             "chosen)\n  50.00%        0.2500        -0.5000 >* a\n");
 }
 
+TEST(Ledger, RoundsUpWhatCanBeAskedFor) {
+  EXPECT_EQ(shareText(0.123456), "12.35%");
+  EXPECT_EQ(shareText(0.1234), "12.34%");
+  EXPECT_EQ(shareText(0.14), "14.00%");
+  EXPECT_EQ(shareText(1), "100.00%");
+  EXPECT_EQ(lossText(0.01231), "0.0124");
+  EXPECT_EQ(lossText(0.0125), "0.0125");
+  EXPECT_EQ(lossText(-0.01239), "-0.0123");
+  for (int bytes = 1; bytes <= 1000; ++bytes) {
+    double share = bytes / 1000.0 / 3;
+    EXPECT_GE(std::stod(shareText(share)) / 100, share);
+    EXPECT_LE(std::stod(shareText(share)) / 100, share + 1.0001e-4);
+  }
+}
+
 TEST(Ledger, RefusesOtherLists) {
   for (const char *text :
        {R"({"compression": 3})", R"({"compression": [3]})",
