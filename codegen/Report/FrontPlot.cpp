@@ -217,6 +217,22 @@ void table(raw_ostream &os, ArrayRef<Recipe> recipes, bool named) {
   if (!rows.empty())
     writeTable(os, {"", "Recipe", "Bytes", "Output error", "Loss", ""}, rows);
 }
+
+void refusedTable(raw_ostream &os, const json::Object &facts) {
+  HtmlTable rows;
+  const json::Array *list = facts.getArray("front_refused");
+  for (const json::Value &value : list ? *list : json::Array())
+    if (const json::Object *entry = value.getAsObject())
+      rows.push_back(
+          {"<div class=name><code>" + breakable(textOf(*entry, "steps")) +
+               "</code></div>",
+           "<div class=name>" + breakable(textOf(*entry, "why")) + "</div>"});
+  if (rows.empty())
+    return;
+  os << "<details><summary>Recipes that could not be tried</summary>\n";
+  writeTable(os, {"Recipe", "Why"}, rows);
+  os << "</details>\n";
+}
 } // namespace
 
 void moe::plotFront(raw_ostream &os, const json::Object &facts) {
@@ -254,4 +270,5 @@ void moe::plotFront(raw_ostream &os, const json::Object &facts) {
     table(os, recipes, /*named=*/false);
     os << "</details>\n";
   }
+  refusedTable(os, facts);
 }

@@ -1,7 +1,6 @@
 #include "passes/Compress/AutoSearch.h"
 
 #include "runtime/Bank/LedgerTable.h"
-#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/raw_ostream.h"
 #include <tuple>
@@ -36,15 +35,10 @@ void AutoTrials::print(raw_ostream &os) const {
                      candidate.loss, isOnFront(candidate),
                      candidate.steps == chosen});
   os << rt::frontTable(lines);
-  // One reason often holds for many.
-  MapVector<StringRef, std::vector<StringRef>> recipes;
+  std::vector<rt::RefusedLine> rest;
   for (const RefusedRecipe &recipe : refused)
-    recipes[recipe.why].push_back(recipe.steps);
-  for (const auto &[why, all] : recipes) {
-    os << "refused: " << why << "\n";
-    for (StringRef steps : all)
-      os << "         " << steps << "\n";
-  }
+    rest.push_back({recipe.steps, recipe.why});
+  os << rt::refusedTable(rest);
 }
 
 json::Array AutoTrials::toJSON() const {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 
 namespace moe::rt {
 namespace {
@@ -100,6 +101,20 @@ Result<std::vector<FrontLine>> frontLines(const Json &manifest) {
   return lines;
 }
 
+Result<std::vector<RefusedLine>> refusedLines(const Json &manifest) {
+  std::vector<RefusedLine> lines;
+  Status status = forEntries(manifest, "front_refused", "steps",
+                             [&](const Json &entry, const std::string &steps) {
+                               const Json *why = entry.find("why");
+                               if (why)
+                                 lines.push_back({steps, why->text});
+                               return why && why->isString();
+                             });
+  if (!status.ok())
+    return status;
+  return lines;
+}
+
 std::string shareText(double share) {
   std::string out = formatted("%.2f", 100 * share);
   if (std::strtod(out.c_str(), nullptr) / 100 < share)
@@ -177,6 +192,20 @@ std::string frontTable(const std::vector<FrontLine> &lines) {
     out += line.isChosen ? " >" : "  ";
     out += line.isOnFront ? "* " : "  ";
     out += printable(line.steps) + "\n";
+  }
+  return out;
+}
+
+std::string refusedTable(const std::vector<RefusedLine> &lines) {
+  std::string out;
+  std::set<std::string> told;
+  for (const RefusedLine &first : lines) {
+    if (!told.insert(first.why).second)
+      continue;
+    out += "refused: " + printable(first.why) + "\n";
+    for (const RefusedLine &line : lines)
+      if (line.why == first.why)
+        out += "         " + printable(line.steps) + "\n";
   }
   return out;
 }

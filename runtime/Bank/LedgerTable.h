@@ -28,11 +28,18 @@ struct FrontLine {
   bool isOnFront = false, isChosen = false;
 };
 
+/// A recipe that it could not try, or not run.
+struct RefusedLine {
+  std::string steps, why;
+};
+
 /// The list under "compression" in a manifest, empty where there is none. Fails
 /// where it is no ledger.
 Result<std::vector<LedgerLine>> ledgerLines(const Json &manifest);
 /// The same of the list under "front".
 Result<std::vector<FrontLine>> frontLines(const Json &manifest);
+/// And under "front_refused".
+Result<std::vector<RefusedLine>> refusedLines(const Json &manifest);
 
 /// "12.35%", no less than the share, so that asking for it gets as much.
 std::string shareText(double share);
@@ -41,6 +48,8 @@ std::string lossText(double loss);
 
 std::string ledgerTable(const std::vector<LedgerLine> &lines);
 std::string frontTable(const std::vector<FrontLine> &lines);
+/// Each reason with its recipes below.
+std::string refusedTable(const std::vector<RefusedLine> &lines);
 
 } // namespace moe::rt
 

@@ -26,10 +26,14 @@ Status moe::listLedger(const Json &manifest, const std::string &path) {
   auto front = frontLines(manifest);
   if (!front)
     return failed(path, front.error().message);
+  auto refused = refusedLines(manifest);
+  if (!refused)
+    return failed(path, refused.error().message);
   if (!ledger->empty())
     std::printf("\ncompression:\n%s", ledgerTable(*ledger).c_str());
   if (!front->empty())
     std::printf("\nrecipes tried:\n%s", frontTable(*front).c_str());
+  std::printf("%s", refusedTable(*refused).c_str());
   return {};
 }
 

@@ -72,7 +72,9 @@ json::Object compressed() {
       {"compression", json::Array{std::move(first), std::move(last)}},
       {"front", json::Array{recipe("a", 0.5, 0.1), std::move(chosen),
                             recipe("d", 0.1, 0.9)}},
-      {"front_limits", json::Object{{"share", 0.3}, {"loss", 0.05}}}};
+      {"front_limits", json::Object{{"share", 0.3}, {"loss", 0.05}}},
+      {"front_refused",
+       json::Array{json::Object{{"steps", "e<f"}, {"why", "a < b"}}}}};
 }
 
 size_t countOf(const std::string &page, const std::string &what) {
@@ -110,11 +112,19 @@ TEST(Report, FillsWhatWasMeasured) {
   EXPECT_NE(page.find("at most 30.0 % of the bytes"), std::string::npos);
 }
 
+TEST(Report, SaysWhatWasRefused) {
+  std::string page = moe::renderReport(compressed(), {});
+  EXPECT_NE(page.find("<code>e&lt;f</code></div></td><td><div class=name>a "
+                      "&lt; b</div>"),
+            std::string::npos);
+}
+
 TEST(Report, SurvivesAnOddLedger) {
   json::Object facts{
       {"model", "m"},
       {"compression", json::Array{json::Object{}, 3, json::Object{}}},
-      {"front", json::Array{json::Object{}, "x"}}};
+      {"front", json::Array{json::Object{}, "x"}},
+      {"front_refused", json::Array{json::Object{}, "x"}}};
   std::string page = moe::renderReport(facts, {});
   EXPECT_EQ(page.find("nan"), std::string::npos);
   EXPECT_EQ(page.find("inf"), std::string::npos);

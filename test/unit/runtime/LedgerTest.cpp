@@ -94,6 +94,19 @@ TEST(Ledger, PrintsWhatTheManifestSays) {
             "chosen)\n  50.00%        0.2500        -0.5000 >* a\n");
 }
 
+TEST(Ledger, PrintsWhatWasRefused) {
+  auto lines = refusedLines(*parseJson(R"({"front_refused": [
+    {"steps": "a", "why": "layer 'x\u001b'"}, {"steps": "b", "why": "odd"},
+    {"steps": "c", "why": "layer 'x\u001b'"}]})"));
+  ASSERT_TRUE(lines) << lines.error().message;
+  EXPECT_EQ(refusedTable(*lines), "refused: layer 'x\\x1b'\n         a\n"
+                                  "         c\nrefused: odd\n         b\n");
+  EXPECT_EQ(refusedTable(*refusedLines(*parseJson("{}"))), "");
+  EXPECT_FALSE(refusedLines(*parseJson(R"({"front_refused": [{"why": ""}]})")));
+  EXPECT_FALSE(refusedLines(
+      *parseJson(R"({"front_refused": [{"steps": "", "why": 3}]})")));
+}
+
 TEST(Ledger, RoundsUpWhatCanBeAskedFor) {
   EXPECT_EQ(shareText(0.123456), "12.35%");
   EXPECT_EQ(shareText(0.1234), "12.34%");

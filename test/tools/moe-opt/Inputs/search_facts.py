@@ -1,7 +1,7 @@
 """usage: search_facts.py MESSAGES LS EVAL LEAST
 
 Checks what a search has said: of at least LEAST recipes that were measured the one with the least loss is taken, the front
-printed by `moe-bank ls` is the same, and the result's own --eval is what the ledger says.
+and the reasons that `moe-bank ls` prints are the same, and the result's own --eval is what the ledger says.
 """
 import re
 import sys
@@ -11,6 +11,9 @@ row = re.compile(r"^ *([0-9.]+)% +([0-9.]+) +(-|[+-][0-9.]+) ([> ])([* ]) (\S+)$
 rows = row.findall(messages)
 if not rows or rows != row.findall(listed):
     sys.exit("moe-bank ls prints another front")
+refused = re.compile(r"^refused: .*\n(?: {9}\S+\n)+", re.M)
+if not refused.findall(messages) or refused.findall(messages) != refused.findall(listed):
+    sys.exit("moe-bank ls prints other reasons")
 losses = {steps: float(loss) for _, _, loss, _, _, steps in rows if loss != "-"}
 chosen = [steps for *_, mark, _, steps in rows if mark == ">"]
 if len(losses) < int(sys.argv[4]):
