@@ -417,7 +417,7 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
         linkModel(*object, image.name(), LinkKind::Library, text.name);
     if (!linked)
       return check(linked.takeError());
-    BundleText bundle = {text.name, "cpu:" + options.target.cpu,
+    BundleText bundle = {text.name, facts.getString("target")->str(),
                          text.cpuFeatures, weightsSize};
     report(options, "write weights");
     return writeBundle(module.getContext(), *writer, path, image.name(), bundle,

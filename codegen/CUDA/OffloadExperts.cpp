@@ -80,9 +80,19 @@ static std::optional<Pool> poolOf(moert::ExpertFfnOp op, StringRef &why) {
              op.getLimit().convertToDouble()},
             op.getNumColumns(),
             width};
-  if (type(op.getDown()).getDimSize(3) != width ||
-      !fromAttribute(toAttribute(op.getContext(), pool)))
+  // As the runtime finds matrices.
+  auto hasPanels = [&](Value matrix, int64_t columns, int64_t depth) {
+    return type(matrix).getDimSize(3) == width &&
+           type(matrix).getDimSize(1) == llvm::divideCeil(columns, width) &&
+           type(matrix).getDimSize(2) == depth;
+  };
+  if (!fromAttribute(toAttribute(op.getContext(), pool)))
     return refuse("it is empty");
+  const LayerShape &shape = pool.shape;
+  if (!hasPanels(op.getUp(), shape.hidden * (shape.isGlu ? 2 : 1),
+                 shape.inputs) ||
+      !hasPanels(op.getDown(), shape.outputs, shape.hidden))
+    return refuse("its weights are packed otherwise");
   return pool;
 }
 

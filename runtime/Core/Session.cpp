@@ -41,7 +41,7 @@ Status Session::chooseDevice(const moe_session_options &options) {
     return {Code::Unsupported,
             text("device ", quote(options.device),
                  ": the model has code for the processor alone; compile it "
-                 "with --target=cpu,cuda:sm_90a")};
+                 "with --target=cpu,cuda:sm_80")};
   choice.reason = code ? "CPU: asked for" : "CPU: there is code for it alone";
   return {};
 }

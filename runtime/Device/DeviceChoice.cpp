@@ -1,6 +1,7 @@
 #include "runtime/Device/DeviceChoice.h"
 
 #include "runtime/Core/Text.h"
+#include "runtime/Device/Ptx.h"
 
 namespace moe::rt {
 namespace {
@@ -13,6 +14,14 @@ Result<std::unique_ptr<Device>> openUsable(const Driver &driver,
             text(info.text(), " has compute capability ", info.major, ".",
                  info.minor, ", ", needs.major, ".", needs.minor,
                  " is needed")};
+  if (!needs.ptx.empty()) {
+    auto header = readPtxHeader(needs.ptx);
+    if (!header)
+      return header.error();
+    Status status = checkPtx(*header, "the model", driver, info);
+    if (!status.ok())
+      return status;
+  }
   return Device::open(driver, info.ordinal);
 }
 

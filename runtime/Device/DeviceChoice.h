@@ -12,6 +12,7 @@ namespace moe::rt {
 /// What kernels need at least.
 struct DeviceNeeds {
   int major = 8, minor = 0; // compute capability
+  std::string_view ptx;     // what is to run there, if known
 };
 
 struct DeviceChoice {

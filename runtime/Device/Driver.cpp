@@ -10,6 +10,7 @@ namespace {
 
 // Since CUDA 11 a driver serves programs of its whole major version.
 constexpr int oldestVersion = 11000;
+constexpr const char *systemLibrary = "libcuda.so.1";
 
 struct Symbol {
   const char *name;
@@ -65,9 +66,14 @@ Status detail::initialise(Driver &driver) {
 
 Result<Driver> detail::loadDriverFrom(const char *library) {
   void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+  bool isSystem = std::string_view(library) == systemLibrary;
   if (!handle)
-    return {Code::Unsupported, text("no NVIDIA driver: ", dlerror())};
+    return {Code::Unsupported,
+            text(isSystem ? "no NVIDIA driver: " : "no driver to load: ",
+                 dlerror())};
   Driver driver;
+  if (!isSystem)
+    driver.library = library;
 #define MOE_CUDA_SYMBOL(member, symbol, parameters)                            \
   {#symbol, reinterpret_cast<void **>(&driver.member)},
   const Symbol required[] = {MOE_CUDA_REQUIRED(MOE_CUDA_SYMBOL)};
@@ -88,7 +94,9 @@ Result<Driver> detail::loadDriverFrom(const char *library) {
 }
 
 Result<const Driver *> loadDriver() {
-  static const Result<Driver> loaded = detail::loadDriverFrom("libcuda.so.1");
+  // Kept to the end: devices may be closed late.
+  static const auto &loaded =
+      *new Result<Driver>(detail::loadDriverFrom(systemLibrary));
   if (!loaded)
     return loaded.error();
   return &*loaded;

@@ -156,7 +156,8 @@ struct Driver {
   MOE_CUDA_OPTIONAL(MOE_CUDA_MEMBER)
 #undef MOE_CUDA_MEMBER
 
-  int version = 0; // newest CUDA it knows, 1000 major + 10 minor
+  int version = 0;     // newest CUDA it knows, 1000 major + 10 minor
+  std::string library; // where it is from; empty: the machine's
 };
 
 /// The machine's driver, initialised. It is looked for once; the same answer

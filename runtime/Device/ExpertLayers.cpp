@@ -136,7 +136,16 @@ Status ExpertLayers::uploadLayers(const char *weights) {
       return status;
     layers.push_back(std::move(layer));
   }
+  // One token has to fit, too; said now, while there is still a choice.
+  for (uint32_t p = 0; p < code.num_pools; ++p)
+    if (Status status = grow(code.pools[p], 1); !status.ok())
+      return status;
   return device->synchronize();
+}
+
+bool ExpertLayers::isBroken() {
+  std::lock_guard<std::mutex> lock(mutex);
+  return !device->failure().ok();
 }
 
 Status ExpertLayers::grow(const moert_device_pool &pool, int64_t tokens) {
@@ -209,9 +218,7 @@ Status ExpertLayers::runSome(const Layer &layer, int64_t tokens, const float *x,
                              float *out) {
   const moert_device_pool &pool = *layer.pool;
   uint64_t slots = tokens * pool.top_k;
-  Status status = grow(pool, tokens);
-  if (status.ok())
-    status = device->upload(spaces[X], 0, x, 4 * tokens * pool.inputs);
+  Status status = device->upload(spaces[X], 0, x, 4 * tokens * pool.inputs);
   if (status.ok())
     status = device->upload(spaces[Ids], 0, ids, 4 * slots);
   if (status.ok())
@@ -233,22 +240,30 @@ Status ExpertLayers::run(int32_t index, int64_t tokens, const float *x,
   const Layer &layer = layers[index];
   const moert_device_pool &pool = *layer.pool;
   int64_t step = std::max<int64_t>(1, mostSlots / pool.top_k);
-  for (int64_t first = 0; first < tokens; first += step) {
+  for (int64_t first = 0; first < tokens;) {
     int64_t some = std::min(step, tokens - first);
+    Status status = grow(pool, some);
+    // Fewer tokens at a time give the same numbers.
+    if (status.code == Code::OutOfMemory && some > 1) {
+      step = some / 2;
+      continue;
+    }
     float *to = out + first * pool.outputs;
     if (residual) {
       sums.resize(some * pool.outputs);
       to = sums.data();
     }
-    Status status =
-        runSome(layer, some, x + first * pool.inputs, ids + first * pool.top_k,
-                weights + first * pool.top_k, to);
+    if (status.ok())
+      status =
+          runSome(layer, some, x + first * pool.inputs,
+                  ids + first * pool.top_k, weights + first * pool.top_k, to);
     if (!status.ok())
       return status;
     if (residual)
       for (int64_t i = 0; i < some * pool.outputs; ++i)
         out[first * pool.outputs + i] =
             residual[first * pool.outputs + i] + sums[i];
+    first += some;
   }
   return {};
 }

@@ -18,6 +18,9 @@ public:
   create(std::unique_ptr<Device> device, const moert_device_code &code,
          const char *weights);
 
+  /// Whether an earlier failure is for good.
+  bool isBroken();
+
   Status run(int32_t layer, int64_t tokens, const float *x, const int32_t *ids,
              const float *weights, const float *residual, float *out) override;
 

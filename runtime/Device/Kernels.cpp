@@ -122,10 +122,11 @@ Result<Module> Module::load(Device &device, std::string name,
   if (Status status = checkPtx(*header, module.label, driver, info);
       !status.ok())
     return status;
-  // No options but logs, which change nothing.
+  // No options but logs, which change nothing. Drivers that are not the
+  // machine's have cubins of their own kind.
   std::string capability = text(info.major, ".", info.minor);
   std::string path =
-      cubinCachePath({image, "", text(driver.version), capability});
+      cubinCachePath({image, driver.library, text(driver.version), capability});
   uint64_t size = 0;
   Buffer kept = rt::loadCubin(path, size);
   // What the driver does not like is made anew.

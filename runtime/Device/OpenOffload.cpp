@@ -11,7 +11,8 @@ namespace {
 Result<const Driver *> loadNamed(const char *library) {
   // A driver is never unloaded, and there are few.
   static std::mutex mutex;
-  static std::map<std::string, Result<Driver>> loaded;
+  // Kept to the end: devices may be closed late.
+  static auto &loaded = *new std::map<std::string, Result<Driver>>;
   std::lock_guard<std::mutex> lock(mutex);
   auto found = loaded.find(library);
   if (found == loaded.end())
@@ -43,7 +44,9 @@ Result<OffloadChoice> openLayers(const moert_model &model,
       return why;
     return OffloadChoice{nullptr, "CPU: " + why.message};
   };
-  auto choice = chooseDevice(request.device, {}, [&] { return driver; });
+  DeviceNeeds needs;
+  needs.ptx = model.device->ptx;
+  auto choice = chooseDevice(request.device, needs, [&] { return driver; });
   if (!choice)
     return choice.error();
   if (!choice->device)
@@ -53,7 +56,8 @@ Result<OffloadChoice> openLayers(const moert_model &model,
   Shared &all = shared();
   std::lock_guard<std::mutex> lock(all.mutex);
   std::shared_ptr<ExpertLayers> layers = all.layers[key].lock();
-  if (!layers) {
+  // A kernel that failed took all with it that lay on the device.
+  if (!layers || layers->isBroken()) {
     auto made = ExpertLayers::create(std::move(choice->device), *model.device,
                                      *model.weights_slot);
     if (!made)

@@ -73,7 +73,7 @@ Status openSession(const char *name, Program &program,
   if (!hasDevice && device != "auto" && device != "cpu")
     return {Code::Unsupported,
             "the model was compiled before there were devices; compile it "
-            "again, with --target=cpu,cuda:sm_90a"};
+            "again, with --target=cpu,cuda:sm_80"};
   Status status = program.check(api.session_create(&options, &program.session));
   if (status.ok() && program.options.verbose)
     std::fprintf(stderr, "%s: %s\n", name,

@@ -214,7 +214,7 @@ int moe::runProductDriver(int argc, char **argv,
     if (Error error = cuda::checkArchitecture(targets->cuda))
       return fail(toString(std::move(error)), 2);
   if (*kind == Emit::PTX && targets->cuda.empty())
-    return fail("--emit=ptx needs a GPU: --target=cuda:sm_90a", 2);
+    return fail("--emit=ptx needs a GPU: --target=cuda:sm_80", 2);
   if (request.output.empty() && !stop && request.report.empty() &&
       *kind != Emit::MLIR)
     return fail("no output: give -o FILE, --stop-after=PHASE or --report=FILE",

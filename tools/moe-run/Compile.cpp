@@ -34,9 +34,8 @@ Status compile(const std::string &input, const std::string &device,
   std::string compiler = ownFolder() + "moe-opt";
   // A file name may start with a dash.
   std::string source = input[0] == '-' ? "./" + input : input;
-  const char *target = device == "emu"                       ? "cpu,cuda:sm_90a"
-                       : device == "cpu" || device == "auto" ? "cpu"
-                                                             : "cpu,cuda:sm_80";
+  const char *target =
+      device == "cpu" || device == "auto" ? "cpu" : "cpu,cuda:sm_80";
   const char *arguments[] = {compiler.c_str(), source.c_str(), "--target",
                              target,           "-o",           output.c_str(),
                              nullptr};

@@ -46,7 +46,7 @@ TEST_F(DeviceFixture, LoadsTheDriverByName) {
 
 TEST_F(DeviceFixture, SaysWhyThereIsNoDriver) {
   EXPECT_FAILS(loadError("libnowhere.so.1"), Unsupported,
-               "no NVIDIA driver: libnowhere.so.1: cannot open shared object "
+               "no driver to load: libnowhere.so.1: cannot open shared object "
                "file: No such file or directory");
   EXPECT_FAILS(loadError(MOE_FAKE_OLD_DRIVER), Unsupported,
                std::string("the NVIDIA driver is too old: '") +
