@@ -1,0 +1,131 @@
+// The host's side of a layer on a device; the kernels are stand-ins.
+#include "runtime/Device/ExpertLayers.h"
+#include "test/unit/runtime/DeviceFixture.h"
+
+#include <gtest/gtest.h>
+
+namespace moe::test {
+using namespace rt;
+namespace {
+
+void nothing(void **) {}
+
+/// out[t, o] = weights[t, 0] + o.
+void combineKernel(void **arguments) {
+  auto *weights = static_cast<const float *>(arguments[2]);
+  auto *out = static_cast<float *>(arguments[4]);
+  int32_t tokens;
+  std::memcpy(&tokens, &arguments[3], sizeof(tokens));
+  if (moegpu_emu_block_id() != 0 || moegpu_emu_thread_id() != 0)
+    return;
+  for (int32_t i = 0; i < tokens * 1024; ++i)
+    store(out + i, load(weights + i / 1024 * 2, "weights") + float(i % 1024),
+          "out");
+}
+
+class ExpertLayersFixture : public DeviceFixture {
+protected:
+  void SetUp() override {
+    DeviceFixture::SetUp();
+    const char *names[] = {"sort", "round", "up",     "down",
+                           "UP",   "DOWN",  "combine"};
+    ptx = ptxOf("sort");
+    for (int i = 0; i < MOERT_NUM_KERNELS; ++i) {
+      pool.kernels[i] = {names[i], 32, 0};
+      size_t parameters = i == MOERT_KERNEL_SORT    ? 8
+                          : i == MOERT_KERNEL_ROUND ? 3
+                          : i == MOERT_KERNEL_COMBINE ||
+                                  i == MOERT_KERNEL_DECODE_DOWN ||
+                                  i == MOERT_KERNEL_GROUPED_DOWN
+                              ? 5
+                              : 7;
+      // The third of `sort`, the second of `round` and the fourth of `combine`
+      // count tokens.
+      std::vector<uint32_t> bytes(parameters, 8);
+      if (i == MOERT_KERNEL_SORT || i == MOERT_KERNEL_ROUND ||
+          i == MOERT_KERNEL_COMBINE)
+        bytes[i == MOERT_KERNEL_SORT ? 2 : i == MOERT_KERNEL_ROUND ? 1 : 3] = 4;
+      fake.kernels[names[i]] = {
+          i == MOERT_KERNEL_COMBINE ? combineKernel : nothing, bytes};
+      if (i > 0)
+        ptx += std::string(".visible .entry ") + names[i] + "()\n";
+    }
+    code.architecture = "sm_90a";
+    code.ptx = ptx.c_str();
+    code.num_pools = code.num_layers = 1;
+    code.pools = &pool;
+    code.layers = &layer;
+    layer.entries = entries;
+    layer.down = 32 * 2 * 2 * 8;
+  }
+
+  Result<std::shared_ptr<ExpertLayers>> make() {
+    auto device = rt::Device::open(table, 0);
+    if (!device)
+      return device.error();
+    return ExpertLayers::create(std::move(*device), code, weights.data());
+  }
+
+  std::string ptx;
+  moert_device_pool pool = {2, 8, 16, 1024, 2, 2, 0, 32, {}};
+  moert_device_layer layer = {};
+  int32_t entries[2] = {0, 1};
+  moert_device_code code = {};
+  std::vector<char> weights = std::vector<char>(1 << 18);
+};
+
+TEST_F(ExpertLayersFixture, RunsInPiecesWhereMemoryIsShort) {
+  constexpr int64_t tokens = 300;
+  std::vector<float> x(tokens * 8), chosen(tokens * 2), out(tokens * 1024, 1);
+  std::vector<int32_t> ids(tokens * 2);
+  for (size_t i = 0; i < chosen.size(); ++i)
+    chosen[i] = static_cast<float>(i);
+  for (uint64_t memory : {uint64_t(64) << 20, uint64_t(2) << 20}) {
+    fake.devices[0].memory = memory;
+    auto layers = make();
+    ASSERT_TRUE(layers) << layers.error().message;
+    int before = fake.numLaunched;
+    std::fill(out.begin(), out.end(), 1.0f);
+    // In place.
+    Status status = (*layers)->run(0, tokens, x.data(), ids.data(),
+                                   chosen.data(), out.data(), out.data());
+    ASSERT_TRUE(status.ok()) << status.message;
+    for (int64_t i = 0; i < tokens * 1024; ++i)
+      ASSERT_EQ(out[i], 1 + chosen[i / 1024 * 2] + float(i % 1024)) << i;
+    int launches = fake.numLaunched - before;
+    if (memory > 4 << 20)
+      EXPECT_EQ(launches, 5);
+    else
+      EXPECT_GT(launches, 5);
+    // No tokens, no work.
+    EXPECT_TRUE(
+        (*layers)->run(0, 0, nullptr, nullptr, nullptr, nullptr, nullptr).ok());
+  }
+}
+
+TEST_F(ExpertLayersFixture, SaysWhatMemoryIsMissing) {
+  fake.devices[0].memory = 64 << 10;
+  auto layers = make();
+  ASSERT_FALSE(layers);
+  EXPECT_EQ(layers.error().code, Code::OutOfMemory);
+  EXPECT_EQ(layers.error().message,
+            "device 0 (Fake H200) has 65.5 KB of memory; the weights of the "
+            "experts take 66.0 KB");
+}
+
+TEST_F(ExpertLayersFixture, KnowsThatItIsBroken) {
+  auto layers = make();
+  ASSERT_TRUE(layers) << layers.error().message;
+  EXPECT_FALSE((*layers)->isBroken());
+  fake.kernels["sort"].entry = [](void **) {
+    store(reinterpret_cast<float *>(8), 1.0f, "out of bounds");
+  };
+  float x[8] = {}, chosen[2] = {}, out[1024];
+  int32_t ids[2] = {};
+  Status status = (*layers)->run(0, 1, x, ids, chosen, nullptr, out);
+  EXPECT_FALSE(status.ok());
+  EXPECT_TRUE((*layers)->isBroken());
+}
+
+} // namespace
+} // namespace moe::test
