@@ -29,7 +29,7 @@ Status Session::chooseDevice(const moe_session_options &options) {
     request.device = *parsed;
   }
   const moert_device_code *code = model.abi_minor >= 3 ? model.device : nullptr;
-  if (code && request.device.kind != DeviceRequest::Cpu) {
+  if (code) {
     Result<OffloadChoice> made = code->runtime->open(model, request);
     if (!made)
       return made.error();
@@ -42,7 +42,7 @@ Status Session::chooseDevice(const moe_session_options &options) {
             text("device ", quote(options.device),
                  ": the model has code for the processor alone; compile it "
                  "with --target=cpu,cuda:sm_80")};
-  choice.reason = code ? "CPU: asked for" : "CPU: there is code for it alone";
+  choice.reason = "CPU: there is code for it alone";
   return {};
 }
 

@@ -15,10 +15,7 @@ Result<std::unique_ptr<Device>> openUsable(const Driver &driver,
                  info.minor, ", ", needs.major, ".", needs.minor,
                  " is needed")};
   if (!needs.ptx.empty()) {
-    auto header = readPtxHeader(needs.ptx);
-    if (!header)
-      return header.error();
-    Status status = checkPtx(*header, "the model", driver, info);
+    Status status = checkPtx(needs.ptx, "the model", driver, info);
     if (!status.ok())
       return status;
   }

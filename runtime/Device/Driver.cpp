@@ -4,6 +4,8 @@
 
 #include <cstdlib>
 #include <dlfcn.h>
+#include <map>
+#include <mutex>
 
 namespace moe::rt {
 namespace {
@@ -93,13 +95,20 @@ Result<Driver> detail::loadDriverFrom(const char *library) {
   return driver;
 }
 
-Result<const Driver *> loadDriver() {
+Result<const Driver *> loadDriverOf(const std::string &library) {
+  static std::mutex mutex;
   // Kept to the end: devices may be closed late.
-  static const auto &loaded =
-      *new Result<Driver>(detail::loadDriverFrom(systemLibrary));
-  if (!loaded)
-    return loaded.error();
-  return &*loaded;
+  static auto &loaded = *new std::map<std::string, Result<Driver>>;
+  std::lock_guard<std::mutex> lock(mutex);
+  auto found = loaded.find(library);
+  if (found == loaded.end())
+    found =
+        loaded.emplace(library, detail::loadDriverFrom(library.c_str())).first;
+  if (!found->second)
+    return found->second.error();
+  return &*found->second;
 }
+
+Result<const Driver *> loadDriver() { return loadDriverOf(systemLibrary); }
 
 } // namespace moe::rt

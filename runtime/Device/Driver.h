@@ -163,6 +163,8 @@ struct Driver {
 /// The machine's driver, initialised. It is looked for once; the same answer
 /// comes back ever after. Never unloaded.
 Result<const Driver *> loadDriver();
+/// The same of a library in its place.
+Result<const Driver *> loadDriverOf(const std::string &library);
 
 /// "an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)".
 std::string errorText(const Driver &driver, CuResult result);

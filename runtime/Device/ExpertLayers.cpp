@@ -28,8 +28,9 @@ struct RowSizes {
         downTiles(padded(pool.outputs, 16) / 16),
         downDepth(padded(pool.hidden, 8)) {}
 
-  int64_t numbers(bool isUp) const {
-    return 16 * (isUp ? upTiles * upDepth : downTiles * downDepth);
+  /// Of one expert's matrix.
+  int64_t bytes(bool isUp) const {
+    return 2 * 16 * (isUp ? upTiles * upDepth : downTiles * downDepth);
   }
 };
 
@@ -74,7 +75,8 @@ Status ExpertLayers::loadKernels() {
 Status ExpertLayers::uploadMatrices(const DeviceBuffer &to, const char *panels,
                                     bool isUp, const moert_device_pool &pool) {
   RowSizes sizes(pool);
-  std::vector<uint16_t> rows(sizes.numbers(isUp));
+  int64_t bytes = sizes.bytes(isUp);
+  std::vector<uint16_t> rows(bytes / 2);
   for (int64_t e = 0; e < pool.experts; ++e) {
     PanelMatrix from = {
         reinterpret_cast<const uint16_t *>(panels + e * panelBytes(pool, isUp)),
@@ -83,7 +85,6 @@ Status ExpertLayers::uploadMatrices(const DeviceBuffer &to, const char *panels,
     packRows(from, isUp ? pool.hidden : pool.outputs,
              isUp ? sizes.upTiles : sizes.downTiles,
              isUp ? sizes.upDepth : sizes.downDepth, rows.data());
-    uint64_t bytes = rows.size() * 2;
     Status status = device->upload(to, e * bytes, rows.data(), bytes);
     if (!status.ok())
       return status;
@@ -97,7 +98,7 @@ Status ExpertLayers::uploadLayers(const char *weights) {
   for (uint32_t i = 0; i < code.num_layers; ++i) {
     const moert_device_pool &pool = code.pools[code.layers[i].pool];
     RowSizes sizes(pool);
-    needed += 2 * pool.experts * (sizes.numbers(true) + sizes.numbers(false));
+    needed += pool.experts * (sizes.bytes(true) + sizes.bytes(false));
   }
   if (needed > device->info().memory)
     return {Code::OutOfMemory,
@@ -119,10 +120,10 @@ Status ExpertLayers::uploadLayers(const char *weights) {
         to = std::move(*made);
       return made.error();
     };
-    Status status = place(layer.up, 2 * pool.experts * sizes.numbers(true),
-                          "first matrices");
+    Status status =
+        place(layer.up, pool.experts * sizes.bytes(true), "first matrices");
     if (status.ok())
-      status = place(layer.down, 2 * pool.experts * sizes.numbers(false),
+      status = place(layer.down, pool.experts * sizes.bytes(false),
                      "second matrices");
     if (status.ok())
       status = place(layer.entries, 4 * pool.entries, "entries");

@@ -113,14 +113,9 @@ Result<Module> Module::load(Device &device, std::string name,
       return status;
     return module;
   }
-  auto header = readPtxHeader(image);
-  if (!header)
-    return {header.error().code,
-            text(quote(module.label), ": ", header.error().message)};
   const Driver &driver = device.driver();
   const DeviceInfo &info = device.info();
-  if (Status status = checkPtx(*header, module.label, driver, info);
-      !status.ok())
+  if (Status status = checkPtx(image, module.label, driver, info); !status.ok())
     return status;
   // No options but logs, which change nothing. Drivers that are not the
   // machine's have cubins of their own kind.

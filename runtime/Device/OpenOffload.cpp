@@ -8,20 +8,6 @@
 namespace moe::rt {
 namespace {
 
-Result<const Driver *> loadNamed(const char *library) {
-  // A driver is never unloaded, and there are few.
-  static std::mutex mutex;
-  // Kept to the end: devices may be closed late.
-  static auto &loaded = *new std::map<std::string, Result<Driver>>;
-  std::lock_guard<std::mutex> lock(mutex);
-  auto found = loaded.find(library);
-  if (found == loaded.end())
-    found = loaded.emplace(library, detail::loadDriverFrom(library)).first;
-  if (!found->second)
-    return found->second.error();
-  return &*found->second;
-}
-
 /// Sessions of a process share what lies on a device.
 struct Shared {
   std::mutex mutex;
@@ -36,8 +22,6 @@ Shared &shared() {
 
 Result<OffloadChoice> openLayers(const moert_model &model,
                                  const OffloadRequest &request) {
-  Result<const Driver *> driver =
-      request.driver ? loadNamed(request.driver) : loadDriver();
   bool isAsked = request.device.kind == DeviceRequest::Cuda;
   auto fallBack = [&](const Status &why) -> Result<OffloadChoice> {
     if (isAsked)
@@ -46,7 +30,9 @@ Result<OffloadChoice> openLayers(const moert_model &model,
   };
   DeviceNeeds needs;
   needs.ptx = model.device->ptx;
-  auto choice = chooseDevice(request.device, needs, [&] { return driver; });
+  auto choice = chooseDevice(request.device, needs, [&] {
+    return request.driver ? loadDriverOf(request.driver) : loadDriver();
+  });
   if (!choice)
     return choice.error();
   if (!choice->device)

@@ -95,8 +95,12 @@ Result<PtxHeader> readPtxHeader(std::string_view ptx) {
   return header;
 }
 
-Status checkPtx(const PtxHeader &header, const std::string &name,
+Status checkPtx(std::string_view ptx, const std::string &name,
                 const Driver &driver, const DeviceInfo &device) {
+  auto read = readPtxHeader(ptx);
+  if (!read)
+    return {read.error().code, text(quote(name), ": ", read.error().message)};
+  const PtxHeader &header = *read;
   int newest = newestPtx(driver.version);
   if (newest && (header.versionMajor > newest / 10 ||
                  (header.versionMajor == newest / 10 &&

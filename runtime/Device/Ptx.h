@@ -18,9 +18,10 @@ struct PtxHeader {
 
 Result<PtxHeader> readPtxHeader(std::string_view ptx);
 
-/// Fails, naming both sides, where the driver is too old for the version or the
-/// device is not one that the target fits. `name` is the module's.
-Status checkPtx(const PtxHeader &header, const std::string &name,
+/// Fails where the text is no PTX and, naming both sides, where the driver is
+/// too old for its version or the device is not one that its target fits.
+/// `name` is the module's.
+Status checkPtx(std::string_view ptx, const std::string &name,
                 const Driver &driver, const DeviceInfo &device);
 
 } // namespace moe::rt

@@ -37,6 +37,17 @@ char *bytesAt(CuPointer pointer, size_t bytes) {
              : nullptr;
 }
 
+/// Copies once the stream gets there; null is nowhere.
+CuResult enqueueCopy(CuStream stream, void *to, const void *from,
+                     size_t bytes) {
+  return to && from ? enqueue(stream,
+                              [=] {
+                                std::memcpy(to, from, bytes);
+                                return CuSuccess;
+                              })
+                    : CuInvalidValue;
+}
+
 } // namespace
 
 FakeDriver *moe::fakecuda::fake = nullptr;
@@ -287,13 +298,7 @@ CuResult cuMemcpyHtoDAsync_v2(CuPointer to, const void *from, size_t bytes,
   Entered entered;
   if (entered.error)
     return entered.error;
-  char *where = bytesAt(to, bytes);
-  return where ? enqueue(stream,
-                         [=] {
-                           std::memcpy(where, from, bytes);
-                           return CuSuccess;
-                         })
-               : CuInvalidValue;
+  return enqueueCopy(stream, bytesAt(to, bytes), from, bytes);
 }
 
 CuResult cuMemcpyDtoHAsync_v2(void *to, CuPointer from, size_t bytes,
@@ -301,13 +306,7 @@ CuResult cuMemcpyDtoHAsync_v2(void *to, CuPointer from, size_t bytes,
   Entered entered;
   if (entered.error)
     return entered.error;
-  char *where = bytesAt(from, bytes);
-  return where ? enqueue(stream,
-                         [=] {
-                           std::memcpy(to, where, bytes);
-                           return CuSuccess;
-                         })
-               : CuInvalidValue;
+  return enqueueCopy(stream, to, bytesAt(from, bytes), bytes);
 }
 
 CuResult cuMemcpyDtoDAsync_v2(CuPointer to, CuPointer from, size_t bytes,
@@ -315,13 +314,7 @@ CuResult cuMemcpyDtoDAsync_v2(CuPointer to, CuPointer from, size_t bytes,
   Entered entered;
   if (entered.error)
     return entered.error;
-  char *target = bytesAt(to, bytes), *source = bytesAt(from, bytes);
-  return target && source ? enqueue(stream,
-                                    [=] {
-                                      std::memcpy(target, source, bytes);
-                                      return CuSuccess;
-                                    })
-                          : CuInvalidValue;
+  return enqueueCopy(stream, bytesAt(to, bytes), bytesAt(from, bytes), bytes);
 }
 
 CuResult cuMemsetD8Async(CuPointer to, unsigned char value, size_t bytes,

@@ -11,8 +11,8 @@ namespace moe::rt {
 
 /// Compiles an .onnx file with the moe-opt beside this program into a folder
 /// that only this user can enter, loads the library and removes it again.
-/// Everything else goes to loadModel(). There is code
-/// for GPUs where options ask for one.
+/// Everything else goes to loadModel(). There is code for GPUs where options
+/// ask for one.
 Result<const moe_api *> compileOrLoad(const Options &options);
 
 /// The library that plays a CUDA driver.

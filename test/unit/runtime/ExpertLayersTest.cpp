@@ -27,28 +27,21 @@ class ExpertLayersFixture : public DeviceFixture {
 protected:
   void SetUp() override {
     DeviceFixture::SetUp();
-    const char *names[] = {"sort", "round", "up",     "down",
-                           "UP",   "DOWN",  "combine"};
+    // In the order of MOERT_KERNEL_SORT and the others, with the bytes of each
+    // parameter: numbers of tokens have 4.
+    const std::pair<const char *, std::vector<uint32_t>> wanted[] = {
+        {"sort", {8, 8, 4, 8, 8, 8, 8, 8}}, {"round", {8, 4, 8}},
+        {"up", {8, 8, 8, 8, 8, 8, 8}},      {"down", {8, 8, 8, 8, 8}},
+        {"UP", {8, 8, 8, 8, 8, 8, 8}},      {"DOWN", {8, 8, 8, 8, 8}},
+        {"combine", {8, 8, 8, 4, 8}}};
     ptx = ptxOf("sort");
     for (int i = 0; i < MOERT_NUM_KERNELS; ++i) {
-      pool.kernels[i] = {names[i], 32, 0};
-      size_t parameters = i == MOERT_KERNEL_SORT    ? 8
-                          : i == MOERT_KERNEL_ROUND ? 3
-                          : i == MOERT_KERNEL_COMBINE ||
-                                  i == MOERT_KERNEL_DECODE_DOWN ||
-                                  i == MOERT_KERNEL_GROUPED_DOWN
-                              ? 5
-                              : 7;
-      // The third of `sort`, the second of `round` and the fourth of `combine`
-      // count tokens.
-      std::vector<uint32_t> bytes(parameters, 8);
-      if (i == MOERT_KERNEL_SORT || i == MOERT_KERNEL_ROUND ||
-          i == MOERT_KERNEL_COMBINE)
-        bytes[i == MOERT_KERNEL_SORT ? 2 : i == MOERT_KERNEL_ROUND ? 1 : 3] = 4;
-      fake.kernels[names[i]] = {
-          i == MOERT_KERNEL_COMBINE ? combineKernel : nothing, bytes};
+      const auto &[name, bytes] = wanted[i];
+      pool.kernels[i] = {name, 32, 0};
+      fake.kernels[name] = {i == MOERT_KERNEL_COMBINE ? combineKernel : nothing,
+                            bytes};
       if (i > 0)
-        ptx += std::string(".visible .entry ") + names[i] + "()\n";
+        ptx += std::string(".visible .entry ") + name + "()\n";
     }
     code.architecture = "sm_90a";
     code.ptx = ptx.c_str();

@@ -22,31 +22,25 @@ std::vector<uint16_t> panelsOf(int64_t rows, int64_t depth, int64_t width,
   return made;
 }
 
-TEST(PackRows, KeepsRowsInOrderAndPadsWithZeros) {
-  constexpr int64_t rows = 19, depth = 5, width = 8;
-  auto panels = panelsOf(rows, depth, width, false);
+/// Two tiles of a matrix in panels of 8 columns, with rows of 8 numbers.
+void expectRows(int64_t rows, int64_t depth, bool halves) {
+  constexpr int64_t width = 8;
+  auto panels = panelsOf(rows, depth, width, halves);
   std::vector<uint16_t> to(2 * 16 * 8, 9);
-  packRows({panels.data(), depth, width, false}, rows, 2, 8, to.data());
-  for (int64_t row = 0; row < 32; ++row)
-    for (int64_t k = 0; k < 8; ++k)
-      EXPECT_EQ(to[row * 8 + k], row < rows && k < depth ? 100 * row + k : 0)
-          << row << " " << k;
-}
-
-TEST(PackRows, PutsTheGateBeforeWhatItGates) {
-  constexpr int64_t rows = 11, depth = 3, width = 8;
-  auto panels = panelsOf(rows, depth, width, true);
-  std::vector<uint16_t> to(2 * 16 * 8, 9);
-  packRows({panels.data(), depth, width, true}, rows, 2, 8, to.data());
+  packRows({panels.data(), depth, width, halves}, rows, 2, 8, to.data());
   for (int64_t row = 0; row < 32; ++row)
     for (int64_t k = 0; k < 8; ++k) {
-      int64_t n = row / 16 * 8 + row % 8;
-      int64_t second = row % 16 >= 8 ? 50 : 0;
+      int64_t n = halves ? row / 16 * 8 + row % 8 : row;
+      int64_t second = halves && row % 16 >= 8 ? 50 : 0;
       EXPECT_EQ(to[row * 8 + k],
                 n < rows && k < depth ? 100 * n + k + second : 0)
           << row << " " << k;
     }
 }
+
+TEST(PackRows, KeepsRowsInOrderAndPadsWithZeros) { expectRows(19, 5, false); }
+
+TEST(PackRows, PutsTheGateBeforeWhatItGates) { expectRows(11, 3, true); }
 
 } // namespace
 } // namespace moe::rt
