@@ -1,6 +1,5 @@
 #include "passes/Compress/AutoSearch.h"
 
-#include "runtime/Bank/LedgerTable.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include <cmath>
@@ -57,10 +56,10 @@ static StringRef kindOf(StringRef steps) {
 }
 
 /// Each reason once, with the recipe that had it first.
-static std::string reasons(ArrayRef<RefusedRecipe> refused) {
+static std::string reasons(ArrayRef<rt::RefusedLine> refused) {
   std::string all;
   StringSet<> seen;
-  for (const RefusedRecipe &recipe : refused)
+  for (const rt::RefusedLine &recipe : refused)
     if (seen.insert(recipe.why).second)
       all += (all.empty() ? "" : "; ") + recipe.why + " (" + recipe.steps + ")";
   return all;
@@ -124,7 +123,7 @@ static Candidate *nextToMeasure(const AutoRequest &request,
 /// Runs recipes on the texts. One that cannot be run is none.
 static Error measure(const AutoRequest &request, const AutoTools &tools,
                      AutoTrials &trials) {
-  std::vector<RefusedRecipe> refused;
+  std::vector<rt::RefusedLine> refused;
   bool any = false;
   while (Candidate *next = nextToMeasure(request, trials)) {
     if (!any && refused.size() == kFailed)

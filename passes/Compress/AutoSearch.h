@@ -2,6 +2,7 @@
 #define MOE_PASSES_COMPRESS_AUTOSEARCH_H
 
 #include "passes/Compress/AutoRequest.h"
+#include "runtime/Bank/LedgerTable.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/Support/JSON.h"
 #include <functional>
@@ -22,16 +23,11 @@ struct Candidate {
 /// because numbers of experts are whole.
 bool isSimpler(const Candidate &a, const Candidate &b);
 
-/// A recipe that the model cannot have, or that could not be measured.
-struct RefusedRecipe {
-  std::string steps, why;
-};
-
 /// What a search has seen.
 struct AutoTrials {
   int64_t originalBytes = 0;
-  std::vector<Candidate> tried; ///< by predicted error
-  std::vector<RefusedRecipe> refused;
+  std::vector<Candidate> tried;         ///< by predicted error
+  std::vector<rt::RefusedLine> refused; ///< not possible, or not measured
   std::string chosen; ///< steps; empty where none keeps to the request
 
   double shareOf(const Candidate &candidate) const;

@@ -1,6 +1,5 @@
 #include "passes/Compress/AutoSearch.h"
 
-#include "runtime/Bank/LedgerTable.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/raw_ostream.h"
 #include <tuple>
@@ -35,10 +34,7 @@ void AutoTrials::print(raw_ostream &os) const {
                      candidate.loss, isOnFront(candidate),
                      candidate.steps == chosen});
   os << rt::frontTable(lines);
-  std::vector<rt::RefusedLine> rest;
-  for (const RefusedRecipe &recipe : refused)
-    rest.push_back({recipe.steps, recipe.why});
-  os << rt::refusedTable(rest);
+  os << rt::refusedTable(refused);
 }
 
 json::Array AutoTrials::toJSON() const {
@@ -57,7 +53,7 @@ json::Array AutoTrials::toJSON() const {
 
 json::Array AutoTrials::refusedJSON() const {
   json::Array list;
-  for (const RefusedRecipe &recipe : refused)
+  for (const rt::RefusedLine &recipe : refused)
     list.push_back(json::Object{{"steps", recipe.steps},
                                 // It may tell names out of a file.
                                 {"why", json::fixUTF8(recipe.why)}});
