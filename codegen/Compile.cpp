@@ -287,7 +287,6 @@ deviceCode(ModuleOp module, const CompileOptions &options) {
       why = why ? why : reason;
     }
   });
-  bool none = stay == total;
   if (total == 0)
     emitWarning(module.getLoc())
         << "the model has no layer of experts, so nothing will run on "
@@ -297,7 +296,7 @@ deviceCode(ModuleOp module, const CompileOptions &options) {
         << stay << " of " << total << " layers of experts have no kernels for "
         << options.cuda << " and stay on the processor: of the first, "
         << why.getValue();
-  if (none)
+  if (stay == total)
     return std::optional<cuda::DeviceCode>();
   auto code = cuda::makeDeviceCode(module, options.cuda);
   if (!code)
@@ -309,9 +308,14 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
                              WeightSource &weights,
                              const CompileOptions &options,
                              llvm::json::Object &facts) {
-  // Long work later, so what can be known now is said now.
-  if (llvm::Error error = checkOutput(path, emit))
+  auto check = [&](llvm::Error error) -> LogicalResult {
+    if (!error)
+      return success();
     return ::failed(module, llvm::toString(std::move(error)));
+  };
+  // Long work later, so what can be known now is said now.
+  if (mlir::failed(check(checkOutput(path, emit))))
+    return failure();
   bool library = emit == Emit::Library;
   std::string headerPath = headerOf(path);
   auto main = module.lookupSymbol<func::FuncOp>("main");
@@ -330,6 +334,9 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   if (mlir::failed(
           lowerTo(module, Phase::Bufferized, weights, lowering, facts)))
     return failure();
+  // Kernels need dialects of their own, and nothing may register attributes
+  // once weights are being made.
+  module.getContext()->loadAllAvailableDialects();
   std::optional<cuda::DeviceCode> device;
   if (!options.cuda.empty()) {
     auto made = deviceCode(module, options);
@@ -340,13 +347,9 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   if (emit == Emit::PTX) {
     if (!device)
       return ::failed(module, "no layer of experts has kernels for a GPU");
-    llvm::Error error = writeFile(path, device->ptx);
-    return error ? LogicalResult(
-                       ::failed(module, llvm::toString(std::move(error))))
-                 : success();
+    return check(writeFile(path, device->ptx));
   }
-  // Weights are made beside the code. Nothing may register attributes then.
-  module.getContext()->loadAllAvailableDialects();
+  // Weights are made beside the code.
   std::optional<WeightWriter> writer;
   if (whole)
     writer.emplace(module, weights);
@@ -362,8 +365,8 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
   uint64_t weightsSize = size ? size.getInt() : 0;
   DescriptorText text;
   if (device) {
-    if (llvm::Error error = cuda::placeLayers(module, *device))
-      return ::failed(module, llvm::toString(std::move(error)));
+    if (mlir::failed(check(cuda::placeLayers(module, *device))))
+      return failure();
     text.device = &*device;
     facts["gpu_layers"] = static_cast<int64_t>(device->layers.size());
   }
@@ -383,11 +386,6 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
                               options.optLevel, context);
   if (!code)
     return failure();
-  auto check = [&](llvm::Error error) -> LogicalResult {
-    if (!error)
-      return success();
-    return ::failed(module, llvm::toString(std::move(error)));
-  };
   if (emit == Emit::LLVMIR) {
     std::string ir;
     llvm::raw_string_ostream(ir) << *code;

@@ -10,24 +10,34 @@ using namespace moe::cuda;
 
 static constexpr StringRef kPoolsLine = "// moe-opt pools: ";
 
+/// Nothing where one of the attributes is no pool.
+static std::optional<std::vector<Pool>> poolsOf(ArrayAttr list) {
+  std::vector<Pool> pools;
+  for (Attribute attribute : list) {
+    std::optional<Pool> pool = fromAttribute(attribute);
+    if (!pool)
+      return std::nullopt;
+    pools.push_back(*pool);
+  }
+  return pools;
+}
+
 llvm::Expected<DeviceCode> moe::cuda::makeDeviceCode(ModuleOp module,
                                                      StringRef architecture) {
   DeviceCode code;
   code.architecture = architecture.str();
-  auto pools = module->getAttrOfType<ArrayAttr>(kDevicePools);
-  for (Attribute attribute : pools) {
-    std::optional<Pool> pool = fromAttribute(attribute);
-    if (!pool)
-      return llvm::createStringError("malformed " + llvm::Twine(kDevicePools));
-    code.pools.push_back(*pool);
-  }
+  auto list = module->getAttrOfType<ArrayAttr>(kDevicePools);
+  std::optional<std::vector<Pool>> pools = poolsOf(list);
+  if (!pools)
+    return llvm::createStringError("malformed " + llvm::Twine(kDevicePools));
+  code.pools = std::move(*pools);
   OwningOpRef<ModuleOp> kernels =
       poolKernels(module.getContext(), code.pools, code.kernels);
   auto ptx = emitPtx(*kernels, architecture);
   if (!ptx)
     return ptx.takeError();
   code.ptx = std::move(*ptx);
-  llvm::raw_string_ostream(code.ptx) << kPoolsLine << Attribute(pools) << "\n";
+  llvm::raw_string_ostream(code.ptx) << kPoolsLine << Attribute(list) << "\n";
   return code;
 }
 
@@ -58,19 +68,11 @@ llvm::Error moe::cuda::placeLayers(ModuleOp module, DeviceCode &code) {
 }
 
 std::vector<Pool> moe::cuda::poolsOfPtx(MLIRContext *context, StringRef ptx) {
-  std::vector<Pool> pools;
   size_t at = ptx.rfind(kPoolsLine);
   if (at == StringRef::npos)
-    return pools;
+    return {};
   StringRef line = ptx.drop_front(at + kPoolsLine.size()).split('\n').first;
   auto list = dyn_cast_or_null<ArrayAttr>(parseAttribute(line, context));
-  if (!list)
-    return pools;
-  for (Attribute attribute : list) {
-    std::optional<Pool> pool = fromAttribute(attribute);
-    if (!pool)
-      return {};
-    pools.push_back(*pool);
-  }
-  return pools;
+  return list ? poolsOf(list).value_or(std::vector<Pool>())
+              : std::vector<Pool>();
 }

@@ -38,8 +38,9 @@ llvm::Expected<DeviceCode> makeDeviceCode(mlir::ModuleOp module,
 /// Fills in the layers, once weights have their places.
 llvm::Error placeLayers(mlir::ModuleOp module, DeviceCode &code);
 
-/// A module of the kernels of pools, those of number i called "moe_i_sort" and
-/// so on, in the order of MOERT_KERNEL_SORT and the others.
+/// A module of the kernels of pools (the context has all dialects), those of
+/// number i called "moe_i_sort" and so on, in the order of MOERT_KERNEL_SORT
+/// and the others.
 mlir::OwningOpRef<mlir::ModuleOp>
 poolKernels(mlir::MLIRContext *context, llvm::ArrayRef<Pool> pools,
             std::vector<std::vector<KernelFacts>> &facts);

@@ -10,7 +10,6 @@ using namespace moe::cuda;
 OwningOpRef<ModuleOp>
 moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
                        std::vector<std::vector<KernelFacts>> &facts) {
-  context->loadAllAvailableDialects();
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(context));
   for (auto [number, pool] : llvm::enumerate(pools)) {
     const LayerShape &shape = pool.shape;

@@ -122,6 +122,16 @@ struct LowerRuntimeCallsPass
                                     LLVM::Linkage::Internal);
   }
 
+  /// Where memory begins.
+  Value addressOf(OpBuilder &builder, Location loc, Value memory) {
+    Value place =
+        memref::ExtractAlignedPointerAsIndexOp::create(builder, loc, memory);
+    place =
+        arith::IndexCastOp::create(builder, loc, builder.getI64Type(), place);
+    return LLVM::IntToPtrOp::create(
+        builder, loc, LLVM::LLVMPointerType::get(&getContext()), place);
+  }
+
   /// A call of moert_measure with a moert_tensor of each value.
   LogicalResult lowerObserve(moert::ObserveOp observe, ModuleOp module) {
     OpBuilder builder(observe);
@@ -161,10 +171,7 @@ struct LowerRuntimeCallsPass
                                     i * sizeof(moert_tensor) + at)});
         LLVM::StoreOp::create(builder, loc, what, place);
       };
-      Value address = integer(
-          memref::ExtractAlignedPointerAsIndexOp::create(builder, loc, value));
-      store(LLVM::IntToPtrOp::create(builder, loc, ptr, address),
-            offsetof(moert_tensor, data));
+      store(addressOf(builder, loc, value), offsetof(moert_tensor, data));
       store(constant(i32, *element), offsetof(moert_tensor, dtype));
       store(constant(i32, type.getRank()), offsetof(moert_tensor, rank));
       for (int64_t d = 0; d < type.getRank(); ++d)
@@ -237,10 +244,7 @@ struct LowerRuntimeCallsPass
       sizes[d] =
           integer(memref::DimOp::create(builder, loc, cache.getPast(), d));
     Value fresh = integer(cache.getFresh());
-    Value past = LLVM::IntToPtrOp::create(
-        builder, loc, ptr,
-        integer(memref::ExtractAlignedPointerAsIndexOp::create(
-            builder, loc, cache.getPast())));
+    Value past = addressOf(builder, loc, cache.getPast());
     auto type = cast<MemRefType>(cache.getPresent().getType());
     Value rowBytes =
         multiply(sizes[3], constant(i64, type.getElementTypeBitWidth() / 8));
@@ -287,10 +291,7 @@ struct LowerRuntimeCallsPass
     auto address = [&](Value memory) -> Value {
       if (!memory)
         return LLVM::ZeroOp::create(builder, loc, ptr);
-      Value place =
-          memref::ExtractAlignedPointerAsIndexOp::create(builder, loc, memory);
-      place = arith::IndexCastOp::create(builder, loc, i64, place);
-      return LLVM::IntToPtrOp::create(builder, loc, ptr, place);
+      return addressOf(builder, loc, memory);
     };
     auto constant = [&](int64_t value) -> Value {
       return LLVM::ConstantOp::create(builder, loc, i32,

@@ -216,9 +216,9 @@ public:
                                   number(i64, layer.down), array(i32, entries),
                                   number(i32, layer.pool), number(i32, 0)}));
     }
-    auto tableOf = [&](ArrayRef<llvm::Constant *> values) -> llvm::Constant * {
-      return values.empty() ? llvm::ConstantPointerNull::get(ptr)
-                            : array(values.front()->getType(), values);
+    // There are some, or there would be no code.
+    auto tableOf = [&](ArrayRef<llvm::Constant *> values) {
+      return array(values.front()->getType(), values);
     };
     llvm::Constant *value = structure(
         {string(code.architecture), string(code.ptx), number(i32, pools.size()),

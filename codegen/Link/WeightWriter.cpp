@@ -196,8 +196,7 @@ void WeightWriter::Job::work() {
       bytes = buffer.data();
     }
     put(bytes, piece.size, piece.at, piece.isMade);
-    std::lock_guard<std::mutex> lock(mutex);
-    if (stopped || error)
+    if (isOver())
       return;
   }
 }
