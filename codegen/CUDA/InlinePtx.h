@@ -13,6 +13,11 @@ constexpr Inline kLoadStreaming = {
     "ld.global.nc.L1::no_allocate.L2::128B.v4.b32 {$0, $1, $2, $3}, [$4];",
     "=r,=r,=r,=r,l"};
 
+constexpr Inline kRoundTF32 = {"cvt.rna.tf32.f32 $0, $1;", "=r,f"};
+constexpr Inline kPackedFmaBF16 = {"fma.rn.bf16x2 $0, $1, $2, $3;", "=r,r,r,r"};
+constexpr Inline kPackedFmaF16 = {"fma.rn.f16x2 $0, $1, $2, $3;", "=r,r,r,r"};
+constexpr Inline kPermuteBytes = {"prmt.b32 $0, $1, $2, $3;", "=r,r,r,r"};
+
 constexpr Inline kExp2 = {"ex2.approx.ftz.f32 $0, $1;", "=f,f"};
 constexpr Inline kReciprocal = {"rcp.approx.ftz.f32 $0, $1;", "=f,f"};
 } // namespace moe::ptx

@@ -167,10 +167,13 @@ void Lowering::lower(Operation *op) {
     result = call("ballot", i32, {says});
   } else if (auto product = dyn_cast<MmaOp>(op)) {
     Value place = room(product.getResult().getType());
-    call("mma_m16n8k16", none,
-         {place, spilled(product.getA()), spilled(product.getB()),
-          spilled(product.getC()),
-          constant(static_cast<int64_t>(product.getKind()))});
+    SmallVector<Value> operands = {place, spilled(product.getA()),
+                                   spilled(product.getB()),
+                                   spilled(product.getC())};
+    bool isTF32 = product.getKind() == MmaKind::TF32;
+    if (!isTF32)
+      operands.push_back(constant(static_cast<int64_t>(product.getKind())));
+    call(isTF32 ? "mma_m16n8k8" : "mma_m16n8k16", none, operands);
     result = LLVM::LoadOp::create(rewriter, loc, product.getResult().getType(),
                                   place);
   } else if (auto matrix = dyn_cast<LoadMatrixOp>(op)) {
@@ -180,6 +183,17 @@ void Lowering::lower(Operation *op) {
          {place, generic(matrix.getRow()), constant(type.getNumElements()),
           constant(matrix.getTransposed())});
     result = LLVM::LoadOp::create(rewriter, loc, type, place);
+  } else if (auto round = dyn_cast<RoundTF32Op>(op)) {
+    result = call("round_tf32", i32, {round.getOperand()}, false);
+  } else if (auto fma = dyn_cast<PackedFmaOp>(op)) {
+    result = call("packed_fma", i32,
+                  {fma.getA(), fma.getB(), fma.getC(),
+                   constant(static_cast<int64_t>(fma.getKind()))},
+                  false);
+  } else if (auto permute = dyn_cast<PermuteBytesOp>(op)) {
+    result = call("permute_bytes", i32,
+                  {permute.getLow(), permute.getHigh(), permute.getSelector()},
+                  false);
   } else if (auto power = dyn_cast<Exp2Op>(op)) {
     result = call("exp2", f32, {power.getOperand()}, false);
   } else if (auto inverse = dyn_cast<ReciprocalOp>(op)) {

@@ -77,20 +77,22 @@ Value Lowering::load(LoadOp op) {
 }
 
 Value Lowering::mma(MmaOp op) {
-  bool isBF16 = op.getKind() == MmaKind::BF16;
+  bool isTF32 = op.getKind() == MmaKind::TF32;
   SmallVector<Value> a = parts(op.getA()), b = parts(op.getB());
-  // NVVM wants f16 as vectors of two, bf16 as integers.
+  // NVVM wants f16 as vectors of two, others as integers.
   auto halves = VectorType::get({2}, rewriter.getF16Type());
-  if (!isBF16)
+  if (op.getKind() == MmaKind::F16)
     for (SmallVector<Value> *registers : {&a, &b})
       for (Value &value : *registers)
         value = LLVM::BitcastOp::create(rewriter, loc, halves, value);
   auto result = LLVM::LLVMStructType::getLiteral(
       rewriter.getContext(), SmallVector<Type>(4, rewriter.getF32Type()));
-  NVVM::MMATypes type = isBF16 ? NVVM::MMATypes::bf16 : NVVM::MMATypes::f16;
+  static const NVVM::MMATypes types[] = {
+      NVVM::MMATypes::bf16, NVVM::MMATypes::f16, NVVM::MMATypes::tf32};
+  NVVM::MMATypes type = types[static_cast<int>(op.getKind())];
   Value made = NVVM::MmaOp::create(
       rewriter, loc, result, a, b, parts(op.getC()),
-      ArrayRef<int64_t>{16, 8, 16}, std::nullopt, std::nullopt,
+      ArrayRef<int64_t>{16, 8, isTF32 ? 8 : 16}, std::nullopt, std::nullopt,
       std::array<NVVM::MMATypes, 2>{type, type},
       std::array<NVVM::MMALayout, 2>{NVVM::MMALayout::row,
                                      NVVM::MMALayout::col});
@@ -172,6 +174,14 @@ void Lowering::lower(Operation *op) {
     result = mma(product);
   } else if (auto matrix = dyn_cast<LoadMatrixOp>(op)) {
     result = loadMatrix(matrix);
+  } else if (auto round = dyn_cast<RoundTF32Op>(op)) {
+    result = inlinePtx(ptx::kRoundTF32, i32, round.getOperand());
+  } else if (auto fma = dyn_cast<PackedFmaOp>(op)) {
+    result = inlinePtx(fma.getKind() == MmaKind::BF16 ? ptx::kPackedFmaBF16
+                                                      : ptx::kPackedFmaF16,
+                       i32, fma->getOperands());
+  } else if (isa<PermuteBytesOp>(op)) {
+    result = inlinePtx(ptx::kPermuteBytes, i32, op->getOperands());
   } else if (auto power = dyn_cast<Exp2Op>(op)) {
     result = inlinePtx(ptx::kExp2, rewriter.getF32Type(), power.getOperand());
   } else if (auto inverse = dyn_cast<ReciprocalOp>(op)) {

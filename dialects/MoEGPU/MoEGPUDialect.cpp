@@ -156,6 +156,13 @@ LogicalResult StoreOp::verify() {
   return verifyAccess(*this, getValue().getType());
 }
 
+// packed_fma_c1
+LogicalResult PackedFmaOp::verify() {
+  if (getKind() == MmaKind::TF32)
+    return emitOpError("takes tf32 numbers; registers hold two of bf16 or f16");
+  return success();
+}
+
 // async_copy_c1
 LogicalResult AsyncCopyOp::verify() {
   int64_t size = static_cast<int32_t>(getSize());

@@ -209,7 +209,8 @@ def BallotOp : MoEGPU_Op<"ballot", [MemoryEffects<[MemRead, MemWrite]>]> {
 //===----------------------------------------------------------------------===//
 
 def MoEGPU_MmaKind : I32EnumAttr<"MmaKind", "numbers that are multiplied", [
-    I32EnumAttrCase<"BF16", 0, "bf16">, I32EnumAttrCase<"F16", 1, "f16">]> {
+    I32EnumAttrCase<"BF16", 0, "bf16">, I32EnumAttrCase<"F16", 1, "f16">,
+    I32EnumAttrCase<"TF32", 2, "tf32">]> {
   let cppNamespace = "::moe::moegpu";
 }
 
@@ -221,13 +222,17 @@ def MoEGPU_Int4 : MoEGPU_Registers<4, I32, "I32">;
 def MoEGPU_Float4 : MoEGPU_Registers<4, F32, "F32">;
 
 def MmaOp : MoEGPU_Op<"mma", [MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "d = a b + c of a 16 x 16 and a 16 x 8 matrix, by a warp";
+  let summary = "d = a b + c of a 16 x k and a k x 8 matrix, by a warp";
   let description = [{
-    `mma.sync.m16n8k16`. With g = lane / 4 and t = lane % 4 a lane holds, two
+    `mma.sync.m16n8k16`, of 16-bit numbers. With g = lane / 4 and t = lane % 4 a lane holds, two
     numbers to a register: of a rows g and g + 8 at k 2t, 2t + 1 (registers 0
     and 1) and the same at k + 8 (2 and 3); of b column g at k 2t, 2t + 1 (0)
     and k + 8 (1); of c and d row g at columns 2t, 2t + 1 (0 and 1) and row g +
     8 (2 and 3). PTX ISA, "Matrix Fragments for mma.m16n8k16".
+
+    `tf32`: `mma.sync.m16n8k8`, one number to a register: of a rows g and g + 8
+    at k t (0 and 1) and t + 4 (2 and 3); of b column g at k t (0) and t + 4
+    (1); c and d as above. Numbers are f32 that `round_tf32` has rounded.
   }];
   let arguments = (ins MoEGPU_Int4:$a, MoEGPU_Int2:$b, MoEGPU_Float4:$c,
                        MoEGPU_MmaKind:$kind);
@@ -245,6 +250,39 @@ def LoadMatrixOp : MoEGPU_Op<"load_matrix", [
   let arguments = (ins MoEGPU_Shared:$row, UnitAttr:$transposed);
   let results = (outs VectorOfLengthAndType<[2, 4], [I32]>:$result);
   let assemblyFormat = "$row (`transposed` $transposed^)? attr-dict `:` qualified(type($row)) `->` type($result)";
+}
+
+//===----------------------------------------------------------------------===//
+// Numbers in registers
+//===----------------------------------------------------------------------===//
+
+def RoundTF32Op : MoEGPU_Op<"round_tf32", [Pure]> {
+  let summary = "The bits of the nearest number with 10 bits after the point";
+  let description = [{
+    Ties go away from zero. What `mma tf32` wants.
+  }];
+  let arguments = (ins F32:$operand);
+  let results = (outs I32:$result);
+  let assemblyFormat = "$operand attr-dict";
+}
+
+def PackedFmaOp : MoEGPU_Op<"packed_fma", [Pure]> {
+  let summary = "a b + c of the two 16-bit numbers of registers, rounded once";
+  let arguments = (ins I32:$a, I32:$b, I32:$c, MoEGPU_MmaKind:$kind);
+  let results = (outs I32:$result);
+  let assemblyFormat = "$kind $a `,` $b `,` $c attr-dict";
+  let hasVerifier = 1;
+}
+
+def PermuteBytesOp : MoEGPU_Op<"permute_bytes", [Pure]> {
+  let summary = "Four of the eight bytes of two registers";
+  let description = [{
+    Byte i of the result is byte (selector >> 4 i) % 8: 0 to 3 are those of
+    `low`, 4 to 7 of `high`. Bit 3 of each of the four must be 0.
+  }];
+  let arguments = (ins I32:$low, I32:$high, I32:$selector);
+  let results = (outs I32:$result);
+  let assemblyFormat = "$low `,` $high `,` $selector attr-dict";
 }
 
 //===----------------------------------------------------------------------===//

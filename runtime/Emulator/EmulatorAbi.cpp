@@ -46,6 +46,11 @@ void moegpu_emu_mma_m16n8k16(float *d, const int32_t *a, const int32_t *b,
   current().mma(d, a, b, c, kind, site);
 }
 
+void moegpu_emu_mma_m16n8k8(float *d, const int32_t *a, const int32_t *b,
+                            const float *c, const char *site) {
+  current().mma(d, a, b, c, 2, site);
+}
+
 void moegpu_emu_ldmatrix(int32_t *registers, void *shared, int32_t count,
                          int32_t transposed, const char *site) {
   current().ldmatrix(registers, shared, count, transposed != 0, site);
@@ -69,6 +74,37 @@ int32_t moegpu_emu_atomic_add_i32(void *address, int32_t value,
 
 float moegpu_emu_atomic_add_f32(void *address, float value, const char *site) {
   return current().atomicAdd(static_cast<float *>(address), value, site);
+}
+
+int32_t moegpu_emu_round_tf32(float x) {
+  return static_cast<int32_t>(moe::emu::bitsOf(moe::emu::toTf32(x)));
+}
+
+int32_t moegpu_emu_packed_fma(int32_t a, int32_t b, int32_t c, int32_t kind) {
+  auto number = [&](int32_t pair, int which) {
+    uint16_t bits =
+        static_cast<uint16_t>(static_cast<uint32_t>(pair) >> 16 * which);
+    return double(kind == 1 ? moe::emu::fromF16(bits)
+                            : moe::emu::fromBf16(bits));
+  };
+  uint32_t made = 0;
+  for (int which : {0, 1}) {
+    // Exact in f64 unless the operands are very far apart.
+    double sum = number(a, which) * number(b, which) + number(c, which);
+    float single = moe::emu::roundToOdd(sum);
+    uint16_t half =
+        kind == 1 ? moe::emu::toF16(single) : moe::emu::toBf16(single);
+    made |= uint32_t(half) << 16 * which;
+  }
+  return static_cast<int32_t>(made);
+}
+
+int32_t moegpu_emu_permute_bytes(int32_t low, int32_t high, int32_t selector) {
+  uint64_t all = uint64_t(uint32_t(high)) << 32 | uint32_t(low);
+  uint32_t made = 0;
+  for (int i = 0; i < 4; ++i)
+    made |= uint32_t(all >> 8 * (selector >> 4 * i & 7) & 255) << 8 * i;
+  return static_cast<int32_t>(made);
 }
 
 /// The GPU's approximations take and give zero for denormal numbers.
@@ -96,6 +132,8 @@ const rt::RuntimeSymbol *emulatorSymbols() {
       SYMBOL(moegpu_emu_async_copy),     SYMBOL(moegpu_emu_async_commit),
       SYMBOL(moegpu_emu_async_wait),     SYMBOL(moegpu_emu_atomic_add_i32),
       SYMBOL(moegpu_emu_atomic_add_f32), SYMBOL(moegpu_emu_exp2),
+      SYMBOL(moegpu_emu_mma_m16n8k8),    SYMBOL(moegpu_emu_round_tf32),
+      SYMBOL(moegpu_emu_packed_fma),     SYMBOL(moegpu_emu_permute_bytes),
       SYMBOL(moegpu_emu_reciprocal),     {nullptr, nullptr}};
 #undef SYMBOL
   return symbols;

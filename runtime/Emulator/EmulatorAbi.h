@@ -40,6 +40,10 @@ int32_t moegpu_emu_ballot(int32_t predicate, const char *site);
 void moegpu_emu_mma_m16n8k16(float *d, const int32_t *a, const int32_t *b,
                              const float *c, int32_t kind, const char *site);
 
+/// Fragments of mma.sync.m16n8k8 of tf32 numbers, one to a register.
+void moegpu_emu_mma_m16n8k8(float *d, const int32_t *a, const int32_t *b,
+                            const float *c, const char *site);
+
 /// ldmatrix of `count` (1, 2, 4) matrices of 8 x 8 16-bit numbers; lane i gives
 /// the row `shared`, `registers` gets `count` values.
 void moegpu_emu_ldmatrix(int32_t *registers, void *shared, int32_t count,
@@ -57,6 +61,13 @@ void moegpu_emu_async_wait(int32_t pending, const char *site);
 int32_t moegpu_emu_atomic_add_i32(void *address, int32_t value,
                                   const char *site);
 float moegpu_emu_atomic_add_f32(void *address, float value, const char *site);
+
+/// Bits of the nearest tf32 number, ties away from zero (cvt.rna.tf32).
+int32_t moegpu_emu_round_tf32(float x);
+/// a b + c of two numbers each (`kind` 0 bf16, 1 f16), rounded once.
+int32_t moegpu_emu_packed_fma(int32_t a, int32_t b, int32_t c, int32_t kind);
+/// prmt without its signs: byte i is byte (selector >> 4 i) % 8 of both.
+int32_t moegpu_emu_permute_bytes(int32_t low, int32_t high, int32_t selector);
 
 /// Approximations as wide as the GPU's.
 float moegpu_emu_exp2(float x);

@@ -1,6 +1,7 @@
 // mma.sync and ldmatrix. Fragments lie in registers as the PTX manual says:
 // with g = lane / 4 and t = lane % 4, register i of an operand of 16-bit
-// numbers holds row g (+ 8) and columns 2t, 2t + 1 (+ 8).
+// numbers holds row g (+ 8) and columns 2t, 2t + 1 (+ 8), one of tf32 numbers
+// row g (+ 8) and column t (+ 4).
 #include "runtime/Core/Text.h"
 #include "runtime/Emulator/Multiprocessor.h"
 #include "runtime/Emulator/Numbers.h"
@@ -31,11 +32,16 @@ static float half(int32_t pair, uint32_t which, bool isF16) {
   return isF16 ? fromF16(bits) : fromBf16(bits);
 }
 
+/// The tensor core takes no notice of the last bits.
+static float tf32(int32_t bits) {
+  return floatOf(static_cast<uint32_t>(bits) & 0xFFFFE000);
+}
+
 void Multiprocessor::mma(float *d, const int32_t *a, const int32_t *b,
                          const float *c, int32_t kind, const char *site) {
-  if (kind != 0 && kind != 1)
+  if (kind < 0 || kind > 2)
     fail(site, text("multiplies matrices of kind ", kind,
-                    "; there are kinds 0 (bf16) and 1 (f16)"));
+                    "; there are kinds 0 (bf16), 1 (f16) and 2 (tf32)"));
   Mma mine = {d, a, b, c};
   if (!meet({Act::Mma, site}, &mine))
     return;
@@ -43,7 +49,11 @@ void Multiprocessor::mma(float *d, const int32_t *a, const int32_t *b,
   for (uint32_t lane = 0; lane < warpSize; ++lane) {
     const Mma &one = deposit<Mma>(lane);
     uint32_t g = lane / 4, t = lane % 4;
-    for (uint32_t which = 0; which < 2; ++which) {
+    for (uint32_t i = 0; kind == 2 && i < 4; ++i)
+      a16[g + 8 * (i & 1)][t + 4 * (i >> 1)] = tf32(one.a[i]);
+    for (uint32_t i = 0; kind == 2 && i < 2; ++i)
+      b16[t + 4 * i][g] = tf32(one.b[i]);
+    for (uint32_t which = 0; kind != 2 && which < 2; ++which) {
       for (uint32_t i = 0; i < 4; ++i)
         a16[g + 8 * (i & 1)][2 * t + which + 8 * (i >> 1)] =
             half(one.a[i], which, kind == 1);
@@ -55,7 +65,7 @@ void Multiprocessor::mma(float *d, const int32_t *a, const int32_t *b,
   }
   // Products of two such numbers are exact in f32.
   for (int m = 0; m < 16; ++m)
-    for (int k = 0; k < 16; ++k) {
+    for (int k = 0; k < (kind == 2 ? 8 : 16); ++k) {
       float factor = a16[m][k];
       for (int n = 0; n < 8; ++n)
         sums[m][n] += factor * b16[k][n];

@@ -28,6 +28,27 @@ inline uint16_t toBf16(float value) {
   return static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 }
 
+/// With 10 bits after the point, ties away from zero; in an f32.
+inline float toTf32(float value) {
+  uint32_t bits = bitsOf(value);
+  if ((bits & 0x7FFFFFFF) >= 0x7F800000) // infinity and NaN
+    return value;
+  return floatOf((bits + 0x1000) & 0xFFFFE000);
+}
+
+/// An f32 that rounds to 16 bits as `value` does: where it is not exact its
+/// last bit is set, so that nothing looks like a tie.
+inline float roundToOdd(double value) {
+  float nearest = static_cast<float>(value);
+  if (static_cast<double>(nearest) == value || nearest != nearest ||
+      (bitsOf(nearest) & 0x7FFFFFFF) == 0x7F800000)
+    return nearest;
+  bool isLarger = (nearest < 0 ? -static_cast<double>(nearest)
+                               : static_cast<double>(nearest)) >
+                  (value < 0 ? -value : value);
+  return floatOf((bitsOf(nearest) - isLarger) | 1);
+}
+
 inline float fromF16(uint16_t bits) {
   uint32_t sign = uint32_t(bits & 0x8000) << 16;
   uint32_t magnitude = bits & 0x7FFF;

@@ -73,6 +73,21 @@ moegpu.kernel @all(%x: !llvm.ptr<1>, %n: i32) threads 64 shared 4096 {
   // EMU: llvm.call @moegpu_emu_mma_m16n8k16
   %d = moegpu.mma bf16 %a, %b, %c
   %one = arith.constant 1.0 : f32
+  // GPU: nvvm.mma.sync A[{{.*}}] B[{{.*}}] C[{{.*}}] {{.*}}tf32{{.*}}m = 16, n = 8, k = 8
+  // EMU: llvm.call @moegpu_emu_mma_m16n8k8
+  %d32 = moegpu.mma tf32 %a, %b, %c
+  // GPU: llvm.inline_asm {{.*}}"cvt.rna.tf32.f32 $0, $1;"
+  // EMU: llvm.call @moegpu_emu_round_tf32
+  %rounded = moegpu.round_tf32 %one
+  // GPU: llvm.inline_asm {{.*}}"fma.rn.bf16x2 $0, $1, $2, $3;"
+  // EMU: llvm.call @moegpu_emu_packed_fma
+  %two = moegpu.packed_fma bf16 %i, %i, %thread
+  // GPU: llvm.inline_asm {{.*}}"fma.rn.f16x2 $0, $1, $2, $3;"
+  // EMU: llvm.call @moegpu_emu_packed_fma
+  %halves = moegpu.packed_fma f16 %i, %i, %thread
+  // GPU: llvm.inline_asm {{.*}}"prmt.b32 $0, $1, $2, $3;"
+  // EMU: llvm.call @moegpu_emu_permute_bytes
+  %bytes = moegpu.permute_bytes %i, %i, %thread
   // GPU: llvm.inline_asm {{.*}}"ex2.approx.ftz.f32 $0, $1;"
   // EMU: llvm.call @moegpu_emu_exp2
   %e = moegpu.exp2 %one

@@ -66,3 +66,11 @@ moegpu.kernel @copies(%x: !llvm.ptr<1>, %n: i32) threads 32 shared 64 {
 moegpu.kernel @spaces(%x: !llvm.ptr) threads 32 shared 0 {
   moegpu.return
 }
+
+// -----
+
+moegpu.kernel @packs(%n: i32) threads 32 shared 0 {
+  // expected-error @below {{'moegpu.packed_fma' op takes tf32 numbers; registers hold two of bf16 or f16}}
+  %two = moegpu.packed_fma tf32 %n, %n, %n
+  moegpu.return
+}

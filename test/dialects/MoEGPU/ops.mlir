@@ -45,6 +45,14 @@ moegpu.kernel @all(%x: !llvm.ptr<1>, %n: i32) threads 64 shared 4096 {
   // CHECK: moegpu.mma bf16 %[[A]], %[[B]], %{{.*}}
   %d = moegpu.mma bf16 %a, %b, %c
   %one = arith.constant 1.0 : f32
+  // CHECK: moegpu.mma tf32 %[[A]], %[[B]], %{{.*}}
+  %d32 = moegpu.mma tf32 %a, %b, %c
+  // CHECK: moegpu.round_tf32
+  %rounded = moegpu.round_tf32 %one
+  // CHECK: moegpu.packed_fma f16 %[[I]], %[[I]], %[[T]]
+  %two = moegpu.packed_fma f16 %i, %i, %thread
+  // CHECK: moegpu.permute_bytes %[[I]], %[[I]], %[[T]]
+  %bytes = moegpu.permute_bytes %i, %i, %thread
   // CHECK: moegpu.exp2
   %e = moegpu.exp2 %one
   // CHECK: moegpu.reciprocal

@@ -89,6 +89,74 @@ TEST(EmulatorMatrix, MultipliesMatrices) {
   checkMultiply<1>(toF16, fromF16);
 }
 
+/// The same with a 16x8 and b 8x8 of tf32 numbers.
+void multiplyTf32(void **arguments) {
+  auto *a = static_cast<const int32_t *>(arguments[0]);
+  auto *b = static_cast<const int32_t *>(arguments[1]);
+  auto *d = static_cast<float *>(arguments[2]);
+  int32_t g = moegpu_emu_thread_id() / 4, t = moegpu_emu_thread_id() % 4;
+  int32_t rows[4], columns[2];
+  float in[4] = {}, out[4];
+  for (int i = 0; i < 4; ++i)
+    rows[i] = a[(g + i % 2 * 8) * 8 + t + i / 2 * 4];
+  for (int i = 0; i < 2; ++i)
+    columns[i] = b[(t + i * 4) * 8 + g];
+  moegpu_emu_mma_m16n8k8(out, rows, columns, in, "mma");
+  for (int i = 0; i < 4; ++i)
+    store(d + (g + i / 2 * 8) * 8 + t * 2 + i % 2, out[i]);
+}
+
+TEST(EmulatorMatrix, MultipliesTf32) {
+  std::vector<float> a = randomFloats(16 * 8, 1), b = randomFloats(8 * 8, 2);
+  Device device;
+  device.argument("a", a);
+  device.argument("b", b);
+  float *d = device.argument("d", std::vector<float>(16 * 8));
+  Status status = device.run(multiplyTf32, {});
+  ASSERT_TRUE(status.ok()) << status.message;
+  // Bits beyond the tenth are cut off.
+  auto cut = [](float x) { return double(floatOf(bitsOf(x) & 0xFFFFE000)); };
+  for (int m = 0; m < 16; ++m)
+    for (int n = 0; n < 8; ++n) {
+      double sum = 0;
+      for (int k = 0; k < 8; ++k)
+        sum += cut(a[m * 8 + k]) * cut(b[k * 8 + n]);
+      EXPECT_NEAR(d[m * 8 + n], sum, 2e-6) << m << " " << n;
+    }
+}
+
+TEST(EmulatorMatrix, NumbersInRegisters) {
+  auto rounded = [](float x) {
+    return floatOf(static_cast<uint32_t>(moegpu_emu_round_tf32(x)));
+  };
+  EXPECT_EQ(rounded(1 + 0x1p-11f), 1 + 0x1p-10f); // ties away from zero
+  EXPECT_EQ(rounded(-1 - 0x1p-11f), -1 - 0x1p-10f);
+  EXPECT_EQ(rounded(1 + 0x1p-12f), 1);
+  EXPECT_TRUE(std::isnan(rounded(floatOf(0x7FFFFFFF))));
+  EXPECT_EQ(rounded(INFINITY), INFINITY);
+
+  auto pair = [](uint16_t low, uint16_t high) {
+    return static_cast<int32_t>(low | uint32_t(high) << 16);
+  };
+  EXPECT_EQ(moegpu_emu_packed_fma(pair(toF16(3), toF16(-1)),
+                                  pair(toF16(2), toF16(0.5f)),
+                                  pair(toF16(1), toF16(4)), 1),
+            pair(toF16(7), toF16(3.5f)));
+  EXPECT_EQ(moegpu_emu_packed_fma(pair(toBf16(136), toBf16(2)),
+                                  pair(toBf16(1), toBf16(3)),
+                                  pair(toBf16(-128), toBf16(0)), 0),
+            pair(toBf16(8), toBf16(6)));
+  // Rounded once: a hair above the tie between 1 and the next number.
+  EXPECT_EQ(moegpu_emu_packed_fma(toBf16(0x1p-60f), toBf16(1),
+                                  toBf16(1 + 0x1p-7f), 0),
+            toBf16(1 + 0x1p-7f));
+  EXPECT_EQ(toBf16(roundToOdd(1 + 0x1p-8 + 0x1p-40)), 0x3F81);
+  EXPECT_EQ(toBf16(roundToOdd(1 + 0x1p-8 - 0x1p-40)), 0x3F80);
+
+  EXPECT_EQ(moegpu_emu_permute_bytes(0x33221100, 0x77665544, 0x0246),
+            0x00224466);
+}
+
 /// Each lane stores what it gets of four matrices, whose rows are 16 bytes
 /// apart: number r * 8 + c of matrix i is 64 i + 8 r + c.
 template <bool transposed>
