@@ -104,9 +104,9 @@ Num CudaBuilder::warpSum(Num value) {
   return value;
 }
 
-Num CudaBuilder::mma(Num a, Num x, Num c) {
+Num CudaBuilder::mma(Num a, Num x, Num c, MmaKind kind) {
   return {*this, MmaOp::create(b, loc, c.value.getType(), a.value, x.value,
-                               c.value, MmaKind::BF16)};
+                               c.value, kind)};
 }
 
 Num CudaBuilder::extract(Num vector, int64_t i) {
@@ -127,6 +127,41 @@ Num CudaBuilder::bitcast(Num value, Type type) {
     return {*this, vector::BitCastOp::create(b, loc, cast<VectorType>(type),
                                              value.value)};
   return {*this, arith::BitcastOp::create(b, loc, type, value.value)};
+}
+
+Num CudaBuilder::word(uint32_t bits) {
+  return {*this,
+          arith::ConstantIntOp::create(b, loc, static_cast<int32_t>(bits), 32)};
+}
+
+Num CudaBuilder::shift(Num bits, int64_t by) {
+  if (by == 0)
+    return bits;
+  Num places = bits.like(std::abs(by));
+  Value moved =
+      by > 0
+          ? arith::ShLIOp::create(b, loc, bits.value, places.value).getResult()
+          : arith::ShRUIOp::create(b, loc, bits.value, places.value)
+                .getResult();
+  return {*this, moved};
+}
+
+Num CudaBuilder::exclusiveOr(Num x, Num y) {
+  return {*this, arith::XOrIOp::create(b, loc, x.value, y.value)};
+}
+
+Num CudaBuilder::packedFma(Num x, Num y, Num z, MmaKind kind) {
+  return {*this,
+          PackedFmaOp::create(b, loc, i32(), x.value, y.value, z.value, kind)};
+}
+
+Num CudaBuilder::permuteBytes(Num low, Num high, Num selector) {
+  return {*this, PermuteBytesOp::create(b, loc, i32(), low.value, high.value,
+                                        selector.value)};
+}
+
+Num CudaBuilder::roundTF32(Num x) {
+  return {*this, RoundTF32Op::create(b, loc, i32(), x.value)};
 }
 
 Num CudaBuilder::exp2(Num x) {

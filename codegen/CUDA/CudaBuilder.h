@@ -49,12 +49,21 @@ public:
   Num lanesBelow(Num lane);
   /// The sum of what the lanes give each other, in one order.
   Num warpSum(Num value);
-  Num mma(Num a, Num b, Num c);
+  Num mma(Num a, Num b, Num c, moegpu::MmaKind kind = moegpu::MmaKind::BF16);
 
   // --- vectors in registers
   Num extract(Num vector, int64_t i);
   Num pack(llvm::ArrayRef<Num> parts);
   Num bitcast(Num value, mlir::Type type);
+  /// 32 bits.
+  Num word(uint32_t bits);
+  /// Bits moved up by `by`, or down where it is negative; zeros come in.
+  Num shift(Num bits, int64_t by);
+  Num exclusiveOr(Num a, Num b);
+  Num packedFma(Num a, Num b, Num c, moegpu::MmaKind kind);
+  Num permuteBytes(Num low, Num high, Num selector);
+  /// The bits of an f32 as `mma` wants tf32 numbers.
+  Num roundTF32(Num x);
 
   // --- functions, as exact as the hardware's
   Num exp2(Num x);

@@ -1,5 +1,6 @@
 #include "codegen/CUDA/KernelParts.h"
 
+using namespace mlir;
 using namespace moe;
 using namespace moe::cuda;
 
@@ -7,34 +8,101 @@ Num moe::cuda::at32(CudaBuilder &k, Num base, Num index) {
   return k.convert(k.load(k.i32(), base, index), k.i64());
 }
 
+Type moe::cuda::typeOf(CudaBuilder &k, Element element) {
+  switch (element) {
+  case Element::BF16:
+    return k.bf16();
+  case Element::F16:
+    return k.b.getF16Type();
+  case Element::F32:
+    return k.f32();
+  }
+  llvm_unreachable("all elements are handled");
+}
+
+static constexpr double kLog2E = 1.4426950408889634;
+
+static Num sigmoid(CudaBuilder &k, Num x) {
+  return k.reciprocal(k.exp2(x * -kLog2E) + 1.0);
+}
+
+/// Abramowitz and Stegun 7.1.26, off by 1.5e-7 at most.
+static Num erf(CudaBuilder &k, Num x) {
+  Num size = k.max(x, x * -1.0);
+  Num t = k.reciprocal(size * 0.3275911 + 1.0);
+  Num sum = k.real(1.061405429);
+  for (double c : {-1.453152027, 1.421413741, -0.284496736, 0.254829592})
+    sum = k.fma(sum, t, k.real(c));
+  Num rest = sum * t * k.exp2(size * size * -kLog2E);
+  Num value = rest * -1.0 + 1.0;
+  return k.select(x < k.real(0), value * -1.0, value);
+}
+
+// A comparison with NaN is false: it must choose NaN.
+
 Num moe::cuda::activate(CudaBuilder &k, const LayerShape &shape, Num x) {
-  constexpr double kLog2E = 1.4426950408889634;
-  auto sigmoid = [&](Num z) { return k.reciprocal(k.exp2(z * -kLog2E) + 1.0); };
+  if (shape.limit > 0)
+    x = k.min(k.real(shape.limit), x);
   switch (shape.activation) {
   case Activation::Identity:
     return x;
   case Activation::Relu:
-    return k.max(x, k.real(0));
+    return k.max(k.real(0), x);
   case Activation::Relu2: {
-    Num positive = k.max(x, k.real(0));
+    Num positive = k.max(k.real(0), x);
     return positive * positive;
   }
   case Activation::Silu:
-    return x * sigmoid(shape.alpha == 1 ? x : x * shape.alpha);
+    return x * sigmoid(k, shape.alpha == 1 ? x : x * shape.alpha);
   case Activation::GeluTanh:
     // (1 + tanh u) / 2 is sigmoid(2 u).
-    return x * sigmoid((x + x * x * x * 0.044715) * 1.5957691216057308);
+    return x * sigmoid(k, (x + x * x * x * 0.044715) * 1.5957691216057308);
+  case Activation::Gelu:
+    return x * 0.5 * (erf(k, x * 0.7071067811865476) + 1.0);
   }
-  return x;
+  llvm_unreachable("all activations are handled");
 }
 
 Num moe::cuda::activateGlu(CudaBuilder &k, const LayerShape &shape, Num gate,
                            Num linear) {
-  if (shape.limit > 0) {
-    gate = k.min(gate, k.real(shape.limit));
-    linear = k.max(k.min(linear, k.real(shape.limit)), k.real(-shape.limit));
-  }
+  if (shape.limit > 0)
+    linear = k.max(k.real(-shape.limit), k.min(k.real(shape.limit), linear));
   if (shape.beta != 0)
     linear = linear + shape.beta;
   return activate(k, shape, gate) * linear;
+}
+
+ExpertMatrix ExpertMatrix::up(const LayerShape &shape) {
+  return {shape.element,       shape.tf32,           shape.upCoded,
+          shape.hasUpBias,     shape.paddedInputs(), shape.inputs,
+          shape.upTiles() * 16};
+}
+
+ExpertMatrix ExpertMatrix::down(const LayerShape &shape) {
+  return {shape.element,        shape.tf32,           shape.downCoded,
+          shape.hasDownBias,    shape.paddedHidden(), shape.hidden,
+          shape.paddedOutputs()};
+}
+
+SmallVector<Type> ExpertMatrix::arguments(MLIRContext *context,
+                                          unsigned own) const {
+  unsigned count = own + hasBias;
+  if (coded)
+    count += 1 + coded->hasZeros;
+  return SmallVector<Type>(count, CudaBuilder::global(context));
+}
+
+void ExpertMatrix::take(ArrayRef<Num> arguments, unsigned values,
+                        unsigned own) {
+  this->values = arguments[values];
+  if (coded)
+    scales = arguments[own++];
+  if (coded && coded->hasZeros)
+    zeros = arguments[own++];
+  if (hasBias)
+    bias = arguments[own];
+}
+
+Num ExpertMatrix::biased(CudaBuilder &k, Num sum, Num expert, Num row) const {
+  return hasBias ? sum + k.load(k.f32(), bias, expert * rows + row) : sum;
 }

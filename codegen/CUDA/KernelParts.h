@@ -10,10 +10,41 @@ namespace moe::cuda {
 /// Element `index` of i32 numbers, as an index.
 Num at32(CudaBuilder &k, Num base, Num index);
 
+mlir::Type typeOf(CudaBuilder &k, Element element);
+inline int64_t sizeOf(Element element) {
+  return element == Element::F32 ? 4 : 2;
+}
+
 /// The activation of an expert, of f32.
 Num activate(CudaBuilder &k, const LayerShape &shape, Num x);
 /// The same of a gated one: of a value of the gate and one beside it.
 Num activateGlu(CudaBuilder &k, const LayerShape &shape, Num gate, Num linear);
+
+/// The matrix of a layer that a kernel multiplies with. Kernels take what
+/// belongs to it after their other arguments: scales and zeros of a quantised
+/// one, then biases.
+struct ExpertMatrix {
+  Element element;
+  bool tf32;
+  std::optional<rt::CodedRows> coded;
+  bool hasBias;
+  int64_t depth; ///< of rows of the left side, a multiple of 8
+  int64_t codedDepth;
+  int64_t rows; ///< of an expert, a multiple of 16
+  Num values = {}, scales = {}, zeros = {}, bias = {};
+
+  static ExpertMatrix up(const LayerShape &shape);
+  static ExpertMatrix down(const LayerShape &shape);
+
+  /// The types of a kernel that takes `own` pointers otherwise.
+  llvm::SmallVector<mlir::Type> arguments(mlir::MLIRContext *context,
+                                          unsigned own) const;
+  /// Finds its parts among them.
+  void take(llvm::ArrayRef<Num> arguments, unsigned values, unsigned own);
+  int64_t tiles() const { return rows / 16; }
+  /// `sum` plus the bias of a row of an expert.
+  Num biased(CudaBuilder &k, Num sum, Num expert, Num row) const;
+};
 } // namespace moe::cuda
 
 #endif // MOE_CODEGEN_CUDA_KERNELPARTS_H

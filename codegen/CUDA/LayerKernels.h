@@ -4,6 +4,9 @@
 #include "codegen/CUDA/LayerShape.h"
 #include "mlir/IR/BuiltinOps.h"
 
+// Kernels that multiply take more arguments at the end where the shape asks for
+// them: the scales of a quantised matrix, its zeros, and the biases.
+
 namespace moe::cuda {
 /// Sorts the slots of `ids` by expert, in one block: `name(ids, entries, T,
 /// offsets, order, place, active, activeCount)`.
@@ -21,13 +24,14 @@ namespace moe::cuda {
 void emitSort(mlir::ModuleOp module, llvm::StringRef name,
               const LayerShape &shape, int64_t entries);
 
-/// Rounds rows of f32 to bf16 rows of `paddedInputs`: `name(x, T, rounded)`.
+/// Rounds rows of f32 to `element` rows of `paddedInputs`: `name(x, T,
+/// rounded)`.
 void emitRound(mlir::ModuleOp module, llvm::StringRef name,
                const LayerShape &shape);
 
 /// hidden = activation(gate x) * (up x) of every slot: `name(rounded, up,
 /// order, offsets, active, activeCount, hidden)`, `hidden` [T * topK,
-/// paddedHidden] bf16 in sorted order.
+/// paddedHidden] of `element` in sorted order.
 void emitDecodeUp(mlir::ModuleOp module, llvm::StringRef name,
                   const LayerShape &shape);
 

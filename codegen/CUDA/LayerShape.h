@@ -1,15 +1,19 @@
 #ifndef MOE_CODEGEN_CUDA_LAYERSHAPE_H
 #define MOE_CODEGEN_CUDA_LAYERSHAPE_H
 
-#include <cstdint>
+#include "runtime/Device/CodedRows.h"
+#include <optional>
 
 namespace moe::cuda {
 /// What an expert computes between its products (`moe.expert`).
-enum class Activation { Identity, Relu, Relu2, Silu, GeluTanh };
+enum class Activation { Identity, Relu, Relu2, Silu, GeluTanh, Gelu };
 
-/// A pool of experts of one shape, as kernels see it. Matrices are bf16 in rows
-/// of `paddedInputs` or `paddedHidden` numbers (multiples of 8, zero at the
-/// end; rows beyond `hidden` and `outputs` are zero, too):
+/// Numbers of inputs, hidden values and matrices.
+enum class Element { BF16, F16, F32 };
+
+/// A pool of experts of one shape, as kernels see it. Matrices are `element`s
+/// in rows of `paddedInputs` or `paddedHidden` numbers (multiples of 8, zero at
+/// the end; rows beyond `hidden` and `outputs` are zero, too):
 ///
 /// - up: `[experts, tiles, 16, paddedInputs]`; a tile of a gated expert is 8
 ///   rows of gate and the 8 rows of up for the same neurons, of another one 16
@@ -17,12 +21,20 @@ enum class Activation { Identity, Relu, Relu2, Silu, GeluTanh };
 /// - down: `[experts, paddedOutputs, paddedHidden]`, with rows to a multiple of
 ///   16
 ///
-/// so that both values of a neuron meet in one lane.
+/// so that both values of a neuron meet in one lane. A quantised matrix has the
+/// same rows, each tile of 16 packed as runtime/Device/CodedRows.h says, with
+/// depths `inputs` and `hidden`. Biases are f32, one for each row.
 struct LayerShape {
   int64_t experts, inputs, hidden, outputs, topK;
   bool isGlu = true;
   Activation activation = Activation::Silu;
   double alpha = 1, beta = 0, limit = 0; ///< as `moe.expert` has them
+  Element element = Element::BF16;
+  /// Products of f32 numbers for many tokens may round these to 10 bits.
+  bool tf32 = false;
+  bool hasUpBias = false, hasDownBias = false;
+  /// How matrices are quantised; not with f32 inputs.
+  std::optional<rt::CodedRows> upCoded = std::nullopt, downCoded = std::nullopt;
 
   int64_t paddedInputs() const { return (inputs + 7) / 8 * 8; }
   int64_t paddedHidden() const { return (hidden + 7) / 8 * 8; }
@@ -30,6 +42,13 @@ struct LayerShape {
   int64_t neuronsPerTile() const { return isGlu ? 8 : 16; }
   int64_t upTiles() const {
     return (hidden + neuronsPerTile() - 1) / neuronsPerTile();
+  }
+  /// Whether there are kernels for it.
+  bool isSupported() const {
+    for (const auto &coded : {upCoded, downCoded})
+      if (coded && (element == Element::F32 || !coded->isSupported()))
+        return false;
+    return true;
   }
 };
 

@@ -63,7 +63,7 @@ void moe::cuda::emitRound(ModuleOp module, StringRef name,
                 return k.load(k.f32(), arguments[0], token * shape.inputs + at);
               },
               [&] { return k.real(0); });
-          k.store(k.convert(value, k.bf16()), arguments[2], i);
+          k.store(k.convert(value, typeOf(k, shape.element)), arguments[2], i);
         });
       });
 }

@@ -1,0 +1,185 @@
+// Kernels of a MoE layer with quantised weights, in the emulator, against the
+// same in f64.
+#include "test/unit/codegen/LayerFixture.h"
+
+using namespace moe;
+using namespace moe::cuda;
+using namespace moe::test;
+
+namespace {
+using rt::CodedRows, rt::RowCoding, rt::RowScale;
+
+/// Where the header says that a number lies, for every number of a ragged tile.
+TEST(CodedRows, LieWhereTheHeaderSays) {
+  for (RowCoding coding : {RowCoding::Int8, RowCoding::Int4}) {
+    CodedRows format{coding, RowScale::F16, 32, true};
+    constexpr int64_t kDepth = 100, kBlocks = 4;
+    bool isByte = coding == RowCoding::Int8;
+    auto codeOf = [&](int64_t row, int64_t depth) -> int64_t {
+      return row == 5 || depth >= kDepth
+                 ? 0
+                 : (row * 37 + depth * 11 + 3) % (isByte ? 256 : 16);
+    };
+    std::vector<uint8_t> codes(16 * kDepth), zeros(16 * kBlocks);
+    std::vector<uint16_t> scales(16 * kBlocks);
+    rt::CodedRow rows[16];
+    for (int64_t r = 0; r < 16; ++r) {
+      for (int64_t d = 0; d < kDepth; ++d)
+        codes[r * kDepth + d] = static_cast<uint8_t>(codeOf(r, d));
+      for (int64_t b = 0; b < kBlocks; ++b) {
+        scales[r * kBlocks + b] = static_cast<uint16_t>(1000 + r * 10 + b);
+        zeros[r * kBlocks + b] = static_cast<uint8_t>(r + b);
+      }
+      if (r != 5)
+        rows[r] = {&codes[r * kDepth], &scales[r * kBlocks],
+                   &zeros[r * kBlocks]};
+    }
+    ASSERT_EQ(format.blocks(kDepth), 4);
+    ASSERT_EQ(format.pieces(kDepth), isByte ? 4 : 2);
+    std::vector<uint8_t> packed(format.codeBytes(kDepth), 0xAA);
+    std::vector<uint16_t> packedScales(16 * kBlocks, 0xAAAA);
+    std::vector<uint8_t> packedZeros(format.zeroBytes(kDepth), 0xAA);
+    rt::packCodedTile(format, kDepth, rows, packed.data(),
+                      reinterpret_cast<uint8_t *>(packedScales.data()),
+                      packedZeros.data());
+    int64_t pieceDepth = isByte ? 32 : 64;
+    for (int64_t piece = 0; piece < format.pieces(kDepth); ++piece)
+      for (int64_t lane = 0; lane < 32; ++lane)
+        for (int64_t i = 0; i < pieceDepth / 16; ++i)
+          for (int64_t r = 0; r < 4; ++r)
+            for (int64_t n = 0; n < 2; ++n) {
+              int64_t row = lane / 4 + 8 * (r % 2);
+              int64_t depth = piece * pieceDepth + 32 * (i / 2) +
+                              8 * (lane % 4) + 4 * (i % 2) + 2 * (r / 2) + n;
+              const uint8_t *words = &packed[(piece * 32 + lane) * 16];
+              int64_t bit = 4 * r + 16 * n;
+              int64_t found = isByte
+                                  ? words[(2 * i + r / 2) * 4 + r % 2 + 2 * n]
+                                  : words[i * 4 + bit / 8] >> bit % 8 & 15;
+              ASSERT_EQ(found, codeOf(row, depth)) << row << " " << depth;
+            }
+    for (int64_t r = 0; r < 16; ++r)
+      for (int64_t b = 0; b < kBlocks; ++b) {
+        int64_t at = b * 16 + r % 8 * 2 + r / 8;
+        EXPECT_EQ(packedScales[at], r == 5 ? 0 : 1000 + r * 10 + b);
+        EXPECT_EQ(packedZeros[at], r == 5 ? 0 : r + b);
+      }
+  }
+}
+
+TEST(CodedRows, WhatKernelsCannotDo) {
+  EXPECT_FALSE((CodedRows{RowCoding::Int4, RowScale::F16, 16}.isSupported()));
+  EXPECT_FALSE(
+      (CodedRows{RowCoding::Fp4, RowScale::E8M0, 32, true}.isSupported()));
+  LayerShape shape{8, 64, 64, 64, 2};
+  shape.upCoded = CodedRows{RowCoding::Int4, RowScale::F16, 32};
+  EXPECT_TRUE(shape.isSupported());
+  shape.element = Element::F32;
+  EXPECT_FALSE(shape.isSupported());
+}
+
+class CodedKernels : public testing::TestWithParam<bool> {
+protected:
+  test::Context context;
+
+  /// Both matrices of `up`, or the second of `down`, with sizes that leave
+  /// something over everywhere and depths that go through every loop.
+  void check(CodedRows up, std::optional<CodedRows> down, Element element,
+             int64_t inputs = 200, bool isGlu = true) {
+    LayerShape shape{4, inputs, 37, 50, 2, isGlu};
+    shape.element = element;
+    shape.upCoded = up;
+    shape.downCoded = down;
+    shape.hasUpBias = shape.hasDownBias = true;
+    Layer layer(shape, {0, -1, 1, 2, 3, 1});
+    for (int64_t tokens : {0, 1, 21})
+      checkLayer(context, layer, layer.makeCase(tokens), GetParam());
+  }
+};
+
+TEST_P(CodedKernels, Int8) {
+  for (Element element : {Element::BF16, Element::F16}) {
+    for (int64_t block : {32, 64, 128})
+      for (bool hasZeros : {false, true}) {
+        CodedRows format{RowCoding::Int8, RowScale::F16, block, hasZeros};
+        check(format, format, element);
+      }
+    CodedRows whole{RowCoding::Int8, RowScale::F32, 0};
+    check(whole, whole, element, 1100);
+  }
+}
+
+TEST_P(CodedKernels, Int4) {
+  for (Element element : {Element::BF16, Element::F16}) {
+    for (int64_t block : {32, 64, 128})
+      for (bool hasZeros : {false, true}) {
+        CodedRows format{RowCoding::Int4, RowScale::F16, block, hasZeros};
+        check(format, format, element);
+      }
+    // Blocks end within pieces; scales of another kind.
+    CodedRows odd{RowCoding::Int4, RowScale::BF16, 96, true};
+    check(odd, odd, element, 2120);
+    CodedRows whole{RowCoding::Int4, RowScale::F32, 0, true};
+    check(whole, whole, element, 40, /*isGlu=*/false);
+  }
+}
+
+TEST_P(CodedKernels, Floats) {
+  for (Element element : {Element::BF16, Element::F16}) {
+    CodedRows mxfp4{RowCoding::Fp4, RowScale::E8M0, 32};
+    check(mxfp4, mxfp4, element);
+    check(mxfp4, mxfp4, element, 2120, /*isGlu=*/false);
+    CodedRows nf4{RowCoding::Nf4, RowScale::F16, 64};
+    check(nf4, nf4, element);
+  }
+}
+
+TEST_P(CodedKernels, MatricesOfDifferentKinds) {
+  CodedRows int4{RowCoding::Int4, RowScale::F16, 64, true};
+  CodedRows int8{RowCoding::Int8, RowScale::F32, 32};
+  check(int4, int8, Element::BF16);
+  check(int8, std::nullopt, Element::F16);
+}
+
+TEST_P(CodedKernels, ManyTokensAndColumns) {
+  for (RowCoding coding : {RowCoding::Int8, RowCoding::Int4}) {
+    LayerShape shape{3, 72, 100, 300, 2};
+    shape.upCoded = shape.downCoded =
+        CodedRows{coding, RowScale::F16, 32, true};
+    Layer layer(shape, {0, 1, 2});
+    checkLayer(context, layer, layer.makeCase(130), GetParam());
+  }
+}
+
+/// Nothing shares a bank of shared memory; with few tokens codes are read once,
+/// in whole sectors.
+TEST_P(CodedKernels, MoveNoMoreThanTheyMust) {
+  for (RowCoding coding : {RowCoding::Int8, RowCoding::Int4}) {
+    LayerShape shape{4, 512, 64, 512, 2};
+    shape.upCoded = shape.downCoded =
+        CodedRows{coding, RowScale::F16, 32, true};
+    Layer layer(shape, {0, 1, 2, 3});
+    Case test = layer.makeCase(GetParam() ? 40 : 1);
+    test::Device device(context, layer, GetParam());
+    device.options.count = true;
+    device.run(test);
+    ASSERT_EQ(device.error, "");
+    uint64_t codes = 2 * (2 * 64 * 512 + 512 * 64), found = 0;
+    for (const emu::SiteCounts &site : device.counts.sites) {
+      EXPECT_EQ(site.bankConflicts, 0u) << site.site;
+      if (site.site.find("streaming") == std::string::npos)
+        continue;
+      EXPECT_EQ(site.sectors * 32, site.global.bytesRead) << site.site;
+      found += site.global.bytesRead;
+    }
+    EXPECT_EQ(found, GetParam()                  ? 0
+                     : coding == RowCoding::Int8 ? codes
+                                                 : codes / 2);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, CodedKernels, testing::Bool(),
+                         [](const testing::TestParamInfo<bool> &info) {
+                           return info.param ? "Grouped" : "Decode";
+                         });
+} // namespace

@@ -1,0 +1,178 @@
+// PTX of the kernels of a MoE layer, and what the assembler makes of it.
+#include "codegen/CUDA/Kernels.h"
+#include "test/unit/codegen/LayerFixture.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Object/ELF.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Program.h"
+#include <map>
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+
+namespace {
+class KernelAssembly : public testing::TestWithParam<bool> {
+protected:
+  test::Context context;
+};
+
+/// Layers of models, in all forms of weights that there are.
+std::vector<std::pair<std::string, LayerShape>> shapes() {
+  using rt::CodedRows, rt::RowCoding, rt::RowScale;
+  LayerShape mixtral{8, 4096, 14336, 4096, 2}, qwen{128, 2048, 768, 2048, 8};
+  LayerShape oss{32,    2880, 2880, 2880, 4, true, cuda::Activation::Silu,
+                 1.702, 1,    7};
+  oss.hasUpBias = oss.hasDownBias = true;
+  LayerShape odd{5, 37, 19, 50, 2, false, cuda::Activation::GeluTanh};
+  std::vector<std::pair<std::string, LayerShape>> made = {
+      {"mixtral", mixtral}, {"qwen", qwen}, {"oss", oss}, {"odd", odd}};
+  auto with = [&](const char *name, LayerShape shape, Element element,
+                  std::optional<CodedRows> coded = {}, bool tf32 = false) {
+    shape.element = element;
+    shape.tf32 = tf32;
+    shape.upCoded = shape.downCoded = coded;
+    made.push_back({name, shape});
+  };
+  odd.activation = cuda::Activation::Gelu;
+  with("odd_f16", odd, Element::F16);
+  with("qwen_f16", qwen, Element::F16);
+  with("qwen_f32", qwen, Element::F32);
+  with("qwen_tf32", qwen, Element::F32, {}, true);
+  CodedRows int8{RowCoding::Int8, RowScale::F16, 128};
+  CodedRows int8Zeros{RowCoding::Int8, RowScale::F16, 32, true};
+  CodedRows int4{RowCoding::Int4, RowScale::F16, 128};
+  CodedRows int4Zeros{RowCoding::Int4, RowScale::F16, 32, true};
+  CodedRows mxfp4{RowCoding::Fp4, RowScale::E8M0, 32};
+  CodedRows nf4{RowCoding::Nf4, RowScale::BF16, 64};
+  with("qwen_int8", qwen, Element::BF16, int8);
+  with("qwen_int8_zeros", qwen, Element::BF16, int8Zeros);
+  with("qwen_int8_f16", qwen, Element::F16, int8Zeros);
+  with("qwen_int4", qwen, Element::BF16, int4);
+  with("qwen_int4_zeros", qwen, Element::BF16, int4Zeros);
+  with("qwen_int4_f16", qwen, Element::F16, int4Zeros);
+  with("oss_mxfp4", oss, Element::BF16, mxfp4);
+  with("oss_mxfp4_f16", oss, Element::F16, mxfp4);
+  with("qwen_nf4", qwen, Element::BF16, nf4);
+  with("odd_int4", odd, Element::BF16, int4Zeros);
+  return made;
+}
+
+#ifdef MOE_PTXAS
+/// What the assembler says of `text`; makes `cubin`.
+std::string assemble(const std::string &text, const std::string &arch,
+                     std::string &cubin) {
+  llvm::SmallString<128> source, object, report;
+  auto name = [](const char *suffix, llvm::SmallString<128> &path) {
+    ASSERT_FALSE(llvm::sys::fs::createTemporaryFile("kernels", suffix, path));
+  };
+  name("ptx", source), name("cubin", object), name("txt", report);
+  std::error_code error;
+  llvm::raw_fd_ostream(source, error) << text;
+  std::optional<StringRef> redirects[] = {std::nullopt, StringRef(report),
+                                          StringRef(report)};
+  int code = llvm::sys::ExecuteAndWait(
+      MOE_PTXAS,
+      {MOE_PTXAS, "-v", "-O3", "-arch=" + arch, source, "-o", object},
+      std::nullopt, redirects);
+  auto read = [](StringRef path) {
+    auto file = llvm::MemoryBuffer::getFile(path);
+    return file ? (*file)->getBuffer().str() : std::string();
+  };
+  std::string said = read(report);
+  cubin = read(object);
+  for (StringRef path :
+       {StringRef(source), StringRef(object), StringRef(report)})
+    llvm::sys::fs::remove(path);
+  EXPECT_EQ(code, 0) << said;
+  return said;
+}
+
+/// Instructions of a kernel by operation, the low 9 bits of 128.
+std::map<unsigned, int> operations(const std::string &cubin, StringRef kernel) {
+  std::map<unsigned, int> found;
+  auto object = llvm::object::ELF64LEFile::create(cubin);
+  if (!object)
+    return llvm::consumeError(object.takeError()), found;
+  for (const auto &section : llvm::cantFail(object->sections())) {
+    if (llvm::cantFail(object->getSectionName(section)) !=
+        (".text." + kernel).str())
+      continue;
+    auto bytes = llvm::cantFail(object->getSectionContents(section));
+    for (size_t i = 0; i + 16 <= bytes.size(); i += 16)
+      ++found[bytes[i] | (bytes[i + 1] & 1) << 8];
+  }
+  return found;
+}
+
+/// Registers that the assembler gave `kernel`, by its report.
+std::string registersOf(const std::string &said, const std::string &kernel) {
+  size_t at = said.find("'" + kernel + "'");
+  at = at == std::string::npos ? at : said.find("Used ", at);
+  return at == std::string::npos ? "?" : said.substr(at + 5, 3);
+}
+
+TEST_P(KernelAssembly, Assembles) {
+  constexpr unsigned kMma = 0x03c;
+  for (const auto &[name, shape] : shapes()) {
+    SCOPED_TRACE(name);
+    OwningOpRef<ModuleOp> module =
+        context.kernels(shape, shape.experts, GetParam());
+    for (const char *arch : {"sm_80", "sm_90a"}) {
+      auto text = emitPtx(*module, arch);
+      ASSERT_TRUE(static_cast<bool>(text));
+      std::string cubin, said = assemble(*text, arch, cubin);
+      for (StringRef line : llvm::split(StringRef(said), '\n'))
+        if (line.contains("spill")) {
+          EXPECT_TRUE(
+              line.contains("0 bytes spill stores, 0 bytes spill loads"))
+              << line.str();
+        }
+      EXPECT_EQ(said.find("C75"), std::string::npos) << said;
+      EXPECT_EQ(said.find("warning"), std::string::npos) << said;
+      // The tensor core rounds f32 numbers; only who asks for it gets it.
+      bool hasTensor =
+          shape.element != Element::F32 || (shape.tf32 && GetParam());
+      for (const char *kernel : {"up", "down"}) {
+        EXPECT_EQ(operations(cubin, kernel)[kMma] > 0, hasTensor);
+        RecordProperty(name + "." + arch + "." + kernel,
+                       registersOf(said, kernel));
+      }
+    }
+  }
+}
+#else
+TEST_P(KernelAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
+#endif
+
+TEST_P(KernelAssembly, Ptx) {
+  LayerShape shape{8, 2048, 768, 2048, 8};
+  OwningOpRef<ModuleOp> module = context.kernels(shape, 8, GetParam());
+  for (const char *arch : {"sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"}) {
+    auto text = emitPtx(*module, arch);
+    ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
+    EXPECT_NE(text->find(std::string(".target ") + arch), std::string::npos);
+    EXPECT_NE(text->find(".visible .entry up("), std::string::npos);
+    EXPECT_NE(text->find("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"),
+              std::string::npos);
+    EXPECT_NE(text->find(GetParam()
+                             ? "cp.async.cg.shared.global"
+                             : "ld.global.nc.L1::no_allocate.L2::128B.v4.b32"),
+              std::string::npos);
+  }
+  auto old = emitPtx(*module, "sm_75");
+  ASSERT_FALSE(static_cast<bool>(old));
+  llvm::consumeError(old.takeError());
+  auto unknown = emitPtx(*module, "sm_1");
+  ASSERT_FALSE(static_cast<bool>(unknown));
+  EXPECT_NE(llvm::toString(unknown.takeError())
+                .find("unknown GPU architecture 'sm_1'"),
+            std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(, KernelAssembly, testing::Bool(),
+                         [](const testing::TestParamInfo<bool> &info) {
+                           return info.param ? "Grouped" : "Decode";
+                         });
+} // namespace

@@ -1,0 +1,167 @@
+// Runs the kernels of a layer in the emulator, and compares.
+#include "codegen/CUDA/Pipelines.h"
+#include "dialects/MoEGPU/MoEGPUOps.h"
+#include "dialects/RegisterDialects.h"
+#include "mlir/IR/Verifier.h"
+#include "test/unit/codegen/LayerFixture.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+using namespace moe::test;
+
+Context::Context() {
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  registerInterfaces(registry);
+  context.appendDialectRegistry(registry);
+  context.loadAllAvailableDialects();
+}
+
+OwningOpRef<ModuleOp> Context::kernels(const LayerShape &shape, int64_t entries,
+                                       bool grouped) {
+  OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
+  emitSort(*module, "sort", shape, entries);
+  emitRound(*module, "round", shape);
+  (grouped ? emitGroupedUp : emitDecodeUp)(*module, "up", shape);
+  (grouped ? emitGroupedDown : emitDecodeDown)(*module, "down", shape);
+  emitCombine(*module, "combine", shape);
+  return module;
+}
+
+test::Device::Device(Context &context, Layer &layer, bool grouped)
+    : layer(layer) {
+  if (layer.kernels)
+    return;
+  layer.module = context.kernels(layer.shape, layer.entries.size(), grouped);
+  EXPECT_TRUE(succeeded(verify(*layer.module)));
+  auto made = EmulatedKernels::compile(*layer.module);
+  if (made)
+    layer.kernels = std::move(*made);
+  else
+    ADD_FAILURE() << llvm::toString(made.takeError());
+}
+
+template <typename T>
+T *test::Device::place(const std::vector<T> &values, const char *name) {
+  T *at = room<T>(values.size(), name);
+  std::copy(values.begin(), values.end(), at);
+  return at;
+}
+
+template <typename T>
+T *test::Device::room(int64_t count, const char *name) {
+  auto at = memory.allocate(std::max<int64_t>(count, 1) * sizeof(T), name);
+  return static_cast<T *>(*at);
+}
+
+void test::Device::launch(const char *name, uint32_t blocks,
+                          std::vector<void *> values) {
+  if (!error.empty())
+    return;
+  auto kernel = layer.module->lookupSymbol<moegpu::KernelOp>(name);
+  ASSERT_EQ(kernel.getArgumentTypes().size(), values.size()) << name;
+  std::vector<void *> arguments;
+  for (void *&value : values)
+    arguments.push_back(&value);
+  emu::Launch launch;
+  launch.name = name;
+  launch.blocks = blocks;
+  launch.threads = kernel.getThreads();
+  launch.sharedBytes = kernel.getShared();
+  launch.entry = layer.kernels->find(name);
+  launch.arguments = arguments.data();
+  rt::Status status = emu::run(launch, memory, options, &counts);
+  if (!status.ok())
+    error = status.message;
+}
+
+std::vector<float> test::Device::run(const Case &test) {
+  const LayerShape &s = layer.shape;
+  int64_t tokens = test.x.size() / s.inputs, slots = tokens * s.topK;
+  int64_t size = s.element == Element::F32 ? 4 : 2;
+  void *count = reinterpret_cast<void *>(tokens);
+  float *dx = place(test.x, "x"), *dw = place(test.weights, "weights");
+  int32_t *did = place(test.ids, "ids");
+  int32_t *table = place(layer.entries, "entries");
+  Packed up = layer.packedUp(), down = layer.packedDown();
+  auto *offsets = room<int32_t>(s.experts + 1, "offsets");
+  auto *order = room<int32_t>(slots, "order");
+  auto *where = room<int32_t>(slots, "place");
+  auto *active = room<int32_t>(s.experts, "active");
+  auto *activeCount = room<int32_t>(1, "active count");
+  auto *rounded = room<uint8_t>(tokens * s.paddedInputs() * size, "rounded");
+  auto *hidden = room<uint8_t>(slots * s.paddedHidden() * size, "hidden");
+  auto *rows = room<float>(slots * s.paddedOutputs(), "rows");
+  auto *out = room<float>(tokens * s.outputs, "out");
+  auto more = [&](std::vector<void *> arguments, const Packed &packed) {
+    if (!packed.scales.empty())
+      arguments.push_back(place(packed.scales, "scales"));
+    if (!packed.zeros.empty())
+      arguments.push_back(place(packed.zeros, "zeros"));
+    if (!packed.bias.empty())
+      arguments.push_back(place(packed.bias, "bias"));
+    return arguments;
+  };
+  launch("sort", 1,
+         {did, table, count, offsets, order, where, active, activeCount});
+  launch("round", 2, {dx, count, rounded});
+  launch("up", 3,
+         more({rounded, place(up.values, "up"), order, offsets, active,
+               activeCount, hidden},
+              up));
+  launch("down", 3,
+         more({hidden, place(down.values, "down"), offsets, active, activeCount,
+               rows},
+              down));
+  launch("combine", 2, {rows, where, dw, count, out});
+  return std::vector<float>(out, out + tokens * s.outputs);
+}
+
+namespace {
+/// What rounding may change. Numbers that are rounded to within u of themselves
+/// are off by u / sqrt(3) at one sigma, at most; five are allowed.
+struct Rounding {
+  double u;
+  int down, up; ///< how often products of each kind are rounded
+};
+} // namespace
+
+static Rounding roundingOf(const LayerShape &shape, bool grouped) {
+  // Both factors of all products, to 11 bits.
+  if (shape.element == Element::F32 && shape.tf32 && grouped)
+    return {0x1p-11, 2, 2};
+  // Sums of n numbers are some sqrt(n) 2^-24 off; n is up to 1100 here, and the
+  // approximations of activations are within 2^-22.
+  if (shape.element == Element::F32)
+    return {0x1p-24 * 33, 1, 1};
+  // Hidden values, to 11 bits or 8; numbers of nf4, too.
+  double u = shape.element == Element::F16 ? 0x1p-11 : 0x1p-8;
+  auto isNf4 = [](const std::optional<rt::CodedRows> &coded) {
+    return coded && coded->coding == rt::RowCoding::Nf4;
+  };
+  return {u, 1 + isNf4(shape.downCoded), isNf4(shape.upCoded)};
+}
+
+void test::checkLayer(Context &context, Layer &layer, const Case &test,
+                      bool grouped) {
+  Reference want = layer.reference(test);
+  Rounding rounding = roundingOf(layer.shape, grouped);
+  for (unsigned seed : {0, 1, 2}) {
+    test::Device device(context, layer, grouped);
+    device.options.seed = seed;
+    device.options.late = seed > 0;
+    std::vector<float> out = device.run(test);
+    ASSERT_EQ(device.error, "");
+    ASSERT_EQ(out.size(), want.values.size());
+    for (size_t i = 0; i < out.size(); ++i) {
+      double sigma =
+          rounding.u / std::sqrt(3.0) *
+          std::sqrt(rounding.down * want.down[i] + rounding.up * want.up[i]);
+      // The result itself is an f32, of a few additions.
+      double few = 0x1p-21 * (std::abs(want.values[i]) + 1e-3);
+      ASSERT_NEAR(out[i], want.values[i], 5 * sigma + few) << "number " << i;
+    }
+  }
+}

@@ -1,0 +1,285 @@
+#include "test/unit/codegen/LayerFixture.h"
+
+#include "dialects/CodeTables.h"
+#include "runtime/Emulator/Numbers.h"
+#include <cmath>
+#include <cstring>
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+using namespace moe::test;
+
+double test::rounded(double x, Element element) {
+  float single = static_cast<float>(x);
+  return element == Element::BF16  ? emu::fromBf16(emu::toBf16(single))
+         : element == Element::F16 ? emu::fromF16(emu::toF16(single))
+                                   : single;
+}
+
+void test::append(std::vector<uint8_t> &bytes, double x, Element element) {
+  float single = static_cast<float>(x);
+  uint32_t bits = element == Element::BF16  ? emu::toBf16(single)
+                  : element == Element::F16 ? emu::toF16(single)
+                                            : emu::bitsOf(single);
+  for (int i = 0; i < (element == Element::F32 ? 4 : 2); ++i)
+    bytes.push_back(static_cast<uint8_t>(bits >> 8 * i));
+}
+
+Layer::Layer(LayerShape shape, std::vector<int32_t> entries, unsigned seed)
+    : shape(shape), entries(std::move(entries)), random(seed) {
+  std::normal_distribution<float> normal(0, 0.5f);
+  auto vector = [&](int64_t count, bool isThere) {
+    std::vector<double> numbers(count);
+    for (double &number : numbers)
+      number = isThere ? normal(random) : 0;
+    return numbers;
+  };
+  for (int64_t e = 0; e < shape.experts; ++e) {
+    gate.push_back(matrix(shape.hidden, shape.inputs, shape.upCoded));
+    up.push_back(matrix(shape.hidden, shape.inputs, shape.upCoded));
+    down.push_back(matrix(shape.outputs, shape.hidden, shape.downCoded));
+    gateBias.push_back(vector(shape.hidden, shape.hasUpBias));
+    upBias.push_back(vector(shape.hidden, shape.hasUpBias));
+    downBias.push_back(vector(shape.outputs, shape.hasDownBias));
+  }
+}
+
+/// A random scale near `size`, and its bytes.
+static double makeScale(std::mt19937 &random, double size, rt::RowScale type,
+                        std::vector<uint8_t> &bytes) {
+  if (type == rt::RowScale::E8M0) {
+    int exponent = int(std::floor(std::log2(size))) + int(random() % 3) - 1;
+    bytes.push_back(static_cast<uint8_t>(exponent + 127));
+    return std::ldexp(1.0, exponent);
+  }
+  Element element = type == rt::RowScale::F16    ? Element::F16
+                    : type == rt::RowScale::BF16 ? Element::BF16
+                                                 : Element::F32;
+  double scale = size * (0.5 + random() % 1000 / 1000.0);
+  append(bytes, scale, element);
+  return rounded(scale, element);
+}
+
+Matrix Layer::matrix(int64_t rows, int64_t columns,
+                     const std::optional<rt::CodedRows> &coded) {
+  Matrix made{rows, columns, {}, {}, {}, {}};
+  double size = 1 / std::sqrt(double(columns));
+  if (!coded) {
+    std::normal_distribution<float> normal(0, float(size));
+    for (int64_t i = 0; i < rows * columns; ++i)
+      made.values.push_back(rounded(normal(random), shape.element));
+    return made;
+  }
+  bool isInt8 = coded->coding == rt::RowCoding::Int8;
+  bool isInt4 = coded->coding == rt::RowCoding::Int4;
+  int64_t block = coded->block ? coded->block : columns;
+  for (int64_t r = 0; r < rows; ++r) {
+    double scale = 0, zero = 0;
+    for (int64_t c = 0; c < columns; ++c) {
+      if (c % block == 0) {
+        scale = makeScale(random,
+                          size / (isInt8   ? 64
+                                  : isInt4 ? 4
+                                           : 1),
+                          coded->scale, made.scales);
+        uint8_t code = isInt8 ? random() % 256 : random() % 16;
+        zero = isInt8 ? int8_t(code) : code;
+        if (coded->hasZeros)
+          made.zeros.push_back(code);
+        else
+          zero = isInt8 ? 0 : 8;
+      }
+      uint8_t code = isInt8 ? random() % 256 : random() % 16;
+      made.codes.push_back(code);
+      made.values.push_back(isInt8   ? (int8_t(code) - zero) * scale
+                            : isInt4 ? (code - zero) * scale
+                            : coded->coding == rt::RowCoding::Fp4
+                                ? kFp4Table[code] * scale
+                                : kNf4Table[code] * scale);
+    }
+  }
+  return made;
+}
+
+Packed Layer::pack(int64_t rows, int64_t depth, int64_t paddedDepth,
+                   const std::optional<rt::CodedRows> &coded,
+                   RowOf rowOf) const {
+  Packed packed;
+  for (int64_t e = 0; e < shape.experts; ++e)
+    for (int64_t tile = 0; tile < rows / 16; ++tile) {
+      rt::CodedRow list[16];
+      for (int64_t r = 0; r < 16; ++r) {
+        auto [from, row] = rowOf(e, tile * 16 + r);
+        for (int64_t c = 0; !coded && c < paddedDepth; ++c)
+          append(packed.values, from && c < depth ? from->at(row, c) : 0,
+                 shape.element);
+        if (!coded || !from)
+          continue;
+        int64_t block = coded->block ? coded->block : depth;
+        int64_t blocks = (depth + block - 1) / block;
+        list[r] = {&from->codes[row * depth],
+                   &from->scales[row * blocks * coded->scaleSize()],
+                   coded->hasZeros ? &from->zeros[row * blocks] : nullptr};
+      }
+      if (!coded)
+        continue;
+      auto grow = [](std::vector<uint8_t> &bytes, int64_t count) {
+        bytes.resize(bytes.size() + count, 0xAA);
+        return bytes.data() + bytes.size() - count;
+      };
+      uint8_t *codes = grow(packed.values, coded->codeBytes(depth));
+      uint8_t *scales = grow(packed.scales, coded->scaleBytes(depth));
+      uint8_t *zeros = grow(packed.zeros, coded->zeroBytes(depth));
+      rt::packCodedTile(*coded, depth, list, codes, scales, zeros);
+    }
+  return packed;
+}
+
+Packed Layer::packedUp() const {
+  int64_t rows = shape.upTiles() * 16;
+  // Of a row of an expert: is it of the gate, and which neuron's.
+  auto neuronOf = [&](int64_t row) -> std::pair<bool, int64_t> {
+    if (!shape.isGlu)
+      return {false, row};
+    return {row % 16 < 8, row / 16 * 8 + row % 8};
+  };
+  Packed packed =
+      pack(rows, shape.inputs, shape.paddedInputs(), shape.upCoded,
+           [&](int64_t e, int64_t row) -> std::pair<const Matrix *, int64_t> {
+             auto [isGate, neuron] = neuronOf(row);
+             if (neuron >= shape.hidden)
+               return {nullptr, 0};
+             return {isGate ? &gate[e] : &up[e], neuron};
+           });
+  for (int64_t i = 0; shape.hasUpBias && i < shape.experts * rows; ++i) {
+    auto [isGate, neuron] = neuronOf(i % rows);
+    packed.bias.push_back(
+        neuron < shape.hidden
+            ? float((isGate ? gateBias : upBias)[i / rows][neuron])
+            : 0);
+  }
+  return packed;
+}
+
+Packed Layer::packedDown() const {
+  int64_t rows = shape.paddedOutputs();
+  Packed packed =
+      pack(rows, shape.hidden, shape.paddedHidden(), shape.downCoded,
+           [&](int64_t e, int64_t row) -> std::pair<const Matrix *, int64_t> {
+             if (row >= shape.outputs)
+               return {nullptr, 0};
+             return {&down[e], row};
+           });
+  for (int64_t i = 0; shape.hasDownBias && i < shape.experts * rows; ++i)
+    packed.bias.push_back(
+        i % rows < shape.outputs ? float(downBias[i / rows][i % rows]) : 0);
+  return packed;
+}
+
+Case Layer::makeCase(int64_t tokens) {
+  Case made;
+  std::normal_distribution<float> normal;
+  for (int64_t i = 0; i < tokens * shape.inputs; ++i)
+    made.x.push_back(normal(random));
+  for (int64_t t = 0; t < tokens; ++t) {
+    std::vector<int32_t> all(entries.size());
+    for (size_t i = 0; i < all.size(); ++i)
+      all[i] = i;
+    std::shuffle(all.begin(), all.end(), random);
+    for (int64_t c = 0; c < shape.topK; ++c) {
+      made.ids.push_back(all[c]);
+      made.weights.push_back(0.1f + 0.2f * (random() % 5));
+    }
+  }
+  return made;
+}
+
+double Layer::activate(double x) const {
+  if (shape.limit > 0)
+    x = std::min(x, shape.limit);
+  switch (shape.activation) {
+  case cuda::Activation::Identity:
+    return x;
+  case cuda::Activation::Relu:
+    return std::max(x, 0.0);
+  case cuda::Activation::Relu2:
+    return x > 0 ? x * x : 0;
+  case cuda::Activation::Silu:
+    return x / (1 + std::exp(-shape.alpha * x));
+  case cuda::Activation::GeluTanh:
+    return x / 2 *
+           (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+  case cuda::Activation::Gelu:
+    return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
+  }
+  return 0;
+}
+
+namespace {
+/// A sum of products, and that of their squares.
+struct Sum {
+  double value = 0, squares = 0;
+  Sum(const Matrix &m, int64_t row, const std::vector<double> &x) {
+    for (int64_t i = 0; i < m.columns; ++i) {
+      double product = m.at(row, i) * x[i];
+      value += product, squares += product * product;
+    }
+  }
+};
+} // namespace
+
+/// A hidden value, and the square of what changes it if each product changes by
+/// its size.
+std::pair<double, double> Layer::hiddenOf(int64_t e, int64_t h,
+                                          const std::vector<double> &x) const {
+  auto slope = [&](double x) {
+    constexpr double kStep = 1e-5;
+    return (activate(x + kStep) - activate(x - kStep)) / (2 * kStep);
+  };
+  Sum line(up[e], h, x);
+  double u = line.value + upBias[e][h];
+  if (!shape.isGlu)
+    return {activate(u), std::pow(slope(u), 2) * line.squares};
+  Sum gated(gate[e], h, x);
+  double g = gated.value + gateBias[e][h];
+  if (shape.limit > 0)
+    u = std::min(std::max(u, -shape.limit), shape.limit);
+  u += shape.beta;
+  return {activate(g) * u, std::pow(slope(g) * u, 2) * gated.squares +
+                               std::pow(activate(g), 2) * line.squares};
+}
+
+Reference Layer::reference(const Case &test) const {
+  int64_t tokens = test.x.size() / shape.inputs, count = tokens * shape.outputs;
+  Reference made{std::vector<double>(count), std::vector<double>(count),
+                 std::vector<double>(count)};
+  for (int64_t t = 0; t < tokens; ++t) {
+    // Entries that mean the same expert are off in the same way.
+    std::vector<double> weights(shape.experts);
+    for (int64_t c = 0; c < shape.topK; ++c) {
+      int32_t id = test.ids[t * shape.topK + c];
+      if (id >= 0 && id < int64_t(entries.size()) && entries[id] >= 0)
+        weights[entries[id]] += test.weights[t * shape.topK + c];
+    }
+    std::vector<double> x(shape.inputs), hidden(shape.hidden), moves;
+    for (int64_t i = 0; i < shape.inputs; ++i)
+      x[i] = rounded(test.x[t * shape.inputs + i], shape.element);
+    for (int64_t e = 0; e < shape.experts; ++e) {
+      if (weights[e] == 0)
+        continue;
+      moves.resize(shape.hidden);
+      for (int64_t h = 0; h < shape.hidden; ++h)
+        std::tie(hidden[h], moves[h]) = hiddenOf(e, h, x);
+      for (int64_t o = 0; o < shape.outputs; ++o) {
+        Sum sum(down[e], o, hidden);
+        int64_t at = t * shape.outputs + o;
+        made.values[at] += weights[e] * (sum.value + downBias[e][o]);
+        made.down[at] += weights[e] * weights[e] * sum.squares;
+        for (int64_t h = 0; h < shape.hidden; ++h)
+          made.up[at] += std::pow(weights[e] * down[e].at(o, h), 2) * moves[h];
+      }
+    }
+  }
+  return made;
+}
