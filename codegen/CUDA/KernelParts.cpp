@@ -73,12 +73,14 @@ Num moe::cuda::activateGlu(CudaBuilder &k, const LayerShape &shape, Num gate,
 }
 
 ExpertMatrix ExpertMatrix::up(const LayerShape &shape) {
+  assert(shape.isSupported() && "the caller looks first");
   return {shape.element,       shape.tf32,           shape.upCoded,
           shape.hasUpBias,     shape.paddedInputs(), shape.inputs,
           shape.upTiles() * 16};
 }
 
 ExpertMatrix ExpertMatrix::down(const LayerShape &shape) {
+  assert(shape.isSupported() && "the caller looks first");
   return {shape.element,        shape.tf32,           shape.downCoded,
           shape.hasDownBias,    shape.paddedHidden(), shape.hidden,
           shape.paddedOutputs()};

@@ -1,6 +1,7 @@
 // Kernels of a MoE layer with quantised weights, in the emulator, against the
 // same in f64.
 #include "test/unit/codegen/LayerFixture.h"
+#include <cmath>
 
 using namespace moe;
 using namespace moe::cuda;
@@ -131,6 +132,24 @@ TEST_P(CodedKernels, Floats) {
     check(mxfp4, mxfp4, element, 2120, /*isGlu=*/false);
     CodedRows nf4{RowCoding::Nf4, RowScale::F16, 64};
     check(nf4, nf4, element);
+  }
+}
+
+/// The ends of E8M0: 255 is no number, 0 is 2^-127.
+TEST_P(CodedKernels, ScalesAtTheEnds) {
+  LayerShape shape{1, 64, 32, 32, 1};
+  shape.downCoded = CodedRows{RowCoding::Fp4, RowScale::E8M0, 32};
+  Layer layer(shape, {0});
+  layer.down[0].scales[3] = 255;
+  layer.down[0].scales[20] = 0;
+  Case test = layer.makeCase(2);
+  test::Device device(context, layer, GetParam());
+  std::vector<float> out = device.run(test);
+  ASSERT_EQ(device.error, "");
+  for (int64_t i = 0; i < 2 * 32; ++i) {
+    EXPECT_EQ(std::isnan(out[i]), i % 32 == 3) << i;
+    // Denormal: the sum of products of codes and hidden values is some 10.
+    EXPECT_EQ(out[i] != 0 && std::abs(out[i]) < 0x1p-118f, i % 32 == 20) << i;
   }
 }
 

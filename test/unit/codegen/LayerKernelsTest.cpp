@@ -1,6 +1,7 @@
 // The kernels of a MoE layer, for few tokens and for many, in the emulator,
 // against the same in f64.
 #include "test/unit/codegen/LayerFixture.h"
+#include <cmath>
 
 using namespace moe;
 using namespace moe::cuda;
@@ -85,6 +86,22 @@ TEST_P(LayerKernels, Biases) {
     Case test = both.makeCase(3);
     std::fill(test.ids.begin(), test.ids.end(), 1);
     check(both, test);
+  }
+}
+
+/// What is no number in an input is none in what comes of it, and nowhere else.
+TEST_P(LayerKernels, NaNStays) {
+  for (cuda::Activation activation :
+       {cuda::Activation::Relu, cuda::Activation::Relu2, cuda::Activation::Silu,
+        cuda::Activation::GeluTanh, cuda::Activation::Gelu}) {
+    Layer layer({3, 40, 24, 32, 2, true, activation, 1, 0, 0.5}, {0, 1, 2});
+    Case test = layer.makeCase(5);
+    test.x[2 * 40 + 7] = NAN;
+    test::Device device(context, layer, GetParam());
+    std::vector<float> out = device.run(test);
+    ASSERT_EQ(device.error, "");
+    for (int64_t i = 0; i < 5 * 32; ++i)
+      EXPECT_EQ(std::isnan(out[i]), i / 32 == 2) << i;
   }
 }
 
