@@ -102,6 +102,8 @@ TEST_P(CodedKernels, Int8) {
   for (Element element : {Element::BF16, Element::F16}) {
     for (int64_t block : {32, 64, 128})
       for (bool hasZeros : {false, true}) {
+        if (element == Element::F16 && hasZeros != (block == 64))
+          continue; // half of them are enough
         CodedRows format{RowCoding::Int8, RowScale::F16, block, hasZeros};
         check(format, format, element);
       }
@@ -114,6 +116,8 @@ TEST_P(CodedKernels, Int4) {
   for (Element element : {Element::BF16, Element::F16}) {
     for (int64_t block : {32, 64, 128})
       for (bool hasZeros : {false, true}) {
+        if (element == Element::F16 && hasZeros != (block == 64))
+          continue; // half of them are enough
         CodedRows format{RowCoding::Int4, RowScale::F16, block, hasZeros};
         check(format, format, element);
       }

@@ -93,16 +93,17 @@ TEST_P(LayerKernels, Biases) {
 TEST_P(LayerKernels, NaNStays) {
   for (cuda::Activation activation :
        {cuda::Activation::Relu, cuda::Activation::Relu2, cuda::Activation::Silu,
-        cuda::Activation::GeluTanh, cuda::Activation::Gelu}) {
-    Layer layer({3, 40, 24, 32, 2, true, activation, 1, 0, 0.5}, {0, 1, 2});
-    Case test = layer.makeCase(5);
-    test.x[2 * 40 + 7] = NAN;
-    test::Device device(context, layer, GetParam());
-    std::vector<float> out = device.run(test);
-    ASSERT_EQ(device.error, "");
-    for (int64_t i = 0; i < 5 * 32; ++i)
-      EXPECT_EQ(std::isnan(out[i]), i / 32 == 2) << i;
-  }
+        cuda::Activation::GeluTanh, cuda::Activation::Gelu})
+    for (bool isGlu : {false, true}) {
+      Layer layer({3, 40, 24, 32, 2, isGlu, activation, 1, 0, 0.5}, {0, 1, 2});
+      Case test = layer.makeCase(5);
+      test.x[2 * 40 + 7] = NAN;
+      test::Device device(context, layer, GetParam());
+      std::vector<float> out = device.run(test);
+      ASSERT_EQ(device.error, "");
+      for (int64_t i = 0; i < 5 * 32; ++i)
+        EXPECT_EQ(std::isnan(out[i]), i / 32 == 2) << i;
+    }
 }
 
 /// Numbers other than bf16, ragged and wide enough for every loop.
