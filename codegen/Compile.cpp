@@ -274,8 +274,8 @@ llvm::Error moe::checkOutput(StringRef path, Emit emit) {
 /// where it has none for any layer.
 static FailureOr<std::optional<cuda::DeviceCode>>
 deviceCode(ModuleOp module, const CompileOptions &options) {
-  if (mlir::failed(run(module, options, "offload", [](OpPassManager &pm) {
-        pm.addPass(createOffloadExpertsPass());
+  if (mlir::failed(run(module, options, "offload", [&](OpPassManager &pm) {
+        pm.addPass(createOffloadExpertsPass({options.tf32}));
       })))
     return failure();
   int64_t total = 0, stay = 0;

@@ -27,6 +27,8 @@ struct CompileOptions {
   CpuTarget target;
   /// Architecture of a GPU that layers have code for, too; empty: none.
   std::string cuda;
+  /// Whether it may round products of f32 of many tokens to 10 bits.
+  bool tf32 = false;
   unsigned optLevel = 2;
   Road road = Road::Fast;
   /// Whether raising may replace ONNX ops by moe and moert ops.

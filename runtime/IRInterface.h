@@ -13,7 +13,7 @@ extern "C" {
 
 #define MOERT_MAGIC 0x54524f4du /* "MORT" */
 #define MOERT_ABI_MAJOR 1u
-#define MOERT_ABI_MINOR 3u
+#define MOERT_ABI_MINOR 4u
 #define MOERT_MAX_RANK 8
 
 /* Element types carry ONNX's numbers (TensorProto.DataType). */
@@ -82,22 +82,41 @@ enum {
   MOERT_NUM_KERNELS = 7
 };
 
-/* Pools of one shape: experts W2 act(W1 x), all of the same size, with weights
- * of bf16. `hidden` counts neurons: a gated W1 has twice as many columns. */
+/* The matrix of an expert: in the model as the processor wants it, in panels of
+ * panel_width columns, gated ones with the gate in the first half of each; on
+ * the device as kernels want it (runtime/Device/PackRows.h, CodedRows.h). */
 typedef struct {
-  int64_t experts, inputs, hidden, outputs;
+  int64_t rows, depth;   /* gated: as many rows follow those of the gate */
+  int64_t tiles;         /* of 16 rows, on the device */
+  int64_t padded_depth;  /* of a row of plain numbers there */
+  int64_t block;         /* numbers of a coded row to a scale; 0: all */
+  int32_t element_bytes; /* of plain numbers; 0: coded */
+  int32_t coding, scale; /* of coded rows: RowCoding, RowScale */
+  int32_t has_zeros;
+  int32_t bias; /* element type of its biases; 0: none */
+  int32_t is_gated;
+} moert_device_matrix;
+
+/* Pools of one shape: experts W2 act(W1 x + b1) + b2, all of the same size. */
+typedef struct {
+  int64_t experts;
   int64_t top_k;   /* ids of a token */
   int64_t entries; /* ids are below it */
-  int32_t is_glu;
-  int32_t panel_width; /* of the packed weights, see moert_device_layer */
+  int32_t panel_width;
+  int32_t element_bytes; /* of rounded inputs and hidden values */
+  moert_device_matrix up, down;
   moert_device_kernel kernels[MOERT_NUM_KERNELS];
 } moert_device_pool;
 
-/* A layer of experts. Its matrices lie in the model's weights as the processor
- * wants them: [experts, panels, depth, panel_width], gated ones with the gate
- * in the first half of each panel. */
+/* Where the parts of a matrix begin in the model's weights, those of all
+ * experts of a layer; those that it does not have: 0. */
 typedef struct {
-  uint64_t up, down; /* where they begin */
+  uint64_t values, scales, zeros, bias;
+} moert_device_place;
+
+/* A layer of experts. */
+typedef struct {
+  moert_device_place up, down;
   /* [entries]: the expert of an id, or -1. */
   const int32_t *entries;
   uint32_t pool;
@@ -107,7 +126,7 @@ typedef struct {
 /* What opens a device; see runtime/Core/Offload.h. */
 typedef struct moert_device_runtime moert_device_runtime;
 
-/* Code for a device (since 1.3). */
+/* Code for a device (since 1.4; that of 1.3 is not looked at). */
 typedef struct {
   const char *architecture; /* "sm_90a" */
   const char *ptx;          /* text, with a final zero */
@@ -136,7 +155,7 @@ typedef struct {
   /* Fills `outputs[i]` (data, shape). Shapes and types of inputs have been
    * checked. Failures do not return: see moert_fail. */
   void (*run)(const moert_tensor *inputs, moert_tensor *outputs);
-  const moert_device_code *device; /* since 1.3; null: processor alone */
+  const moert_device_code *device; /* since 1.4; null: processor alone */
 } moert_model;
 
 /* --- functions that generated code may call --- */
@@ -227,8 +246,9 @@ static_assert(sizeof(moert_tensor) == 80, "emitted by the compiler");
 static_assert(sizeof(moert_port) == 32, "emitted by the compiler");
 static_assert(sizeof(moert_model) == 88, "emitted by the compiler");
 static_assert(sizeof(moert_device_kernel) == 16, "emitted by the compiler");
-static_assert(sizeof(moert_device_pool) == 168, "emitted by the compiler");
-static_assert(sizeof(moert_device_layer) == 32, "emitted by the compiler");
+static_assert(sizeof(moert_device_matrix) == 64, "emitted by the compiler");
+static_assert(sizeof(moert_device_pool) == 272, "emitted by the compiler");
+static_assert(sizeof(moert_device_layer) == 80, "emitted by the compiler");
 static_assert(sizeof(moert_device_code) == 48, "emitted by the compiler");
 #endif
 

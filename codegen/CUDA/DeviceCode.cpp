@@ -2,6 +2,7 @@
 
 #include "codegen/CUDA/Kernels.h"
 #include "mlir/AsmParser/AsmParser.h"
+#include "llvm/ADT/SmallString.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -46,18 +47,30 @@ llvm::Error moe::cuda::placeLayers(ModuleOp module, DeviceCode &code) {
   auto layers = module->getAttrOfType<ArrayAttr>(kDeviceLayers);
   for (auto layer : layers.getAsRange<DictionaryAttr>()) {
     DeviceCode::Layer placed{};
-    auto find = [&](StringRef name, uint64_t &to) {
-      auto bank = layer.getAs<FlatSymbolRefAttr>(name);
+    bool good = true;
+    auto find = [&](const llvm::Twine &name) -> uint64_t {
+      llvm::SmallString<16> buffer;
+      Attribute given = layer.get(name.toStringRef(buffer));
+      if (!given)
+        return 0;
+      auto bank = dyn_cast<FlatSymbolRefAttr>(given);
       Operation *op = bank ? symbols.lookup(bank.getAttr()) : nullptr;
       auto place =
           op ? op->getAttrOfType<IntegerAttr>("moe.place") : IntegerAttr();
-      to = place ? place.getInt() : 0;
-      return static_cast<bool>(place);
+      good &= static_cast<bool>(place);
+      return place ? place.getInt() : 0;
     };
+    auto matrix = [&](StringRef name) -> DeviceCode::Place {
+      good &= layer.contains(name);
+      return {find(name), find(name + "_scales"), find(name + "_zeros"),
+              find(name + "_bias")};
+    };
+    placed.up = matrix("up");
+    placed.down = matrix("down");
     auto pool = layer.getAs<IntegerAttr>("pool");
     auto entries = layer.getAs<DenseI64ArrayAttr>("entries");
-    if (!find("up", placed.up) || !find("down", placed.down) || !pool ||
-        !entries || static_cast<uint64_t>(pool.getInt()) >= code.pools.size())
+    if (!good || !pool || !entries ||
+        static_cast<uint64_t>(pool.getInt()) >= code.pools.size())
       return llvm::createStringError("malformed " + llvm::Twine(kDeviceLayers));
     placed.pool = pool.getInt();
     placed.entries.assign(entries.asArrayRef().begin(),

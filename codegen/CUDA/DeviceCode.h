@@ -22,9 +22,13 @@ struct DeviceCode {
   std::vector<Pool> pools;
   std::vector<std::vector<KernelFacts>> kernels; ///< of each pool
 
+  /// Where parts of a matrix are; 0 those that it does not have.
+  struct Place {
+    uint64_t values, scales, zeros, bias;
+  };
   /// Where the weights of a layer are, and the expert of each id.
   struct Layer {
-    uint64_t up, down;
+    Place up, down;
     std::vector<int32_t> entries;
     uint32_t pool;
   };

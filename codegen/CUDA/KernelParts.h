@@ -11,9 +11,6 @@ namespace moe::cuda {
 Num at32(CudaBuilder &k, Num base, Num index);
 
 mlir::Type typeOf(CudaBuilder &k, Element element);
-inline int64_t sizeOf(Element element) {
-  return element == Element::F32 ? 4 : 2;
-}
 
 /// The activation of an expert, of f32.
 Num activate(CudaBuilder &k, const LayerShape &shape, Num x);

@@ -8,7 +8,8 @@
 #include <string>
 
 namespace moe::cuda {
-/// Fails where kernels cannot be generated for `arch`, and says which are known.
+/// Fails where kernels cannot be generated for `arch`, and says which are
+/// known.
 llvm::Error checkArchitecture(llvm::StringRef arch);
 
 /// PTX of all kernels of `kernels`, a module of `moegpu.kernel`s, for

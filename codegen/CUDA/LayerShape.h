@@ -11,6 +11,10 @@ enum class Activation { Identity, Relu, Relu2, Silu, GeluTanh, Gelu };
 /// Numbers of inputs, hidden values and matrices.
 enum class Element { BF16, F16, F32 };
 
+inline int64_t sizeOf(Element element) {
+  return element == Element::F32 ? 4 : 2;
+}
+
 /// A pool of experts of one shape, as kernels see it. Matrices are `element`s
 /// in rows of `paddedInputs` or `paddedHidden` numbers (multiples of 8, zero at
 /// the end; rows beyond `hidden` and `outputs` are zero, too):
@@ -35,6 +39,7 @@ struct LayerShape {
   bool hasUpBias = false, hasDownBias = false;
   /// How matrices are quantised; not with f32 inputs.
   std::optional<rt::CodedRows> upCoded = std::nullopt, downCoded = std::nullopt;
+  double outputScale = 1; ///< of all that an expert gives
 
   int64_t paddedInputs() const { return (inputs + 7) / 8 * 8; }
   int64_t paddedHidden() const { return (hidden + 7) / 8 * 8; }

@@ -38,6 +38,8 @@ def OffloadExpertsPass : Pass<"moert-offload-experts", "::mlir::ModuleOp"> {
     stay, as does their attribute `moe.not_offloaded`.
   }];
   let dependentDialects = ["::mlir::scf::SCFDialect"];
+  let options = [Option<"tf32", "tf32", "bool", "false",
+      "Round products of f32 numbers of many tokens to 10 bits">];
 }
 
 #endif // MOE_CODEGEN_CUDA_PASSES_TD

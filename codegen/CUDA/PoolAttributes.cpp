@@ -7,6 +7,28 @@ using namespace moe;
 using namespace moe::cuda;
 
 namespace {
+/// A field that an attribute has as an integer.
+template <typename Integer, typename Value>
+void field(Integer integer, StringRef name, Value &value) {
+  auto number = static_cast<int64_t>(value);
+  integer(name, number);
+  value = static_cast<Value>(number);
+}
+
+template <typename Integer>
+void forCoded(Integer integer, StringRef which,
+              std::optional<rt::CodedRows> &coded) {
+  auto name = [&](StringRef part) { return (which + "_" + part).str(); };
+  bool is = coded.has_value();
+  rt::CodedRows rows = coded.value_or(rt::CodedRows());
+  field(integer, name("coded"), is);
+  field(integer, name("coding"), rows.coding);
+  field(integer, name("scale"), rows.scale);
+  field(integer, name("block"), rows.block);
+  field(integer, name("zeros"), rows.hasZeros);
+  coded = is ? std::optional(rows) : std::nullopt;
+}
+
 /// The fields of a pool by name, to write or to read.
 template <typename Integer, typename Real>
 void forFields(Pool &pool, Integer integer, Real real) {
@@ -16,17 +38,22 @@ void forFields(Pool &pool, Integer integer, Real real) {
   integer("hidden", shape.hidden);
   integer("outputs", shape.outputs);
   integer("top_k", shape.topK);
-  int64_t isGlu = shape.isGlu,
-          activation = static_cast<int64_t>(shape.activation);
-  integer("glu", isGlu);
-  integer("activation", activation);
-  shape.isGlu = isGlu != 0;
-  shape.activation = static_cast<Activation>(activation);
+  field(integer, "glu", shape.isGlu);
+  field(integer, "activation", shape.activation);
+  field(integer, "element", shape.element);
+  field(integer, "tf32", shape.tf32);
   real("alpha", shape.alpha);
   real("beta", shape.beta);
   real("limit", shape.limit);
+  real("output_scale", shape.outputScale);
+  forCoded(integer, "up", shape.upCoded);
+  forCoded(integer, "down", shape.downCoded);
   integer("entries", pool.entries);
   integer("panel_width", pool.panelWidth);
+  integer("up_bias", pool.upBias);
+  integer("down_bias", pool.downBias);
+  shape.hasUpBias = pool.upBias != 0;
+  shape.hasDownBias = pool.downBias != 0;
 }
 } // namespace
 
@@ -67,6 +94,8 @@ std::optional<Pool> moe::cuda::fromAttribute(Attribute attribute) {
   good &= shape.experts > 0 && shape.inputs > 0 && shape.hidden > 0 &&
           shape.outputs > 0 && shape.topK > 0 && pool.entries > 0 &&
           pool.panelWidth > 0 && shape.activation >= Activation::Identity &&
-          shape.activation <= Activation::GeluTanh;
+          shape.activation <= Activation::Gelu &&
+          shape.element >= Element::BF16 && shape.element <= Element::F32 &&
+          shape.isSupported();
   return good ? std::optional(pool) : std::nullopt;
 }

@@ -12,6 +12,8 @@ struct Pool {
   LayerShape shape;
   int64_t entries;    ///< ids are below it
   int64_t panelWidth; ///< of the weights as the processor has them
+  /// Element types of biases (runtime/IRInterface.h); 0: none.
+  int64_t upBias, downBias;
 };
 
 mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context, const Pool &pool);

@@ -38,7 +38,10 @@ void moe::cuda::emitCombine(ModuleOp module, StringRef name,
                 [&] {
                   Num value = k.load(k.f32(), rows,
                                      at * shape.paddedOutputs() + output);
-                  return sum + k.load(k.f32(), weights, slot) * value;
+                  Num weight = k.load(k.f32(), weights, slot);
+                  if (shape.outputScale != 1)
+                    weight = weight * k.real(shape.outputScale);
+                  return sum + weight * value;
                 });
           }
           k.store(sum, out, i);

@@ -197,11 +197,28 @@ public:
     for (auto [pool, kernels] : llvm::zip(code.pools, code.kernels)) {
       const cuda::LayerShape &shape = pool.shape;
       SmallVector<llvm::Constant *> fields;
-      for (int64_t size : {shape.experts, shape.inputs, shape.hidden,
-                           shape.outputs, shape.topK, pool.entries})
+      for (int64_t size : {shape.experts, shape.topK, pool.entries})
         fields.push_back(number(i64, size));
-      fields.push_back(number(i32, shape.isGlu));
       fields.push_back(number(i32, pool.panelWidth));
+      fields.push_back(number(i32, cuda::sizeOf(shape.element)));
+      auto matrix = [&](int64_t rows, int64_t depth, int64_t tiles,
+                        int64_t paddedDepth, int64_t bias, bool isGated,
+                        const std::optional<rt::CodedRows> &coded) {
+        rt::CodedRows format = coded.value_or(rt::CodedRows());
+        SmallVector<llvm::Constant *> parts;
+        for (int64_t size : {rows, depth, tiles, paddedDepth, format.block})
+          parts.push_back(number(i64, size));
+        for (int64_t value : {coded ? int64_t(0) : cuda::sizeOf(shape.element),
+                              static_cast<int64_t>(format.coding),
+                              static_cast<int64_t>(format.scale),
+                              int64_t(format.hasZeros), bias, int64_t(isGated)})
+          parts.push_back(number(i32, value));
+        fields.push_back(structure(parts));
+      };
+      matrix(shape.hidden, shape.inputs, shape.upTiles(), shape.paddedInputs(),
+             pool.upBias, shape.isGlu, shape.upCoded);
+      matrix(shape.outputs, shape.hidden, shape.paddedOutputs() / 16,
+             shape.paddedHidden(), pool.downBias, false, shape.downCoded);
       assert(kernels.size() == MOERT_NUM_KERNELS);
       for (const cuda::KernelFacts &kernel : kernels)
         fields.append({string(kernel.name), number(i32, kernel.threads),
@@ -212,9 +229,13 @@ public:
       SmallVector<llvm::Constant *> entries;
       for (int32_t entry : layer.entries)
         entries.push_back(llvm::ConstantInt::getSigned(i32, entry));
-      layers.push_back(structure({number(i64, layer.up),
-                                  number(i64, layer.down), array(i32, entries),
-                                  number(i32, layer.pool), number(i32, 0)}));
+      auto place = [&](const cuda::DeviceCode::Place &at) {
+        return structure({number(i64, at.values), number(i64, at.scales),
+                          number(i64, at.zeros), number(i64, at.bias)});
+      };
+      layers.push_back(
+          structure({place(layer.up), place(layer.down), array(i32, entries),
+                     number(i32, layer.pool), number(i32, 0)}));
     }
     // There are some, or there would be no code.
     auto tableOf = [&](ArrayRef<llvm::Constant *> values) {

@@ -118,7 +118,8 @@ FailureOr<MoEConverter::Packed> MoEConverter::packMatrices(
 FailureOr<Value> MoEConverter::runExperts(ApplyOp apply, StringRef name,
                                           ArrayRef<ExpertOp> experts,
                                           const ExpertShape &shape,
-                                          ArrayRef<int64_t> entries, Value sum,
+                                          ArrayRef<int64_t> entries,
+                                          Value tokens, Value sum,
                                           Type element) {
   ExpertOp model = experts.front();
   if (model.isGlu() && bool(model.getGateBias()) != bool(model.getUpBias()))
@@ -186,22 +187,21 @@ FailureOr<Value> MoEConverter::runExperts(ApplyOp apply, StringRef name,
   for (auto [column, entry] : llvm::enumerate(entries))
     isIdentity &= static_cast<int64_t>(column) == entry;
   Value init =
-      sum ? sum
-          : destination(builder, loc, apply.getTokens()[0], shape.out, element);
+      sum ? sum : destination(builder, loc, tokens, shape.out, element);
   return moert::ExpertFfnOp::create(
              builder, loc, TypeRange{init.getType()},
              moert::ActivationAttr::get(
                  builder.getContext(),
                  static_cast<moert::Activation>(model.getActivation())),
-             model.isGlu() ? builder.getUnitAttr() : UnitAttr(),
-             apply.getTokens()[0], apply.getIds()[0], apply.getWeights()[0],
-             packedUp->values, packedDown->values, biasUp, biasDown,
-             packedUp->scales, packedUp->zeros, packedDown->scales,
-             packedDown->zeros, packedUpLow->values, packedUpLow->scales,
-             packedUpLow->zeros, packedDownLow->values, packedDownLow->scales,
-             packedDownLow->zeros, sum, init, packedUp->coding, packedUp->block,
-             packedDown->coding, packedDown->block, packedUpLow->coding,
-             packedUpLow->block, packedDownLow->coding, packedDownLow->block,
+             model.isGlu() ? builder.getUnitAttr() : UnitAttr(), tokens,
+             apply.getIds()[0], apply.getWeights()[0], packedUp->values,
+             packedDown->values, biasUp, biasDown, packedUp->scales,
+             packedUp->zeros, packedDown->scales, packedDown->zeros,
+             packedUpLow->values, packedUpLow->scales, packedUpLow->zeros,
+             packedDownLow->values, packedDownLow->scales, packedDownLow->zeros,
+             sum, init, packedUp->coding, packedUp->block, packedDown->coding,
+             packedDown->block, packedUpLow->coding, packedUpLow->block,
+             packedDownLow->coding, packedDownLow->block,
              isIdentity ? DenseI64ArrayAttr()
                         : builder.getDenseI64ArrayAttr(entries),
              model.getAlphaAttr(), model.getBetaAttr(), model.getLimitAttr(),
@@ -294,15 +294,19 @@ LogicalResult MoEConverter::convert(ApplyOp apply) {
   } else if (groups.empty()) {
     return refuse("no expert that computes");
   }
-  // Roundings between groups would add up.
-  Type element = groups.size() + !nulls.empty() > 1 ? realTypeOf(type)
-                                                    : type.getElementType();
+  // Kernels take wide numbers, and roundings between groups would add up.
+  builder.setInsertionPoint(apply);
+  Value tokens = apply.getTokens()[0];
+  auto tokensType = cast<RankedTensorType>(tokens.getType());
+  tokens =
+      convertTo(builder, loc, tokens, tokensType.clone(realTypeOf(tokensType)));
+  Type element = realTypeOf(type);
   for (auto [i, group] : llvm::enumerate(groups)) {
     std::string name = pool.getSymName().str();
     if (i > 0)
       name += "." + std::to_string(i);
     auto result = runExperts(apply, name, group.members, group.shape,
-                             group.entries, sum, element);
+                             group.entries, tokens, sum, element);
     if (failed(result))
       return failure();
     sum = *result;

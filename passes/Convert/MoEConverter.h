@@ -48,13 +48,13 @@ private:
                llvm::ArrayRef<llvm::SmallVector<mlir::Attribute>> matrices,
                llvm::ArrayRef<ExpertOp> experts, int64_t depth,
                int64_t interleave);
-  /// What experts of one kind say about the tokens, added to `sum` where there
+  /// What experts of one kind say about `tokens`, added to `sum` where there
   /// is one. `entries` are the experts that serve the router's columns.
   FailureOr<Value> runExperts(ApplyOp apply, llvm::StringRef name,
                               llvm::ArrayRef<ExpertOp> experts,
                               const ExpertShape &shape,
-                              llvm::ArrayRef<int64_t> entries, Value sum,
-                              mlir::Type element);
+                              llvm::ArrayRef<int64_t> entries, Value tokens,
+                              Value sum, mlir::Type element);
   /// An entry without matrices, and the columns that it serves.
   struct NullEntry {
     NullExpertOp entry;

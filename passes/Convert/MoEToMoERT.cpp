@@ -42,11 +42,15 @@ Value moe::convertTo(OpBuilder &builder, Location loc, Value value,
                 builder, loc, TypeRange{init.getType()}, ValueRange{value},
                 ValueRange{init}, maps, loops,
                 [&](OpBuilder &b, Location, ValueRange elements) {
-                  linalg::YieldOp::create(
-                      b, loc,
-                      arith::TruncFOp::create(b, loc, type.getElementType(),
-                                              elements[0])
-                          .getResult());
+                  Type to = type.getElementType();
+                  bool isWider = to.getIntOrFloatBitWidth() >
+                                 from.getElementTypeBitWidth();
+                  Value element =
+                      isWider ? arith::ExtFOp::create(b, loc, to, elements[0])
+                                    .getResult()
+                              : arith::TruncFOp::create(b, loc, to, elements[0])
+                                    .getResult();
+                  linalg::YieldOp::create(b, loc, element);
                 })
                 .getResult(0);
   }

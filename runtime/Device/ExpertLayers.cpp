@@ -1,7 +1,6 @@
 #include "runtime/Device/ExpertLayers.h"
 
 #include "runtime/Core/Text.h"
-#include "runtime/Device/PackRows.h"
 
 #include <algorithm>
 
@@ -14,32 +13,6 @@ constexpr int64_t fewTokens = 6;
 /// Choices of experts in one go: what lies between kernels stays below a few
 /// gigabytes whatever the number of tokens.
 constexpr int64_t mostSlots = 1 << 17;
-
-int64_t padded(int64_t size, int64_t to) { return (size + to - 1) / to * to; }
-
-/// Sizes of GPU rows; codegen/CUDA/LayerShape.h.
-struct RowSizes {
-  int64_t upTiles, upDepth, downTiles, downDepth;
-
-  explicit RowSizes(const moert_device_pool &pool)
-      : upTiles(padded(pool.hidden, pool.is_glu ? 8 : 16) /
-                (pool.is_glu ? 8 : 16)),
-        upDepth(padded(pool.inputs, 8)),
-        downTiles(padded(pool.outputs, 16) / 16),
-        downDepth(padded(pool.hidden, 8)) {}
-
-  /// Of one expert's matrix.
-  int64_t bytes(bool isUp) const {
-    return 2 * 16 * (isUp ? upTiles * upDepth : downTiles * downDepth);
-  }
-};
-
-/// Bytes of one expert's matrix in panels.
-int64_t panelBytes(const moert_device_pool &pool, bool isUp) {
-  int64_t columns = isUp ? pool.hidden * (pool.is_glu ? 2 : 1) : pool.outputs;
-  return padded(columns, pool.panel_width) *
-         (isUp ? pool.inputs : pool.hidden) * 2;
-}
 
 } // namespace
 
@@ -72,33 +45,13 @@ Status ExpertLayers::loadKernels() {
   return {};
 }
 
-Status ExpertLayers::uploadMatrices(const DeviceBuffer &to, const char *panels,
-                                    bool isUp, const moert_device_pool &pool) {
-  RowSizes sizes(pool);
-  int64_t bytes = sizes.bytes(isUp);
-  std::vector<uint16_t> rows(bytes / 2);
-  for (int64_t e = 0; e < pool.experts; ++e) {
-    PanelMatrix from = {
-        reinterpret_cast<const uint16_t *>(panels + e * panelBytes(pool, isUp)),
-        isUp ? pool.inputs : pool.hidden, pool.panel_width,
-        isUp && pool.is_glu};
-    packRows(from, isUp ? pool.hidden : pool.outputs,
-             isUp ? sizes.upTiles : sizes.downTiles,
-             isUp ? sizes.upDepth : sizes.downDepth, rows.data());
-    Status status = device->upload(to, e * bytes, rows.data(), bytes);
-    if (!status.ok())
-      return status;
-  }
-  return {};
-}
-
 Status ExpertLayers::uploadLayers(const char *weights) {
   // Said before the first byte is on its way: what is needed in all.
   uint64_t needed = 0;
   for (uint32_t i = 0; i < code.num_layers; ++i) {
     const moert_device_pool &pool = code.pools[code.layers[i].pool];
-    RowSizes sizes(pool);
-    needed += pool.experts * (sizes.bytes(true) + sizes.bytes(false));
+    needed += ExpertMatrices::bytes(pool, pool.up) +
+              ExpertMatrices::bytes(pool, pool.down);
   }
   if (needed > device->info().memory)
     return {Code::OutOfMemory,
@@ -109,28 +62,27 @@ Status ExpertLayers::uploadLayers(const char *weights) {
   for (uint32_t i = 0; i < code.num_layers; ++i) {
     const moert_device_layer &from = code.layers[i];
     const moert_device_pool &pool = code.pools[from.pool];
-    RowSizes sizes(pool);
     Layer layer;
     layer.pool = &pool;
     layer.kernels = &kernels[from.pool];
-    auto place = [&](DeviceBuffer &to, uint64_t bytes, const char *name) {
-      auto made =
-          device->allocate(bytes, text(name, " of layer of experts ", i));
+    auto place = [&](ExpertMatrices &to, const moert_device_matrix &matrix,
+                     const moert_device_place &at, const char *which) {
+      auto made = ExpertMatrices::upload(*device, pool, matrix, weights, at,
+                                         text(which, " matrices of layer ", i));
       if (made)
         to = std::move(*made);
       return made.error();
     };
-    Status status =
-        place(layer.up, pool.experts * sizes.bytes(true), "first matrices");
+    Status status = place(layer.up, pool.up, from.up, "first");
     if (status.ok())
-      status = place(layer.down, pool.experts * sizes.bytes(false),
-                     "second matrices");
-    if (status.ok())
-      status = place(layer.entries, 4 * pool.entries, "entries");
-    if (status.ok())
-      status = uploadMatrices(layer.up, weights + from.up, true, pool);
-    if (status.ok())
-      status = uploadMatrices(layer.down, weights + from.down, false, pool);
+      status = place(layer.down, pool.down, from.down, "second");
+    if (status.ok()) {
+      auto made =
+          device->allocate(4 * pool.entries, text("entries of layer ", i));
+      if (made)
+        layer.entries = std::move(*made);
+      status = made.error();
+    }
     if (status.ok())
       status = device->upload(layer.entries, 0, from.entries, 4 * pool.entries);
     if (!status.ok())
@@ -150,10 +102,9 @@ bool ExpertLayers::isBroken() {
 }
 
 Status ExpertLayers::grow(const moert_device_pool &pool, int64_t tokens) {
-  RowSizes sizes(pool);
   int64_t slots = tokens * pool.top_k;
   const int64_t bytes[NumSpaces] = {
-      4 * tokens * pool.inputs,
+      4 * tokens * pool.up.depth,
       4 * slots,
       4 * slots,
       4 * (pool.experts + 1),
@@ -161,17 +112,17 @@ Status ExpertLayers::grow(const moert_device_pool &pool, int64_t tokens) {
       4 * slots,
       4 * pool.experts,
       4,
-      2 * tokens * sizes.upDepth,
-      2 * slots * sizes.downDepth,
-      4 * slots * 16 * sizes.downTiles,
-      4 * tokens * pool.outputs,
+      pool.element_bytes * tokens * pool.up.padded_depth,
+      pool.element_bytes * slots * pool.down.padded_depth,
+      4 * slots * 16 * pool.down.tiles,
+      4 * tokens * pool.down.rows,
   };
   for (int i = 0; i < NumSpaces; ++i) {
     if (spaces[i].size() >= static_cast<uint64_t>(bytes[i]))
       continue;
     spaces[i].free();
-    auto made = device->allocate(
-        bytes[i], text("memory of ", tokens, " tokens between kernels"));
+    auto made =
+        device->allocate(bytes[i], text("the numbers of ", tokens, " tokens"));
     if (!made)
       return made.error();
     spaces[i] = std::move(*made);
@@ -179,19 +130,21 @@ Status ExpertLayers::grow(const moert_device_pool &pool, int64_t tokens) {
   return {};
 }
 
-Status ExpertLayers::launchAll(const Layer &layer, int64_t tokens) {
+Status ExpertLayers::launchAll(Layer &layer, int64_t tokens) {
   const moert_device_pool &pool = *layer.pool;
   CuPointer at[NumSpaces];
   for (int i = 0; i < NumSpaces; ++i)
     at[i] = spaces[i].pointer();
-  CuPointer up = layer.up.pointer(), down = layer.down.pointer(),
-            entries = layer.entries.pointer();
+  CuPointer entries = layer.entries.pointer();
   int32_t count = static_cast<int32_t>(tokens);
   bool few = tokens * pool.top_k <= fewTokens * pool.experts;
   uint64_t all = 2 * uint64_t(device->info().multiprocessors);
   auto start = [&](int which, uint64_t blocks,
-                   std::initializer_list<void *> values) {
+                   std::initializer_list<void *> values,
+                   ExpertMatrices *matrices = nullptr) {
     std::vector<void *> arguments(values);
+    if (matrices)
+      matrices->addArguments(arguments);
     return launch((*layer.kernels)[which], blocks, arguments.data());
   };
   Status status = start(MOERT_KERNEL_SORT, 1,
@@ -201,25 +154,27 @@ Status ExpertLayers::launchAll(const Layer &layer, int64_t tokens) {
     status = start(MOERT_KERNEL_ROUND, all, {&at[X], &count, &at[Rounded]});
   if (status.ok())
     status = start(few ? MOERT_KERNEL_DECODE_UP : MOERT_KERNEL_GROUPED_UP, all,
-                   {&at[Rounded], &up, &at[Order], &at[Offsets], &at[Active],
-                    &at[ActiveCount], &at[Hidden]});
+                   {&at[Rounded], layer.up.values(), &at[Order], &at[Offsets],
+                    &at[Active], &at[ActiveCount], &at[Hidden]},
+                   &layer.up);
   if (status.ok())
     status =
         start(few ? MOERT_KERNEL_DECODE_DOWN : MOERT_KERNEL_GROUPED_DOWN, all,
-              {&at[Hidden], &down, &at[Offsets], &at[Active], &at[ActiveCount],
-               &at[Rows]});
+              {&at[Hidden], layer.down.values(), &at[Offsets], &at[Active],
+               &at[ActiveCount], &at[Rows]},
+              &layer.down);
   if (status.ok())
     status = start(MOERT_KERNEL_COMBINE, all,
                    {&at[Rows], &at[Place], &at[Weights], &count, &at[Out]});
   return status;
 }
 
-Status ExpertLayers::runSome(const Layer &layer, int64_t tokens, const float *x,
+Status ExpertLayers::runSome(Layer &layer, int64_t tokens, const float *x,
                              const int32_t *ids, const float *weights,
                              float *out) {
   const moert_device_pool &pool = *layer.pool;
   uint64_t slots = tokens * pool.top_k;
-  Status status = device->upload(spaces[X], 0, x, 4 * tokens * pool.inputs);
+  Status status = device->upload(spaces[X], 0, x, 4 * tokens * pool.up.depth);
   if (status.ok())
     status = device->upload(spaces[Ids], 0, ids, 4 * slots);
   if (status.ok())
@@ -227,7 +182,7 @@ Status ExpertLayers::runSome(const Layer &layer, int64_t tokens, const float *x,
   if (status.ok())
     status = launchAll(layer, tokens);
   if (status.ok())
-    status = device->download(out, spaces[Out], 0, 4 * tokens * pool.outputs);
+    status = device->download(out, spaces[Out], 0, 4 * tokens * pool.down.rows);
   return status;
 }
 
@@ -238,7 +193,7 @@ Status ExpertLayers::run(int32_t index, int64_t tokens, const float *x,
   if (index < 0 || static_cast<size_t>(index) >= layers.size())
     return {Code::Internal,
             text("the model has no layer ", index, " for the device")};
-  const Layer &layer = layers[index];
+  Layer &layer = layers[index];
   const moert_device_pool &pool = *layer.pool;
   int64_t step = std::max<int64_t>(1, mostSlots / pool.top_k);
   for (int64_t first = 0; first < tokens;) {
@@ -249,21 +204,21 @@ Status ExpertLayers::run(int32_t index, int64_t tokens, const float *x,
       step = some / 2;
       continue;
     }
-    float *to = out + first * pool.outputs;
+    float *to = out + first * pool.down.rows;
     if (residual) {
-      sums.resize(some * pool.outputs);
+      sums.resize(some * pool.down.rows);
       to = sums.data();
     }
     if (status.ok())
       status =
-          runSome(layer, some, x + first * pool.inputs,
+          runSome(layer, some, x + first * pool.up.depth,
                   ids + first * pool.top_k, weights + first * pool.top_k, to);
     if (!status.ok())
       return status;
     if (residual)
-      for (int64_t i = 0; i < some * pool.outputs; ++i)
-        out[first * pool.outputs + i] =
-            residual[first * pool.outputs + i] + sums[i];
+      for (int64_t i = 0; i < some * pool.down.rows; ++i)
+        out[first * pool.down.rows + i] =
+            residual[first * pool.down.rows + i] + sums[i];
     first += some;
   }
   return {};

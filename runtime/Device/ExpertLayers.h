@@ -3,6 +3,7 @@
 #define MOE_RUNTIME_DEVICE_EXPERTLAYERS_H
 
 #include "runtime/Core/Offload.h"
+#include "runtime/Device/ExpertMatrices.h"
 #include "runtime/Device/Kernels.h"
 
 #include <mutex>
@@ -28,7 +29,8 @@ private:
   struct Layer {
     const moert_device_pool *pool;
     const std::vector<Kernel> *kernels;
-    DeviceBuffer up, down, entries;
+    ExpertMatrices up, down;
+    DeviceBuffer entries;
   };
   /// What kernels hand to each other; grows with the number of tokens.
   enum Space {
@@ -51,11 +53,9 @@ private:
       : device(std::move(device)), code(code) {}
   Status loadKernels();
   Status uploadLayers(const char *weights);
-  Status uploadMatrices(const DeviceBuffer &to, const char *panels, bool isUp,
-                        const moert_device_pool &pool);
   Status grow(const moert_device_pool &pool, int64_t tokens);
-  Status launchAll(const Layer &layer, int64_t tokens);
-  Status runSome(const Layer &layer, int64_t tokens, const float *x,
+  Status launchAll(Layer &layer, int64_t tokens);
+  Status runSome(Layer &layer, int64_t tokens, const float *x,
                  const int32_t *ids, const float *weights, float *out);
 
   std::mutex mutex;

@@ -1,11 +1,12 @@
 """Runs the cases of the zoo through moe-opt and compares with case.json.
 
-    run_zoo.py FOLDER CASE-PREFIX... [--numbers] [--flags "..."] [--gap CASE=REASON]...
+    run_zoo.py FOLDER CASE-PREFIX... [--numbers] [--device emu] [--tolerance X] [--flags "..."] [--gap CASE=REASON]...
 
 Without --numbers: compiles to phase `raised` and compares the verdict (every
 MoE layer raised; none, but imported; refused with an error) with `expected`
 and `acceptable`. With --numbers: also makes an executable and runs all sets
-of inputs with the case's tolerances. A gap is a case that is known to fail;
+of inputs with the case's tolerances; with --device, a library that moe-run
+runs there. --tolerance replaces a case's own, relative and absolute. A gap is a case that is known to fail;
 it fails the run when it passes. moe-opt gets the flags; with --no-raise among
 them a case is expected to be imported where it would be raised.
 """
@@ -38,17 +39,18 @@ def verdict(folder, case, flags):
     return f"{layers} of {case.get('n_moe_layers')} layers raised", ""
 
 
-def numbers(folder, case, directory, flags):
+def numbers(folder, case, directory, flags, device, tolerance):
     """An empty text where all sets come out right, else what is wrong."""
-    program = directory / "model"
+    program = directory / ("model.so" if device else "model")
+    start = ["moe-run", str(program), "--device", device] if device else [str(program)]
     code, _, err = run("moe-opt", str(folder / "model.onnx"), "-o", str(program), *flags)
     if code:
         return "does not compile: " + err.strip()[:200]
     for k in range(len(case["sets"])):
         code, out, err = run(
-            str(program), "--inputs", str(folder / f"inputs_{k}.npz"),
+            *start, "--inputs", str(folder / f"inputs_{k}.npz"),
             "--expect", str(folder / f"outputs_{k}.npz"),
-            "--rtol", str(case["rtol"]), "--atol", str(case["atol"]))
+            "--rtol", str(tolerance or case["rtol"]), "--atol", str(tolerance or case["atol"]))
         if code:
             return f"set {k}: exit code {code}: {(out + err).strip()[:200]}"
     return ""
@@ -59,6 +61,8 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("prefixes", nargs="+")
     parser.add_argument("--numbers", action="store_true")
+    parser.add_argument("--device", default="")
+    parser.add_argument("--tolerance", type=float)
     parser.add_argument("--flags", default="")
     parser.add_argument("--gap", action="append", default=[])
     options = parser.parse_args()
@@ -78,7 +82,8 @@ def main():
         problem = "" if got in allowed else f"got {got}, expected {' or '.join(sorted(allowed))}"
         if not problem and options.numbers and got != "refuse" and case.get("compare", True):
             with tempfile.TemporaryDirectory() as directory:
-                problem = numbers(folder, case, pathlib.Path(directory), flags)
+                problem = numbers(folder, case, pathlib.Path(directory), flags,
+                                  options.device, options.tolerance)
         gap = gaps.pop(folder.name, None)
         state = "ok" if not problem else "GAP" if gap else "FAIL"
         if gap and not problem:

@@ -213,6 +213,8 @@ int moe::runProductDriver(int argc, char **argv,
   if (!targets->cuda.empty())
     if (Error error = cuda::checkArchitecture(targets->cuda))
       return fail(toString(std::move(error)), 2);
+  if (request.tf32 && targets->cuda.empty())
+    return fail("--tf32 is for GPUs: --target=cpu,cuda:sm_80", 2);
   if (*kind == Emit::PTX && targets->cuda.empty())
     return fail("--emit=ptx needs a GPU: --target=cuda:sm_80", 2);
   if (request.output.empty() && !stop && request.report.empty() &&
@@ -272,6 +274,7 @@ int moe::runProductDriver(int argc, char **argv,
   }
   options.target = targets->cpu;
   options.cuda = targets->cuda;
+  options.tf32 = request.tf32;
   options.optLevel = request.optLevel - '0';
   options.road = *road;
   options.raise = !request.noRaise;

@@ -79,6 +79,10 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
                "(default: this machine's processor). With a GPU, layers of "
                "experts run there where one is found, else on the "
                "processor"));
+  cl::opt<bool> tf32(
+      "tf32", cl::cat(category),
+      cl::desc("Let GPUs round numbers of f32 to 10 bits before products of "
+               "many tokens"));
   cl::opt<char> optLevel("O", cl::Prefix, cl::init('2'), cl::value_desc("0..3"),
                          cl::cat(category), cl::desc("Optimisation level (2)"));
   cl::opt<std::string> stopAfter(
@@ -152,10 +156,11 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       "for all)\n",
       &errs());
   // The parser keeps pointers to options, and the linker walks them later.
-  cl::Option *ours[] = {
-      &input,        &output,   &emit,    &target,  &optLevel,   &stopAfter,
-      &road,         &noRaise,  &report,  &listOps, &verbose,    &onnxMoE,
-      &externalData, &compress, &profile, &base,    &instrument, &shardSize};
+  cl::Option *ours[] = {&input,   &output,       &emit,      &target,
+                        &tf32,    &optLevel,     &stopAfter, &road,
+                        &noRaise, &report,       &listOps,   &verbose,
+                        &onnxMoE, &externalData, &compress,  &profile,
+                        &base,    &instrument,   &shardSize};
   banks.removeArgument();
   runs.removeArgument();
   texts.removeArgument();
@@ -184,6 +189,7 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
              texts,
              roles,
              optLevel,
+             tf32,
              verbose,
              listOps,
              noRaise,

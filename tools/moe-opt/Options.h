@@ -14,6 +14,7 @@ struct Request {
       compress, profile, base, instrument, shardSize;
   std::vector<std::string> banks, runs, texts, roles;
   char optLevel;
+  bool tf32;
   bool verbose, listOps, noRaise, externalData;
   /// Given at all: an empty list of steps is a mistake.
   bool hasCompress, hasShardSize;

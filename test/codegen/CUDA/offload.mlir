@@ -6,10 +6,16 @@
 // CHECK: module attributes {
 // CHECK-SAME: moe.device_layers = [{down = @down, entries = array<i64: 0, 1>, pool = 0 : i64, up = @up},
 // CHECK-SAME: {down = @down, entries = array<i64: 1, -1, 0>, pool = 1 : i64, up = @up},
-// CHECK-SAME: {down = @down, entries = array<i64: 0, 1>, pool = 0 : i64, up = @up}],
-// CHECK-SAME: moe.device_pools = [{activation = 3 : i64, {{.*}}entries = 2 : i64, experts = 2 : i64, glu = 1 : i64, hidden = 16 : i64, inputs = 24 : i64, {{.*}}outputs = 24 : i64, panel_width = 16 : i64, top_k = 2 : i64}, {{.*}}entries = 3 : i64,
+// CHECK-SAME: {down = @down, entries = array<i64: 0, 1>, pool = 0 : i64, up = @up},
+// CHECK-SAME: {down = @down, down_bias = @bias, entries = array<i64: 0, 1>, pool = 2 : i64, up = @up8, up_scales = @scales}],
+// CHECK-SAME: moe.device_pools = [{activation = 3 : i64, {{.*}}element = 0 : i64, entries = 2 : i64, experts = 2 : i64, glu = 1 : i64, hidden = 16 : i64, inputs = 24 : i64, {{.*}}outputs = 24 : i64, panel_width = 16 : i64, {{.*}}top_k = 2 : i64, {{.*}}}, {{.*}}entries = 3 : i64,
+// CHECK-SAME: {{.*}}down_bias = 1 : i64, {{.*}}up_coded = 1 : i64, up_coding = 0 : i64, up_scale = 1 : i64,
 moe.bank @up in "a" at 0 length 3072 : tensor<2x2x24x16xbf16>
 moe.bank @down in "a" at 3072 length 2048 : tensor<2x2x16x16xbf16>
+moe.bank @up8 in "a" at 12000 length 1536 : tensor<2x2x24x16xi8>
+moe.bank @scales in "a" at 14000 length 128 : tensor<2x2x1x16xbf16>
+moe.bank @scales8 in "a" at 16000 length 384 : tensor<2x2x3x16xbf16>
+moe.bank @bias in "a" at 15000 length 192 : tensor<2x1x1x24xf32>
 moe.bank @up32 in "a" at 5120 length 6144 : tensor<2x2x24x16xf32>
 
 // CHECK-LABEL: func.func @main
@@ -33,9 +39,25 @@ func.func @main(%x: memref<?x24xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) residual(%y : memref<?x24xf32>) outs(%y : memref<?x24xf32>)
   // CHECK-NOT: moert.offload
-  // CHECK: moert.expert_ffn {{.*}}moe.not_offloaded = "its weights are not packed bf16"
-  // REMARK: Missed{{.*}}offload{{.*}}its weights are not packed bf16
+  // CHECK: moert.expert_ffn {{.*}}moe.not_offloaded = "its weights are of types that have no kernels"
+  // REMARK: Missed{{.*}}offload{{.*}}its weights are of types that have no kernels
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up32 : memref<2x2x24x16xf32>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
+  // Quantised, with biases, which have lost a dimension.
+  %up8 = moert.weight_ref @up8 : memref<2x2x24x16xi8>
+  %scales = moert.weight_ref @scales : memref<2x2x1x16xbf16>
+  %bias = moert.weight_ref @bias : memref<2x1x1x24xf32>
+  %flat = memref.collapse_shape %bias [[0], [1, 2, 3]] : memref<2x1x1x24xf32> into memref<2x24xf32>
+  // CHECK: moert.offload layer 3
+  moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
+      up(%up8 : memref<2x2x24x16xi8>) coded int8 block 0 scales(%scales : memref<2x2x1x16xbf16>)
+      down(%down : memref<2x2x16x16xbf16>) bias(%flat : memref<2x24xf32>) outs(%y : memref<?x24xf32>)
+  // A block that kernels do not know.
+  %scales8 = moert.weight_ref @scales8 : memref<2x2x3x16xbf16>
+  // CHECK-NOT: moert.offload
+  // CHECK: moert.expert_ffn {{.*}}moe.not_offloaded = "its weights are quantised otherwise than kernels know"
+  moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
+      up(%up8 : memref<2x2x24x16xi8>) coded int8 block 8 scales(%scales8 : memref<2x2x3x16xbf16>)
+      down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
   return
 }

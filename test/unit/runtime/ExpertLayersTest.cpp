@@ -49,7 +49,7 @@ protected:
     code.pools = &pool;
     code.layers = &layer;
     layer.entries = entries;
-    layer.down = 32 * 2 * 2 * 8;
+    layer.down.values = 32 * 2 * 2 * 8;
   }
 
   Result<std::shared_ptr<ExpertLayers>> make() {
@@ -60,7 +60,8 @@ protected:
   }
 
   std::string ptx;
-  moert_device_pool pool = {2, 8, 16, 1024, 2, 2, 0, 32, {}};
+  moert_device_pool pool = {
+      2, 2, 2, 32, 2, {16, 8, 1, 8, 0, 2}, {1024, 16, 64, 16, 0, 2}, {}};
   moert_device_layer layer = {};
   int32_t entries[2] = {0, 1};
   moert_device_code code = {};

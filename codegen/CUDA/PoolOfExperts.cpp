@@ -1,0 +1,189 @@
+// Which layers of experts kernels can compute.
+#include "codegen/CUDA/PoolOfExperts.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "runtime/IRInterface.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+
+moert::WeightRefOp moe::cuda::bankOf(Value memory) {
+  // Biases lose a dimension on their way.
+  while (auto collapse = memory.getDefiningOp<memref::CollapseShapeOp>())
+    memory = collapse.getSrc();
+  return memory.getDefiningOp<moert::WeightRefOp>();
+}
+
+static MemRefType typeOf(Value value) {
+  return cast<MemRefType>(value.getType());
+}
+
+static cuda::Activation activationOf(moert::Activation from) {
+  switch (from) {
+  case moert::Activation::Identity:
+    return cuda::Activation::Identity;
+  case moert::Activation::Relu:
+    return cuda::Activation::Relu;
+  case moert::Activation::Relu2:
+    return cuda::Activation::Relu2;
+  case moert::Activation::Silu:
+    return cuda::Activation::Silu;
+  case moert::Activation::GeluTanh:
+    return cuda::Activation::GeluTanh;
+  case moert::Activation::Gelu:
+    return cuda::Activation::Gelu;
+  }
+  llvm_unreachable("there are no others");
+}
+
+static std::optional<Element> elementOf(Type type) {
+  if (type.isBF16())
+    return Element::BF16;
+  if (type.isF16())
+    return Element::F16;
+  if (type.isF32())
+    return Element::F32;
+  return std::nullopt;
+}
+
+static std::optional<rt::RowScale> scaleOf(Type type) {
+  if (type.isF16())
+    return rt::RowScale::F16;
+  if (type.isBF16())
+    return rt::RowScale::BF16;
+  if (type.isF32())
+    return rt::RowScale::F32;
+  if (isa<Float8E8M0FNUType>(type))
+    return rt::RowScale::E8M0;
+  return std::nullopt;
+}
+
+static std::optional<rt::RowCoding> codingOf(moert::Coding from) {
+  switch (from) {
+  case moert::Coding::Int8:
+    return rt::RowCoding::Int8;
+  case moert::Coding::Int4:
+    return rt::RowCoding::Int4;
+  case moert::Coding::Fp4:
+    return rt::RowCoding::Fp4;
+  case moert::Coding::Nf4:
+    return rt::RowCoding::Nf4;
+  case moert::Coding::F8E4M3:
+    return std::nullopt;
+  }
+  llvm_unreachable("there are no others");
+}
+
+/// How a quantised matrix is read; nothing where it has no kernels.
+static std::optional<rt::CodedRows>
+codedOf(const moert::ExpertFfnOp::Matrix &matrix) {
+  auto coding = codingOf(*matrix.coding);
+  auto scale = scaleOf(typeOf(matrix.scales).getElementType());
+  if (!coding || !scale || !bankOf(matrix.scales) ||
+      (matrix.zeros && !bankOf(matrix.zeros)))
+    return std::nullopt;
+  // A block of the whole depth may have any size.
+  int64_t depth = typeOf(matrix.values).getDimSize(2);
+  rt::CodedRows rows{*coding, *scale,
+                     *matrix.block >= depth ? 0 : *matrix.block,
+                     static_cast<bool>(matrix.zeros)};
+  return rows.isSupported() ? std::optional(rows) : std::nullopt;
+}
+
+/// The element type of a bias that the runtime can read; 0 where it can not.
+static int64_t biasOf(Value bias, int64_t experts, int64_t rows) {
+  MemRefType type = typeOf(bias);
+  if (!bankOf(bias) || type.getShape() != ArrayRef<int64_t>{experts, rows})
+    return 0;
+  Type element = type.getElementType();
+  return element.isF32()    ? MOERT_F32
+         : element.isBF16() ? MOERT_BF16
+         : element.isF16()  ? MOERT_F16
+                            : 0;
+}
+
+std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
+                                      StringRef &why) {
+  auto refuse = [&](StringRef reason) {
+    why = reason;
+    return std::nullopt;
+  };
+  if (!isa<MemRefType>(op.getX().getType()))
+    return refuse("it is not on memory yet");
+  if (op.getUpLow() || op.getDownLow())
+    return refuse("its matrices are factored");
+  if (op.getScaleInput())
+    return refuse("weights multiply its inputs");
+  for (Value value : {op.getX(), op.getIds(), op.getWeights(), op.getResidual(),
+                      op.getOuts()})
+    if (value && (!typeOf(value).getLayout().isIdentity() ||
+                  ShapedType::isDynamic(typeOf(value).getDimSize(1))))
+      return refuse("its rows are not dense, or of a size not known");
+  for (Value value :
+       {op.getX(), op.getWeights(), op.getResidual(), op.getOuts()})
+    if (value && !typeOf(value).getElementType().isF32())
+      return refuse("its inputs or outputs are not f32");
+  if (!typeOf(op.getIds()).getElementType().isInteger(32))
+    return refuse("its ids are not i32");
+
+  Pool pool{};
+  LayerShape &shape = pool.shape;
+  shape.experts = typeOf(op.getUp()).getDimSize(0);
+  shape.inputs = typeOf(op.getX()).getDimSize(1);
+  shape.hidden = op.getInner();
+  shape.outputs = typeOf(op.getOuts()).getDimSize(1);
+  shape.topK = typeOf(op.getIds()).getDimSize(1);
+  shape.isGlu = op.getGlu();
+  shape.activation = activationOf(op.getActivation());
+  shape.alpha = op.getAlpha().convertToDouble();
+  shape.beta = op.getBeta().convertToDouble();
+  shape.limit = op.getLimit().convertToDouble();
+  shape.outputScale = op.getOutputScale().convertToDouble();
+  pool.entries = op.getNumColumns();
+  std::optional<Element> plain;
+  for (const auto &matrix : {op.getUpMatrix(), op.getDownMatrix()}) {
+    MemRefType type = typeOf(matrix.values);
+    if (type.getRank() != 4 || !bankOf(matrix.values))
+      return refuse("its weights are not packed");
+    int64_t width = op.getPanelWidth(matrix.values, matrix.coding);
+    if (pool.panelWidth != 0 && width != pool.panelWidth)
+      return refuse("its weights are packed in two ways");
+    pool.panelWidth = width;
+    if (matrix.coding) {
+      std::optional<rt::CodedRows> coded = codedOf(matrix);
+      if (!coded)
+        return refuse("its weights are quantised otherwise than kernels know");
+      (matrix.values == op.getUp() ? shape.upCoded : shape.downCoded) = coded;
+      continue;
+    }
+    std::optional<Element> element = elementOf(type.getElementType());
+    if (!element || (plain && element != plain))
+      return refuse("its weights are of types that have no kernels");
+    plain = element;
+  }
+  // Rows of quantised matrices are multiplied with bf16.
+  shape.element = plain.value_or(Element::BF16);
+  shape.tf32 = tf32 && shape.element == Element::F32;
+  // As the runtime finds matrices and biases.
+  int64_t upRows = shape.hidden * (shape.isGlu ? 2 : 1);
+  auto hasPanels = [&](Value matrix, int64_t columns, int64_t depth) {
+    return typeOf(matrix).getDimSize(1) ==
+               (columns + pool.panelWidth - 1) / pool.panelWidth &&
+           typeOf(matrix).getDimSize(2) == depth;
+  };
+  for (auto [bias, rows, type] :
+       {std::tuple(op.getUpBias(), upRows, &pool.upBias),
+        std::tuple(op.getDownBias(), shape.outputs, &pool.downBias)})
+    if (bias && !(*type = biasOf(bias, shape.experts, rows)))
+      return refuse("its biases are no weights, or of types without kernels");
+  shape.hasUpBias = op.getUpBias() != nullptr;
+  shape.hasDownBias = op.getDownBias() != nullptr;
+  if (!shape.isSupported())
+    return refuse("its weights are quantised and of f32");
+  if (!fromAttribute(toAttribute(op.getContext(), pool)))
+    return refuse("it is empty");
+  if (!hasPanels(op.getUp(), upRows, shape.inputs) ||
+      !hasPanels(op.getDown(), shape.outputs, shape.hidden))
+    return refuse("its weights are packed otherwise");
+  return pool;
+}

@@ -1,0 +1,41 @@
+// The matrices of a layer's experts on a device.
+#ifndef MOE_RUNTIME_DEVICE_EXPERTMATRICES_H
+#define MOE_RUNTIME_DEVICE_EXPERTMATRICES_H
+
+#include "runtime/Device/Device.h"
+#include "runtime/IRInterface.h"
+
+namespace moe::rt {
+
+/// First or second matrices of all experts of a layer, with their scales, zeros
+/// and biases where they have some.
+class ExpertMatrices {
+public:
+  /// Bytes that they take.
+  static uint64_t bytes(const moert_device_pool &pool,
+                        const moert_device_matrix &matrix);
+
+  /// Packs those at `place` of `weights` for kernels; `name` is for messages.
+  static Result<ExpertMatrices>
+  upload(Device &device, const moert_device_pool &pool,
+         const moert_device_matrix &matrix, const char *weights,
+         const moert_device_place &place, const std::string &name);
+
+  ExpertMatrices() = default;
+
+  void *values() { return &parts[Values].address; }
+  /// What kernels that multiply take at the end.
+  void addArguments(std::vector<void *> &arguments);
+
+private:
+  enum { Values, Scales, Zeros, Bias, NumParts };
+  struct Part {
+    DeviceBuffer buffer;
+    CuPointer address = 0;
+  };
+  Part parts[NumParts];
+};
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_DEVICE_EXPERTMATRICES_H
