@@ -1,6 +1,7 @@
 #include "codegen/Compile.h"
 
 #include "codegen/Bundle/WriteBundle.h"
+#include "codegen/CUDA/DeviceBranch.h"
 #include "codegen/CUDA/DeviceCode.h"
 #include "codegen/CUDA/Passes.h"
 #include "codegen/LLVM/ObjectFile.h"
@@ -270,17 +271,19 @@ llvm::Error moe::checkOutput(StringRef path, Emit emit) {
   return llvm::Error::success();
 }
 
-/// Lets a GPU try layers of experts first, and generates its kernels; nothing
-/// where it has none for any layer.
+/// Lets a GPU run what it has kernels for, and generates these; nothing where
+/// it has none for any layer of experts.
 static FailureOr<std::optional<cuda::DeviceCode>>
 deviceCode(ModuleOp module, const CompileOptions &options) {
-  if (mlir::failed(run(module, options, "offload", [&](OpPassManager &pm) {
-        pm.addPass(createOffloadExpertsPass({options.tf32}));
+  if (mlir::failed(run(module, options, "device", [&](OpPassManager &pm) {
+        pm.addPass(createRunOnDevicePass({options.tf32}));
       })))
     return failure();
   int64_t total = 0, stay = 0;
   StringAttr why;
   module.walk([&](moert::ExpertFfnOp op) {
+    if (cuda::branchOf(op) == cuda::BranchKind::Device)
+      return;
     ++total;
     if (auto reason = op->getAttrOfType<StringAttr>(cuda::kNotOffloaded)) {
       ++stay;

@@ -70,7 +70,8 @@ typedef struct {
   uint32_t shared_bytes; /* dynamic */
 } moert_device_kernel;
 
-/* The kernels of a pool of experts, in this order. */
+/* The kernels of a pool of experts, in this order; those that it has no use for
+ * have no name. One matrix alone has ROUND, those of `down`, and FINISH. */
 enum {
   MOERT_KERNEL_SORT = 0,
   MOERT_KERNEL_ROUND = 1,
@@ -79,7 +80,8 @@ enum {
   MOERT_KERNEL_GROUPED_UP = 4, /* many */
   MOERT_KERNEL_GROUPED_DOWN = 5,
   MOERT_KERNEL_COMBINE = 6,
-  MOERT_NUM_KERNELS = 7
+  MOERT_KERNEL_FINISH = 7, /* of one matrix */
+  MOERT_NUM_KERNELS = 8
 };
 
 /* The matrix of an expert: in the model as the processor wants it, in panels of
@@ -90,20 +92,21 @@ typedef struct {
   int64_t tiles;         /* of 16 rows, on the device */
   int64_t padded_depth;  /* of a row of plain numbers there */
   int64_t block;         /* numbers of a coded row to a scale; 0: all */
-  int32_t element_bytes; /* of plain numbers; 0: coded */
+  int32_t element;       /* type of plain numbers in the model; 0: coded */
   int32_t coding, scale; /* of coded rows: RowCoding, RowScale */
   int32_t has_zeros;
   int32_t bias; /* element type of its biases; 0: none */
   int32_t is_gated;
 } moert_device_matrix;
 
-/* Pools of one shape: experts W2 act(W1 x + b1) + b2, all of the same size. */
+/* Pools of one shape: experts W2 act(W1 x + b1) + b2, all of the same size; or
+ * one matrix W2 alone, whose `up` has no rows. */
 typedef struct {
   int64_t experts;
   int64_t top_k;   /* ids of a token */
   int64_t entries; /* ids are below it */
   int32_t panel_width;
-  int32_t element_bytes; /* of rounded inputs and hidden values */
+  int32_t element_bytes; /* of plain rows, rounded inputs and hidden values */
   moert_device_matrix up, down;
   moert_device_kernel kernels[MOERT_NUM_KERNELS];
 } moert_device_pool;
@@ -134,6 +137,9 @@ typedef struct {
   uint32_t num_layers;
   const moert_device_pool *pools;
   const moert_device_layer *layers;
+  uint32_t num_kernels; /* others than those of pools */
+  uint32_t reserved;
+  const moert_device_kernel *kernels;
   /* Named by the model, so that others are linked without it. */
   const moert_device_runtime *runtime;
 } moert_device_code;
@@ -220,15 +226,31 @@ enum { MOERT_SCORE_NONE = 0, MOERT_SCORE_SOFTMAX = 1, MOERT_SCORE_SIGMOID = 2 };
 void moert_measure(const char *layer, int32_t measure, int32_t score,
                    int64_t experts, const moert_tensor *values, int32_t count);
 
-/* Has the session's device compute layer number `layer` of the model's device
- * code (since 1.3): out[t] = sum_j weights[t, j] expert(ids[t, j])(x[t]) (+
- * residual[t]), with x [tokens, inputs], ids and weights [tokens, top_k], out
- * and residual (may be null, or out) [tokens, outputs]. Returns 0, and does
- * nothing, where the session has no device. What fails there ends the run. Main
- * thread only. */
-int32_t moert_offload(int32_t layer, int64_t tokens, const float *x,
-                      const int32_t *ids, const float *weights,
-                      const float *residual, float *out);
+/* --- the device (since 1.4); main thread only. What fails ends the run. --- */
+
+/* Whether this run has one; without, none of what follows may be called. */
+int32_t moert_on_device(void);
+
+/* Memory of the device, until it is given back or the run ends. Only what
+ * follows may touch it. */
+void *moert_device_alloc(int64_t bytes);
+void moert_device_free(void *memory);
+/* The device's copy of `data`, which never changes; kept with the model. */
+void *moert_device_constant(const void *data, int64_t bytes);
+/* `to` and `from` are whole memories of moert_device_alloc. When a download
+ * returns the bytes are there, and all that was asked before has ended. */
+void moert_device_upload(void *to, const void *from, int64_t bytes);
+void moert_device_download(void *to, const void *from, int64_t bytes);
+/* Launches a kernel of moert_device_code; `arguments[i]` points to the value of
+ * parameter i. */
+void moert_device_launch(int32_t kernel, void **arguments);
+/* Launches the kernels of a layer: out[t] = sum_j weights[t, j] expert(ids[t,
+ * j])(x[t]) (+ residual[t]), with x [rows, inputs], ids and weights [rows,
+ * top_k], out and residual (may be null, or out) [rows, outputs]; without ids
+ * and weights the layer is one matrix. */
+void moert_device_layer(int32_t layer, int64_t rows, const void *x,
+                        const void *ids, const void *weights,
+                        const void *residual, void *out);
 
 /* The expert counts alone, of code that was compiled before 1.2: `ids` holds n
  * chosen experts. */
@@ -247,9 +269,9 @@ static_assert(sizeof(moert_port) == 32, "emitted by the compiler");
 static_assert(sizeof(moert_model) == 88, "emitted by the compiler");
 static_assert(sizeof(moert_device_kernel) == 16, "emitted by the compiler");
 static_assert(sizeof(moert_device_matrix) == 64, "emitted by the compiler");
-static_assert(sizeof(moert_device_pool) == 272, "emitted by the compiler");
+static_assert(sizeof(moert_device_pool) == 288, "emitted by the compiler");
 static_assert(sizeof(moert_device_layer) == 80, "emitted by the compiler");
-static_assert(sizeof(moert_device_code) == 48, "emitted by the compiler");
+static_assert(sizeof(moert_device_code) == 64, "emitted by the compiler");
 #endif
 
 #endif /* MOE_RUNTIME_IRINTERFACE_H */

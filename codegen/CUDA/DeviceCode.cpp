@@ -2,7 +2,10 @@
 
 #include "codegen/CUDA/Kernels.h"
 #include "mlir/AsmParser/AsmParser.h"
+#include "mlir/Bytecode/BytecodeWriter.h"
+#include "mlir/Parser/Parser.h"
 #include "llvm/ADT/SmallString.h"
+#include "llvm/Support/Base64.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -10,6 +13,8 @@ using namespace moe;
 using namespace moe::cuda;
 
 static constexpr StringRef kPoolsLine = "// moe-opt pools: ";
+/// Bytecode in base 64.
+static constexpr StringRef kKernelsLine = "// moe-opt kernels: ";
 
 /// Nothing where one of the attributes is no pool.
 static std::optional<std::vector<Pool>> poolsOf(ArrayAttr list) {
@@ -23,6 +28,16 @@ static std::optional<std::vector<Pool>> poolsOf(ArrayAttr list) {
   return pools;
 }
 
+KernelFacts moe::cuda::factsOf(moegpu::KernelOp kernel) {
+  return {kernel.getSymName().str(), static_cast<uint32_t>(kernel.getThreads()),
+          static_cast<uint32_t>(kernel.getShared())};
+}
+
+static void moveKernels(ModuleOp from, ModuleOp to) {
+  to.getBody()->getOperations().splice(to.getBody()->end(),
+                                       from.getBody()->getOperations());
+}
+
 llvm::Expected<DeviceCode> moe::cuda::makeDeviceCode(ModuleOp module,
                                                      StringRef architecture) {
   DeviceCode code;
@@ -33,12 +48,33 @@ llvm::Expected<DeviceCode> moe::cuda::makeDeviceCode(ModuleOp module,
     return llvm::createStringError("malformed " + llvm::Twine(kDevicePools));
   code.pools = std::move(*pools);
   OwningOpRef<ModuleOp> kernels =
-      poolKernels(module.getContext(), code.pools, code.kernels);
+      poolKernels(module.getContext(), code.pools, code.poolKernels);
+  std::string others;
+  if (auto own = module.lookupSymbol<ModuleOp>(kDeviceModule)) {
+    llvm::raw_string_ostream os(others);
+    own->setAttr(SymbolTable::getSymbolAttrName(),
+                 StringAttr::get(module.getContext(), "kernels"));
+    if (mlir::failed(writeBytecodeToFile(own, os)))
+      return llvm::createStringError("kernels cannot be written");
+    moveKernels(own, *kernels);
+    own.erase();
+  }
+  if (auto names = module->getAttrOfType<ArrayAttr>(kDeviceKernels))
+    for (auto name : names.getAsRange<StringAttr>()) {
+      auto kernel = kernels->lookupSymbol<moegpu::KernelOp>(name.getValue());
+      if (!kernel)
+        return llvm::createStringError("malformed " +
+                                       llvm::Twine(kDeviceKernels));
+      code.kernels.push_back(factsOf(kernel));
+    }
   auto ptx = emitPtx(*kernels, architecture);
   if (!ptx)
     return ptx.takeError();
   code.ptx = std::move(*ptx);
-  llvm::raw_string_ostream(code.ptx) << kPoolsLine << Attribute(list) << "\n";
+  llvm::raw_string_ostream os(code.ptx);
+  os << kPoolsLine << Attribute(list) << "\n";
+  if (!others.empty())
+    os << kKernelsLine << llvm::encodeBase64(others) << "\n";
   return code;
 }
 
@@ -61,7 +97,6 @@ llvm::Error moe::cuda::placeLayers(ModuleOp module, DeviceCode &code) {
       return place ? place.getInt() : 0;
     };
     auto matrix = [&](StringRef name) -> DeviceCode::Place {
-      good &= layer.contains(name);
       return {find(name), find(name + "_scales"), find(name + "_zeros"),
               find(name + "_bias")};
     };
@@ -69,6 +104,7 @@ llvm::Error moe::cuda::placeLayers(ModuleOp module, DeviceCode &code) {
     placed.down = matrix("down");
     auto pool = layer.getAs<IntegerAttr>("pool");
     auto entries = layer.getAs<DenseI64ArrayAttr>("entries");
+    good &= layer.contains("down");
     if (!good || !pool || !entries ||
         static_cast<uint64_t>(pool.getInt()) >= code.pools.size())
       return llvm::createStringError("malformed " + llvm::Twine(kDeviceLayers));
@@ -80,12 +116,36 @@ llvm::Error moe::cuda::placeLayers(ModuleOp module, DeviceCode &code) {
   return llvm::Error::success();
 }
 
-std::vector<Pool> moe::cuda::poolsOfPtx(MLIRContext *context, StringRef ptx) {
-  size_t at = ptx.rfind(kPoolsLine);
+/// The rest of the last line of `text` that begins with `prefix`.
+static std::optional<StringRef> lineOf(StringRef text, StringRef prefix) {
+  size_t at = text.rfind(prefix);
   if (at == StringRef::npos)
-    return {};
-  StringRef line = ptx.drop_front(at + kPoolsLine.size()).split('\n').first;
-  auto list = dyn_cast_or_null<ArrayAttr>(parseAttribute(line, context));
-  return list ? poolsOf(list).value_or(std::vector<Pool>())
-              : std::vector<Pool>();
+    return std::nullopt;
+  return text.drop_front(at + prefix.size()).split('\n').first;
+}
+
+OwningOpRef<ModuleOp> moe::cuda::kernelsOfPtx(MLIRContext *context,
+                                              StringRef ptx) {
+  std::optional<StringRef> line = lineOf(ptx, kPoolsLine);
+  auto list = line ? dyn_cast_or_null<ArrayAttr>(parseAttribute(*line, context))
+                   : ArrayAttr();
+  std::optional<std::vector<Pool>> pools =
+      list ? poolsOf(list) : std::optional<std::vector<Pool>>();
+  if (!pools)
+    return nullptr;
+  std::vector<std::vector<KernelFacts>> facts;
+  OwningOpRef<ModuleOp> kernels = poolKernels(context, *pools, facts);
+  if (std::optional<StringRef> others = lineOf(ptx, kKernelsLine)) {
+    std::vector<char> bytes;
+    if (llvm::Error error = llvm::decodeBase64(*others, bytes)) {
+      llvm::consumeError(std::move(error));
+      return nullptr;
+    }
+    auto own = parseSourceString<ModuleOp>(
+        StringRef(bytes.data(), bytes.size()), context);
+    if (!own)
+      return nullptr;
+    moveKernels(*own, *kernels);
+  }
+  return kernels;
 }

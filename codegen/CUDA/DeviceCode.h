@@ -2,25 +2,29 @@
 #define MOE_CODEGEN_CUDA_DEVICECODE_H
 
 #include "codegen/CUDA/PoolAttributes.h"
+#include "dialects/MoEGPU/MoEGPUOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 #include <string>
 #include <vector>
 
 namespace moe::cuda {
-/// A kernel of `poolKernels`.
+/// A kernel of `poolKernels`; without a name there is none.
 struct KernelFacts {
   std::string name;
-  uint32_t threads, sharedBytes;
+  uint32_t threads = 0, sharedBytes = 0;
 };
+
+KernelFacts factsOf(moegpu::KernelOp kernel);
 
 /// What a model with layers on a GPU is written with.
 struct DeviceCode {
   std::string architecture;
-  /// With a last line, a comment, from which `poolsOfPtx` reads the pools.
+  /// With last lines, comments, from which `kernelsOfPtx` makes them again.
   std::string ptx;
   std::vector<Pool> pools;
-  std::vector<std::vector<KernelFacts>> kernels; ///< of each pool
+  std::vector<std::vector<KernelFacts>> poolKernels; ///< of each pool
+  std::vector<KernelFacts> kernels;                  ///< of other ops
 
   /// Where parts of a matrix are; 0 those that it does not have.
   struct Place {
@@ -35,7 +39,8 @@ struct DeviceCode {
   std::vector<Layer> layers;
 };
 
-/// Generates the kernels of the module's `moe.device_pools`.
+/// Generates the kernels of the module's `moe.device_pools`, and takes those of
+/// other ops out of it.
 llvm::Expected<DeviceCode> makeDeviceCode(mlir::ModuleOp module,
                                           llvm::StringRef architecture);
 
@@ -49,8 +54,9 @@ mlir::OwningOpRef<mlir::ModuleOp>
 poolKernels(mlir::MLIRContext *context, llvm::ArrayRef<Pool> pools,
             std::vector<std::vector<KernelFacts>> &facts);
 
-/// The pools whose kernels are in `ptx`; none where it is not ours.
-std::vector<Pool> poolsOfPtx(mlir::MLIRContext *context, llvm::StringRef ptx);
+/// The kernels that `ptx` was made from; null where it is not ours.
+mlir::OwningOpRef<mlir::ModuleOp> kernelsOfPtx(mlir::MLIRContext *context,
+                                               llvm::StringRef ptx);
 } // namespace moe::cuda
 
 #endif // MOE_CODEGEN_CUDA_DEVICECODE_H

@@ -47,11 +47,17 @@ void emitGroupedUp(mlir::ModuleOp module, llvm::StringRef name,
 void emitGroupedDown(mlir::ModuleOp module, llvm::StringRef name,
                      const LayerShape &shape);
 
-/// out[t] = sum over choices of weight * row, in the order of the choices:
-/// `name(rows, place, weights, T, out)`; `weights` [T, topK], `out` [T,
-/// outputs] f32.
+/// out[t] = sum over choices of weight * row, in the order of the choices (+
+/// residual[t]): `name(rows, place, weights, T, out, residual, isAdded)`;
+/// `weights` [T, topK], `out` and `residual` [T, outputs] f32; `isAdded` 0
+/// where there is no residual.
 void emitCombine(mlir::ModuleOp module, llvm::StringRef name,
                  const LayerShape &shape);
+
+/// out[t] = row t without its padding (+ residual[t]), of a matrix alone:
+/// `name(rows, T, out, residual, isAdded)`.
+void emitFinish(mlir::ModuleOp module, llvm::StringRef name,
+                const LayerShape &shape);
 } // namespace moe::cuda
 
 #endif // MOE_CODEGEN_CUDA_LAYERKERNELS_H

@@ -27,17 +27,23 @@ def MoEGPUToEmulatorPass : Pass<"moegpu-to-emulator", "::mlir::ModuleOp"> {
                            "::mlir::arith::ArithDialect", "::mlir::vector::VectorDialect"];
 }
 
-def OffloadExpertsPass : Pass<"moert-offload-experts", "::mlir::ModuleOp"> {
-  let summary = "Let a device compute the experts that it has kernels for";
+def RunOnDevicePass : Pass<"moert-run-on-device", "::mlir::ModuleOp"> {
+  let summary = "Let a device run what there are kernels for";
   let description = [{
-    Each `moert.expert_ffn` on memory that the kernels of `codegen/CUDA` can
-    compute is tried by `moert.offload` first, and done by the processor where
-    that has no device. What the kernels need is left in two attributes of the
-    module: `moe.device_pools`, the different shapes, and `moe.device_layers`,
-    the weights and entries of each layer. A remark (`moe-offload`) says why others
-    stay, as does their attribute `moe.not_offloaded`.
+    Where a layer of experts of @main has kernels (`codegen/CUDA`), @main gets a
+    second body for runs with a device (`moert.on_device`): every op with kernels is launched, its memory is
+    the device's, and what the processor computes in between is copied there and
+    back. The first body stays for runs without one. Layers inside loops
+    are tried one by one.
+
+    What the kernels need is left in attributes of the module:
+    `moe.device_pools`, the shapes of layers and matrices, `moe.device_layers`, their
+    weights and entries, and `moe.device_kernels`, names of kernels in the
+    module @moe_device_kernels. A remark (`moe-device`) says why layers stay, as does
+    their attribute `moe.not_offloaded`.
   }];
-  let dependentDialects = ["::mlir::scf::SCFDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
+                           "::moe::moegpu::MoEGPUDialect", "::mlir::scf::SCFDialect"];
   let options = [Option<"tf32", "tf32", "bool", "false",
       "Round products of f32 numbers of many tokens to 10 bits">];
 }

@@ -52,6 +52,8 @@ void forFields(Pool &pool, Integer integer, Real real) {
   integer("panel_width", pool.panelWidth);
   integer("up_bias", pool.upBias);
   integer("down_bias", pool.downBias);
+  integer("plain", pool.element);
+  field(integer, "matrix", pool.isMatrix);
   shape.hasUpBias = pool.upBias != 0;
   shape.hasDownBias = pool.downBias != 0;
 }

@@ -18,23 +18,32 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
     auto add = [&](const char *suffix, auto emit) {
       std::string name = prefix + suffix;
       emit(name);
-      auto kernel = module->lookupSymbol<moegpu::KernelOp>(name);
-      own.push_back({name, static_cast<uint32_t>(kernel.getThreads()),
-                     static_cast<uint32_t>(kernel.getShared())});
+      own.push_back(factsOf(module->lookupSymbol<moegpu::KernelOp>(name)));
     };
     auto plain = [&](auto emit) {
       return [&shape, &module, emit](StringRef name) {
         emit(*module, name, shape);
       };
     };
-    add("sort",
-        [&](StringRef name) { emitSort(*module, name, shape, pool.entries); });
+    auto ofExperts = [&](const char *suffix, auto emit) {
+      if (pool.isMatrix)
+        own.emplace_back();
+      else
+        add(suffix, emit);
+    };
+    ofExperts("sort", [&](StringRef name) {
+      emitSort(*module, name, shape, pool.entries);
+    });
     add("round", plain(emitRound));
-    add("decode_up", plain(emitDecodeUp));
+    ofExperts("decode_up", plain(emitDecodeUp));
     add("decode_down", plain(emitDecodeDown));
-    add("grouped_up", plain(emitGroupedUp));
+    ofExperts("grouped_up", plain(emitGroupedUp));
     add("grouped_down", plain(emitGroupedDown));
-    add("combine", plain(emitCombine));
+    ofExperts("combine", plain(emitCombine));
+    if (pool.isMatrix)
+      add("finish", plain(emitFinish));
+    else
+      own.emplace_back();
   }
   return module;
 }

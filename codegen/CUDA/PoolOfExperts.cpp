@@ -46,6 +46,14 @@ static std::optional<Element> elementOf(Type type) {
   return std::nullopt;
 }
 
+/// The number of an element type in runtime/IRInterface.h; 0 of others.
+static int64_t numberOf(Type element) {
+  return element.isF32()    ? MOERT_F32
+         : element.isBF16() ? MOERT_BF16
+         : element.isF16()  ? MOERT_F16
+                            : 0;
+}
+
 static std::optional<rt::RowScale> scaleOf(Type type) {
   if (type.isF16())
     return rt::RowScale::F16;
@@ -95,11 +103,7 @@ static int64_t biasOf(Value bias, int64_t experts, int64_t rows) {
   MemRefType type = typeOf(bias);
   if (!bankOf(bias) || type.getShape() != ArrayRef<int64_t>{experts, rows})
     return 0;
-  Type element = type.getElementType();
-  return element.isF32()    ? MOERT_F32
-         : element.isBF16() ? MOERT_BF16
-         : element.isF16()  ? MOERT_F16
-                            : 0;
+  return numberOf(type.getElementType());
 }
 
 std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
@@ -163,6 +167,9 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
   }
   // Rows of quantised matrices are multiplied with bf16.
   shape.element = plain.value_or(Element::BF16);
+  pool.element = plain == Element::F32   ? MOERT_F32
+                 : plain == Element::F16 ? MOERT_F16
+                                         : MOERT_BF16;
   shape.tf32 = tf32 && shape.element == Element::F32;
   // As the runtime finds matrices and biases.
   int64_t upRows = shape.hidden * (shape.isGlu ? 2 : 1);
@@ -184,6 +191,52 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
     return refuse("it is empty");
   if (!hasPanels(op.getUp(), upRows, shape.inputs) ||
       !hasPanels(op.getDown(), shape.outputs, shape.hidden))
+    return refuse("its weights are packed otherwise");
+  return pool;
+}
+
+std::optional<Pool> moe::cuda::poolOf(moert::GemmOp op, bool isExact, bool tf32,
+                                      StringRef &why) {
+  auto refuse = [&](StringRef reason) {
+    why = reason;
+    return std::nullopt;
+  };
+  if (!isa<MemRefType>(op.getX().getType()))
+    return refuse("it is not on memory yet");
+  for (Value value : {op.getX(), op.getResidual(), op.getOuts()})
+    if (value && (!typeOf(value).getLayout().isIdentity() ||
+                  !typeOf(value).getElementType().isF32()))
+      return refuse("its rows are not dense f32");
+  MemRefType weight = typeOf(op.getWeight());
+  int64_t depth = typeOf(op.getX()).getShape().back(),
+          rows = typeOf(op.getOuts()).getShape().back();
+  int64_t number = numberOf(weight.getElementType());
+  if (weight.getRank() != 4 || !bankOf(op.getWeight()) || number == 0 ||
+      ShapedType::isDynamic(depth) || ShapedType::isDynamic(rows))
+    return refuse("its weights are not packed");
+  Pool pool{};
+  LayerShape &shape = pool.shape;
+  shape.experts = shape.topK = pool.entries = 1;
+  shape.inputs = shape.hidden = depth;
+  shape.outputs = rows;
+  shape.isGlu = false;
+  shape.activation = cuda::Activation::Identity;
+  shape.element = isExact ? Element::F32 : *elementOf(weight.getElementType());
+  shape.tf32 = tf32 && !isExact && shape.element == Element::F32;
+  pool.element = number;
+  pool.isMatrix = true;
+  pool.panelWidth = weight.getDimSize(3);
+  if (Value bias = op.getBias()) {
+    MemRefType type = typeOf(bias);
+    pool.downBias = numberOf(type.getElementType());
+    if (!bankOf(bias) || type.getNumElements() != rows || pool.downBias == 0)
+      return refuse("its bias is no weight, or of a type without kernels");
+  }
+  shape.hasDownBias = op.getBias() != nullptr;
+  if (weight.getDimSize(0) != 1 ||
+      weight.getDimSize(1) != (rows + pool.panelWidth - 1) / pool.panelWidth ||
+      weight.getDimSize(2) != depth ||
+      !fromAttribute(toAttribute(op.getContext(), pool)))
     return refuse("its weights are packed otherwise");
   return pool;
 }

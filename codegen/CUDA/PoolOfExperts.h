@@ -10,6 +10,11 @@ namespace moe::cuda {
 std::optional<Pool> poolOf(moert::ExpertFfnOp op, bool tf32,
                            llvm::StringRef &why);
 
+/// The same of one matrix, of whose rows the last dimension counts. `isExact`:
+/// inputs are not rounded to the weights' type.
+std::optional<Pool> poolOf(moert::GemmOp op, bool isExact, bool tf32,
+                           llvm::StringRef &why);
+
 /// The bank that a matrix or vector comes from; null where it is none.
 moert::WeightRefOp bankOf(mlir::Value memory);
 } // namespace moe::cuda

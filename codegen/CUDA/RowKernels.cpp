@@ -17,13 +17,40 @@ static void forEach(CudaBuilder &k, Num count,
   });
 }
 
+/// `sum`, plus number `i` of `residual` where `isAdded` is not 0.
+static Num plusResidual(CudaBuilder &k, Num sum, Num residual, Num isAdded,
+                        Num i) {
+  return k.choose(
+      isAdded == 0, [&] { return sum; },
+      [&] { return k.load(k.f32(), residual, i) + sum; });
+}
+
+void moe::cuda::emitFinish(ModuleOp module, StringRef name,
+                           const LayerShape &shape) {
+  MLIRContext *context = module.getContext();
+  Type pointer = CudaBuilder::global(context);
+  Type i32 = IntegerType::get(context, 32);
+  CudaBuilder::kernel(
+      module, name, {pointer, i32, pointer, pointer, i32}, kLayerThreads, 0,
+      [&](CudaBuilder &k, ArrayRef<Num> arguments) {
+        Num tokens = k.convert(arguments[1], k.i64());
+        forEach(k, tokens * shape.outputs, [&](Num i) {
+          Num at =
+              i / shape.outputs * shape.paddedOutputs() + i % shape.outputs;
+          Num sum = k.load(k.f32(), arguments[0], at);
+          k.store(plusResidual(k, sum, arguments[3], arguments[4], i),
+                  arguments[2], i);
+        });
+      });
+}
+
 void moe::cuda::emitCombine(ModuleOp module, StringRef name,
                             const LayerShape &shape) {
   MLIRContext *context = module.getContext();
   Type pointer = CudaBuilder::global(context);
+  Type i32 = IntegerType::get(context, 32);
   CudaBuilder::kernel(
-      module, name,
-      {pointer, pointer, pointer, IntegerType::get(context, 32), pointer},
+      module, name, {pointer, pointer, pointer, i32, pointer, pointer, i32},
       kLayerThreads, 0, [&](CudaBuilder &k, ArrayRef<Num> arguments) {
         Num rows = arguments[0], place = arguments[1], weights = arguments[2];
         Num tokens = k.convert(arguments[3], k.i64()), out = arguments[4];
@@ -44,7 +71,7 @@ void moe::cuda::emitCombine(ModuleOp module, StringRef name,
                   return sum + weight * value;
                 });
           }
-          k.store(sum, out, i);
+          k.store(plusResidual(k, sum, arguments[5], arguments[6], i), out, i);
         });
       });
 }

@@ -1,4 +1,5 @@
 #include "codegen/LLVM/Passes.h"
+#include "codegen/LLVM/RuntimeCalls.h"
 #include "dialects/MoE/MoEOps.h"
 #include "dialects/MoERT/MoERTOps.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
@@ -34,7 +35,6 @@ struct LowerRuntimeCallsPass
     SmallVector<moert::ObserveOp> observed;
     SmallVector<moert::PhaseOp> phases;
     SmallVector<moert::CacheOp> caches;
-    SmallVector<moert::OffloadOp> offloads;
     module.walk([&](Operation *op) {
       if (auto ref = dyn_cast<moert::WeightRefOp>(op))
         refs.push_back(ref);
@@ -48,8 +48,6 @@ struct LowerRuntimeCallsPass
         phases.push_back(phase);
       else if (auto cache = dyn_cast<moert::CacheOp>(op))
         caches.push_back(cache);
-      else if (auto offload = dyn_cast<moert::OffloadOp>(op))
-        offloads.push_back(offload);
     });
     auto ptr = LLVM::LLVMPointerType::get(&getContext());
     // The descriptor's weights_slot points here; the runtime fills it.
@@ -98,21 +96,7 @@ struct LowerRuntimeCallsPass
       lowerPhase(phase, module);
     for (moert::CacheOp cache : caches)
       lowerCache(cache, module, types);
-    for (moert::OffloadOp offload : offloads)
-      lowerOffload(offload, module);
-  }
-
-  /// The declaration of a function of the runtime.
-  LLVM::LLVMFuncOp declare(ModuleOp module, StringRef name,
-                           ArrayRef<Type> arguments, Type result = {}) {
-    if (auto known = module.lookupSymbol<LLVM::LLVMFuncOp>(name))
-      return known;
-    OpBuilder atStart = OpBuilder::atBlockBegin(module.getBody());
-    return LLVM::LLVMFuncOp::create(
-        atStart, module.getLoc(), name,
-        LLVM::LLVMFunctionType::get(
-            result ? result : LLVM::LLVMVoidType::get(&getContext()),
-            arguments));
+    lowerDeviceCalls(module);
   }
 
   Value string(OpBuilder &builder, Location loc, const Twine &name,
@@ -120,16 +104,6 @@ struct LowerRuntimeCallsPass
     return LLVM::createGlobalString(loc, builder, name.str(),
                                     (text + StringRef("\0", 1)).str(),
                                     LLVM::Linkage::Internal);
-  }
-
-  /// Where memory begins.
-  Value addressOf(OpBuilder &builder, Location loc, Value memory) {
-    Value place =
-        memref::ExtractAlignedPointerAsIndexOp::create(builder, loc, memory);
-    place =
-        arith::IndexCastOp::create(builder, loc, builder.getI64Type(), place);
-    return LLVM::IntToPtrOp::create(
-        builder, loc, LLVM::LLVMPointerType::get(&getContext()), place);
   }
 
   /// A call of moert_measure with a moert_tensor of each value.
@@ -171,7 +145,7 @@ struct LowerRuntimeCallsPass
                                     i * sizeof(moert_tensor) + at)});
         LLVM::StoreOp::create(builder, loc, what, place);
       };
-      store(addressOf(builder, loc, value), offsetof(moert_tensor, data));
+      store(addressOfMemory(builder, loc, value), offsetof(moert_tensor, data));
       store(constant(i32, *element), offsetof(moert_tensor, dtype));
       store(constant(i32, type.getRank()), offsetof(moert_tensor, rank));
       for (int64_t d = 0; d < type.getRank(); ++d)
@@ -182,7 +156,7 @@ struct LowerRuntimeCallsPass
                          observe.getLayer());
     LLVM::CallOp::create(
         builder, loc,
-        declare(module, "moert_measure", {ptr, i32, i32, i64, ptr, i32}),
+        declareRuntime(module, "moert_measure", {ptr, i32, i32, i64, ptr, i32}),
         ValueRange{layer,
                    constant(i32, static_cast<int32_t>(observe.getMeasure())),
                    constant(i32, static_cast<int32_t>(observe.getScore())),
@@ -213,11 +187,12 @@ struct LowerRuntimeCallsPass
     auto ptr = LLVM::LLVMPointerType::get(&getContext());
     if (phase.getName())
       LLVM::CallOp::create(
-          builder, loc, declare(module, "moert_phase_begin", {ptr}),
+          builder, loc, declareRuntime(module, "moert_phase_begin", {ptr}),
           string(builder, loc, "moert_phase_" + Twine(strings++),
                  *phase.getName()));
     else
-      LLVM::CallOp::create(builder, loc, declare(module, "moert_phase_end", {}),
+      LLVM::CallOp::create(builder, loc,
+                           declareRuntime(module, "moert_phase_end", {}),
                            ValueRange());
     phase.erase();
   }
@@ -244,21 +219,22 @@ struct LowerRuntimeCallsPass
       sizes[d] =
           integer(memref::DimOp::create(builder, loc, cache.getPast(), d));
     Value fresh = integer(cache.getFresh());
-    Value past = addressOf(builder, loc, cache.getPast());
+    Value past = addressOfMemory(builder, loc, cache.getPast());
     auto type = cast<MemRefType>(cache.getPresent().getType());
     Value rowBytes =
         multiply(sizes[3], constant(i64, type.getElementTypeBitWidth() / 8));
     Value slot =
         LLVM::AllocaOp::create(builder, loc, ptr, i64, constant(i64, 1));
-    Value data = LLVM::CallOp::create(
-                     builder, loc,
-                     declare(module, "moert_append",
-                             {i32, i32, ptr, i64, i64, i64, i64, ptr}, ptr),
-                     ValueRange{constant(i32, cache.getInput()),
-                                constant(i32, cache.getOutput()), past,
-                                multiply(sizes[0], sizes[1]), sizes[2], fresh,
-                                rowBytes, slot})
-                     .getResult();
+    Value data =
+        LLVM::CallOp::create(
+            builder, loc,
+            declareRuntime(module, "moert_append",
+                           {i32, i32, ptr, i64, i64, i64, i64, ptr}, ptr),
+            ValueRange{constant(i32, cache.getInput()),
+                       constant(i32, cache.getOutput()), past,
+                       multiply(sizes[0], sizes[1]), sizes[2], fresh, rowBytes,
+                       slot})
+            .getResult();
     Value capacity = LLVM::LoadOp::create(builder, loc, i64, slot);
     auto descriptor =
         MemRefDescriptor::poison(builder, loc, types.convertType(type));
@@ -282,41 +258,6 @@ struct LowerRuntimeCallsPass
     cache.erase();
   }
 
-  /// moert_offload(...) != 0.
-  void lowerOffload(moert::OffloadOp offload, ModuleOp module) {
-    OpBuilder builder(offload);
-    Location loc = offload.getLoc();
-    Type i32 = builder.getI32Type(), i64 = builder.getI64Type();
-    auto ptr = LLVM::LLVMPointerType::get(&getContext());
-    auto address = [&](Value memory) -> Value {
-      if (!memory)
-        return LLVM::ZeroOp::create(builder, loc, ptr);
-      return addressOf(builder, loc, memory);
-    };
-    auto constant = [&](int64_t value) -> Value {
-      return LLVM::ConstantOp::create(builder, loc, i32,
-                                      builder.getI32IntegerAttr(value));
-    };
-    Value tokens = arith::IndexCastOp::create(
-        builder, loc, i64,
-        memref::DimOp::create(builder, loc, offload.getX(), 0));
-    Value done =
-        LLVM::CallOp::create(
-            builder, loc,
-            declare(module, "moert_offload",
-                    {i32, i64, ptr, ptr, ptr, ptr, ptr}, i32),
-            ValueRange{
-                constant(offload.getLayer()), tokens, address(offload.getX()),
-                address(offload.getIds()), address(offload.getWeights()),
-                address(offload.getResidual()), address(offload.getOuts())})
-            .getResult();
-    offload.replaceAllUsesWith(LLVM::ICmpOp::create(builder, loc,
-                                                    LLVM::ICmpPredicate::ne,
-                                                    done, constant(0))
-                                   .getResult());
-    offload.erase();
-  }
-
   /// if (!condition) moert_fail(code, message, where, value), for `op`. On the
   /// run's thread moert_fail does not return; in a parallel region it does, so
   /// the code that follows must stay in bounds (see IRInterface.h).
@@ -326,8 +267,8 @@ struct LowerRuntimeCallsPass
     Location loc = op->getLoc();
     auto ptr = LLVM::LLVMPointerType::get(&getContext());
     Type i64 = builder.getI64Type();
-    auto fail =
-        declare(module, "moert_fail", {builder.getI32Type(), ptr, ptr, i64});
+    auto fail = declareRuntime(module, "moert_fail",
+                               {builder.getI32Type(), ptr, ptr, i64});
     Block *before = op->getBlock();
     Block *after = before->splitBlock(op->getNextNode());
     Block *failed = builder.createBlock(after);

@@ -193,8 +193,16 @@ public:
     auto structure = [&](ArrayRef<llvm::Constant *> fields) {
       return llvm::ConstantStruct::getAnon(context, fields);
     };
-    SmallVector<llvm::Constant *> pools, layers;
-    for (auto [pool, kernels] : llvm::zip(code.pools, code.kernels)) {
+    auto kernel = [&](const cuda::KernelFacts &facts) {
+      return structure({facts.name.empty() ? llvm::ConstantPointerNull::get(ptr)
+                                           : string(facts.name),
+                        number(i32, facts.threads),
+                        number(i32, facts.sharedBytes)});
+    };
+    SmallVector<llvm::Constant *> pools, layers, kernels;
+    for (const cuda::KernelFacts &facts : code.kernels)
+      kernels.push_back(kernel(facts));
+    for (auto [pool, own] : llvm::zip(code.pools, code.poolKernels)) {
       const cuda::LayerShape &shape = pool.shape;
       SmallVector<llvm::Constant *> fields;
       for (int64_t size : {shape.experts, shape.topK, pool.entries})
@@ -208,21 +216,22 @@ public:
         SmallVector<llvm::Constant *> parts;
         for (int64_t size : {rows, depth, tiles, paddedDepth, format.block})
           parts.push_back(number(i64, size));
-        for (int64_t value : {coded ? int64_t(0) : cuda::sizeOf(shape.element),
+        for (int64_t value : {coded ? int64_t(0) : pool.element,
                               static_cast<int64_t>(format.coding),
                               static_cast<int64_t>(format.scale),
                               int64_t(format.hasZeros), bias, int64_t(isGated)})
           parts.push_back(number(i32, value));
         fields.push_back(structure(parts));
       };
-      matrix(shape.hidden, shape.inputs, shape.upTiles(), shape.paddedInputs(),
-             pool.upBias, shape.isGlu, shape.upCoded);
+      bool isMatrix = pool.isMatrix;
+      matrix(isMatrix ? 0 : shape.hidden, shape.inputs,
+             isMatrix ? 0 : shape.upTiles(), shape.paddedInputs(), pool.upBias,
+             shape.isGlu, shape.upCoded);
       matrix(shape.outputs, shape.hidden, shape.paddedOutputs() / 16,
              shape.paddedHidden(), pool.downBias, false, shape.downCoded);
-      assert(kernels.size() == MOERT_NUM_KERNELS);
-      for (const cuda::KernelFacts &kernel : kernels)
-        fields.append({string(kernel.name), number(i32, kernel.threads),
-                       number(i32, kernel.sharedBytes)});
+      assert(own.size() == MOERT_NUM_KERNELS);
+      for (const cuda::KernelFacts &one : own)
+        fields.push_back(kernel(one));
       pools.push_back(structure(fields));
     }
     for (const cuda::DeviceCode::Layer &layer : code.layers) {
@@ -237,13 +246,15 @@ public:
           structure({place(layer.up), place(layer.down), array(i32, entries),
                      number(i32, layer.pool), number(i32, 0)}));
     }
-    // There are some, or there would be no code.
-    auto tableOf = [&](ArrayRef<llvm::Constant *> values) {
+    auto tableOf = [&](ArrayRef<llvm::Constant *> values) -> llvm::Constant * {
+      if (values.empty())
+        return llvm::ConstantPointerNull::get(ptr);
       return array(values.front()->getType(), values);
     };
     llvm::Constant *value = structure(
         {string(code.architecture), string(code.ptx), number(i32, pools.size()),
          number(i32, layers.size()), tableOf(pools), tableOf(layers),
+         number(i32, kernels.size()), number(i32, 0), tableOf(kernels),
          module.getOrInsertGlobal("moert_device_runtime_cuda", i8)});
     return new llvm::GlobalVariable(module, value->getType(),
                                     /*isConstant=*/true,

@@ -24,8 +24,8 @@ struct Targets {
 
 /// "cpu", "cpu:native", "cpu:x86-64-v3", "cpu:znver4", "cuda:sm_90a" and so on,
 /// separated by commas, one of a kind. The processor is this machine's where
-/// none is said. An unknown name is an error that lists some known ones; that of
-/// a GPU is not looked up here.
+/// none is said. An unknown name is an error that lists some known ones; that
+/// of a GPU is not looked up here.
 llvm::Expected<Targets> parseTargets(llvm::StringRef text);
 
 /// A machine for `target`, position independent, at `optLevel` 0 to 3.

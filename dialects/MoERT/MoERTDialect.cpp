@@ -63,20 +63,57 @@ void PhaseOp::getEffects(
   effects.emplace_back(MemoryEffects::Write::get());
 }
 
-void OffloadOp::getEffects(
-    SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
-  for (OpOperand *read :
-       {&getXMutable(), &getIdsMutable(), &getWeightsMutable()})
-    effects.emplace_back(MemoryEffects::Read::get(), read);
-  for (OpOperand &read : getResidualMutable())
-    effects.emplace_back(MemoryEffects::Read::get(), &read);
-  effects.emplace_back(MemoryEffects::Write::get(), &getOutsMutable());
-  // Of what happens on the device.
+// What ops for devices do stays in order: each touches the device's state.
+static void
+touchDevice(SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+                &effects) {
+  effects.emplace_back(MemoryEffects::Read::get());
   effects.emplace_back(MemoryEffects::Write::get());
 }
 
-LogicalResult OffloadOp::verify() {
-  // offload_c1
+#define MOE_TOUCHES_DEVICE(Op)                                                 \
+  void Op::getEffects(                                                         \
+      SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {               \
+    touchDevice(effects);                                                      \
+  }
+MOE_TOUCHES_DEVICE(OnDeviceOp)
+MOE_TOUCHES_DEVICE(DeviceAllocOp)
+MOE_TOUCHES_DEVICE(DeviceFreeOp)
+MOE_TOUCHES_DEVICE(DeviceConstantOp)
+MOE_TOUCHES_DEVICE(TransferOp)
+MOE_TOUCHES_DEVICE(LaunchOp)
+MOE_TOUCHES_DEVICE(LaunchLayerOp)
+#undef MOE_TOUCHES_DEVICE
+
+LogicalResult DeviceAllocOp::verify() {
+  // device_alloc_c1
+  auto type = cast<MemRefType>(getMemory().getType());
+  if (!type.getLayout().isIdentity() ||
+      type.getNumDynamicDims() != static_cast<int64_t>(getSizes().size()))
+    return emitOpError("needs dense memory and a size for each dynamic "
+                       "dimension, not ")
+           << type << " and " << getSizes().size() << " sizes";
+  return success();
+}
+
+LogicalResult DeviceConstantOp::verify() {
+  // device_constant_c1
+  auto type = cast<MemRefType>(getMemory().getType());
+  if (!type.getLayout().isIdentity() || !type.hasStaticShape())
+    return emitOpError("needs dense memory of static shape, not ") << type;
+  return success();
+}
+
+LogicalResult TransferOp::verify() {
+  // transfer_c1
+  auto type = cast<MemRefType>(getFrom().getType());
+  if (!type.getLayout().isIdentity())
+    return emitOpError("needs dense memory, not ") << type;
+  return success();
+}
+
+LogicalResult LaunchLayerOp::verify() {
+  // launch_layer_c1
   for (Value value : getOperands()) {
     auto type = cast<MemRefType>(value.getType());
     Type element = type.getElementType();

@@ -78,6 +78,12 @@ def MoERT_MaskedRow : I32EnumAttr<"MaskedRow", "what a fully masked row attends 
   let cppNamespace = "::moe::moert";
 }
 
+def MoERT_Direction : I32EnumAttr<"Direction", "which way bytes go", [
+    I32EnumAttrCase<"Up", 0, "up">,
+    I32EnumAttrCase<"Down", 1, "down">]> {
+  let cppNamespace = "::moe::moert";
+}
+
 def MoERT_WeightRefOp : Op<MoERT_Dialect, "weight_ref", [Pure]> {
   let summary = "The memory that a bank's bytes are mapped to";
   let description = [{
@@ -95,8 +101,8 @@ def MoERT_WeightRefOp : Op<MoERT_Dialect, "weight_ref", [Pure]> {
   let assemblyFormat = "$bank attr-dict `:` type($result)";
 }
 
-class MoERT_RuntimeOp<string mnemonic>
-    : Op<MoERT_Dialect, mnemonic, [
+class MoERT_RuntimeOp<string mnemonic, list<Trait> traits = []>
+    : Op<MoERT_Dialect, mnemonic, traits # [
         DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]>;
 
 def MoERT_CacheOp : MoERT_RuntimeOp<"cache"> {
@@ -168,28 +174,141 @@ def MoERT_PhaseOp : MoERT_RuntimeOp<"phase"> {
   let assemblyFormat = "($name^)? attr-dict";
 }
 
-def MoERT_OffloadOp : MoERT_RuntimeOp<"offload"> {
-  let summary = "Have a device compute a layer of experts, where there is one";
+def MoERT_OnDeviceOp : MoERT_RuntimeOp<"on_device"> {
+  let summary = "Whether this run has a device";
   let description = [{
-    What `moert.expert_ffn` computes, by the kernels of the session's device:
-    layer number `layer` of the module's `moe.device_layers`. The result says
-    whether it did; else nothing is written, and the processor has to.
-
-    Constraints:
-    - (C1) All memory is dense and begins at offset 0; `ids` are i32, all other elements f32.
+    Where it does, `moert.device_alloc` and the ops behind it may run
+    (`moert_on_device`).
 
     Example:
 
     ```mlir
-    %done = moert.offload layer 0 ins(%x, %ids, %w : memref<?x192xf32>, memref<?x2xi32>, memref<?x2xf32>)
+    %is = moert.on_device
+    ```
+  }];
+  let results = (outs I1:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def MoERT_DeviceAllocOp : MoERT_RuntimeOp<"device_alloc"> {
+  let summary = "Memory of the device";
+  let description = [{
+    Like `memref.alloc`, but only the ops for devices may touch what it holds;
+    its shape may be asked for anywhere. Taken back by `moert.device_free`, or at the
+    end of the run.
+
+    Constraints:
+    - (C1) The memory is dense, and there is a size for each dynamic dimension.
+
+    Example:
+
+    ```mlir
+    %memory = moert.device_alloc(%t) : memref<?x192xf32>
+    ```
+  }];
+  let arguments = (ins Variadic<Index>:$sizes);
+  let results = (outs AnyMemRef:$memory);
+  let assemblyFormat = "`(` $sizes `)` attr-dict `:` type($memory)";
+  let hasVerifier = 1;
+}
+
+def MoERT_DeviceFreeOp : MoERT_RuntimeOp<"device_free"> {
+  let summary = "Give memory of the device back";
+  let description = [{
+    What was launched before may still use it.
+
+    Example:
+
+    ```mlir
+    moert.device_free %memory : memref<?x192xf32>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$memory);
+  let assemblyFormat = "$memory attr-dict `:` type($memory)";
+}
+
+def MoERT_DeviceConstantOp : MoERT_RuntimeOp<"device_constant", [AllTypesMatch<["memory", "copy"]>]> {
+  let summary = "Weights or constants of the model, on the device";
+  let description = [{
+    The device's copy of memory that never changes; made once, and kept.
+
+    Constraints:
+    - (C1) The memory is dense and of static shape.
+
+    Example:
+
+    ```mlir
+    %copy = moert.device_constant %weights : memref<192xf32>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$memory);
+  let results = (outs AnyMemRef:$copy);
+  let assemblyFormat = "$memory attr-dict `:` type($memory)";
+  let hasVerifier = 1;
+}
+
+def MoERT_TransferOp : MoERT_RuntimeOp<"transfer", [AllTypesMatch<["from", "to"]>]> {
+  let summary = "Copy memory to the device, or from it";
+  let description = [{
+    Copies all of `from`. To the device, `from` may be changed as soon as it is done;
+    from it, the bytes are there then, and all that was launched has ended.
+
+    Constraints:
+    - (C1) Both are dense.
+
+    Example:
+
+    ```mlir
+    moert.transfer up %host to %device : memref<?x192xf32>
+    moert.transfer down %device to %host : memref<?x192xf32>
+    ```
+  }];
+  let arguments = (ins MoERT_Direction:$direction, AnyMemRef:$from, AnyMemRef:$to);
+  let assemblyFormat = "$direction $from `to` $to attr-dict `:` type($from)";
+  let hasVerifier = 1;
+}
+
+def MoERT_LaunchOp : MoERT_RuntimeOp<"launch", [AttrSizedOperandSegments]> {
+  let summary = "Launch a kernel of the model";
+  let description = [{
+    Kernel number `kernel` of the module's `moe.device_kernels`, with the
+    addresses of `memories`, then `numbers` (an index as i64).
+
+    Example:
+
+    ```mlir
+    moert.launch kernel 0 (%x, %y : memref<?x192xf32>, memref<?x192xf32>) numbers(%t : index)
+    ```
+  }];
+  let arguments = (ins I64Attr:$kernel, Variadic<AnyMemRef>:$memories,
+                       Variadic<AnyType>:$numbers);
+  let assemblyFormat = [{
+    `kernel` $kernel (`(` $memories^ `:` type($memories) `)`)?
+    (`numbers` `(` $numbers^ `:` type($numbers) `)`)? attr-dict
+  }];
+}
+
+def MoERT_LaunchLayerOp : MoERT_RuntimeOp<"launch_layer", [AttrSizedOperandSegments]> {
+  let summary = "Launch the kernels of a layer of experts, or of one matrix";
+  let description = [{
+    Layer number `layer` of the module's `moe.device_layers`, on memory of the
+    device: `moert.expert_ffn`, or, without ids and weights, `moert.gemm`.
+
+    Constraints:
+    - (C1) All memory is dense; `ids` are i32, all other elements f32; there are ids where there are weights.
+
+    Example:
+
+    ```mlir
+    moert.launch_layer 0 ins(%x : memref<?x192xf32>) choices(%ids, %w : memref<?x2xi32>, memref<?x2xf32>)
         outs(%y : memref<?x192xf32>)
     ```
   }];
-  let arguments = (ins I64Attr:$layer, AnyMemRef:$x, AnyMemRef:$ids, AnyMemRef:$weights,
-                       Optional<AnyMemRef>:$residual, AnyMemRef:$outs);
-  let results = (outs I1:$done);
+  let arguments = (ins I64Attr:$layer, AnyMemRef:$x, Optional<AnyMemRef>:$ids,
+                       Optional<AnyMemRef>:$weights, Optional<AnyMemRef>:$residual,
+                       AnyMemRef:$outs);
   let assemblyFormat = [{
-    `layer` $layer `ins` `(` $x `,` $ids `,` $weights `:` type($x) `,` type($ids) `,` type($weights) `)`
+    $layer `ins` `(` $x `:` type($x) `)` (`choices` `(` $ids^ `,` $weights `:` type($ids) `,` type($weights) `)`)?
     (`residual` `(` $residual^ `:` type($residual) `)`)? `outs` `(` $outs `:` type($outs) `)` attr-dict
   }];
   let hasVerifier = 1;

@@ -1,4 +1,4 @@
-// Layers that something else than the processor computes.
+// What runs on a device rather than the processor.
 #ifndef MOE_RUNTIME_CORE_OFFLOAD_H
 #define MOE_RUNTIME_CORE_OFFLOAD_H
 
@@ -10,15 +10,27 @@
 
 namespace moe::rt {
 
-/// A model's weights and kernels on a device. Many sessions may share one.
+/// A model's weights and kernels on a device, and memory for runs. Many
+/// sessions may share one; calls are in order, and those of one session see
+/// what it did before. See moert_device_alloc and the others for what they do.
 class Offload {
 public:
   virtual ~Offload() = default;
 
-  /// What moert_offload says. Returns when the result is there.
-  virtual Status run(int32_t layer, int64_t tokens, const float *x,
-                     const int32_t *ids, const float *weights,
-                     const float *residual, float *out) = 0;
+  virtual Result<void *> allocate(int64_t bytes) = 0;
+  /// Of `allocate`; never fails.
+  virtual void release(void *memory) = 0;
+  virtual Result<void *> constant(const void *data, int64_t bytes) = 0;
+  virtual Status upload(void *to, const void *from, int64_t bytes) = 0;
+  virtual Status download(void *to, const void *from, int64_t bytes) = 0;
+  virtual Status launch(int32_t kernel, void **arguments) = 0;
+
+  /// The operands of moert_device_layer.
+  struct Rows {
+    const void *x, *ids, *weights, *residual;
+    void *out;
+  };
+  virtual Status layer(int32_t number, int64_t count, const Rows &rows) = 0;
 };
 
 struct OffloadRequest {

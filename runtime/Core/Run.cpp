@@ -77,6 +77,8 @@ void RunContext::recordFailure(const Failure &latest) {
   failureLock.clear(std::memory_order_release);
 }
 
+RunContext *RunContext::running() { return slot.context; }
+
 void RunContext::leave() { std::longjmp(exit, 1); }
 
 Status RunContext::execute(void (*function)(void *), void *arg) {
@@ -88,6 +90,9 @@ Status RunContext::execute(void (*function)(void *), void *arg) {
     function(arg);
   slot = before;
   scratch[0].release({});
+  for (void *memory : deviceMemory)
+    offload->release(memory);
+  deviceMemory.clear();
   recorder.endRun();
   if (!failed.load(std::memory_order_relaxed))
     return {};
@@ -195,25 +200,6 @@ struct EntryPoints {
     return data;
   }
 
-  static bool offload(int32_t layer, int64_t tokens, const float *x,
-                      const int32_t *ids, const float *weights,
-                      const float *residual, float *out) {
-    RunContext &context = *slot.context;
-    if (!context.offload)
-      return false;
-    bool ok;
-    {
-      Status status =
-          context.offload->run(layer, tokens, x, ids, weights, residual, out);
-      ok = status.ok();
-      context.offloadCode = static_cast<int32_t>(status.code);
-      context.offloadError = std::move(status.message);
-    }
-    if (!ok)
-      fail(context.offloadCode, "%s", context.offloadError.c_str(), 0);
-    return true;
-  }
-
   static RunContext &context() { return *slot.context; }
   static bool onMainThread() { return slot.worker == 0; }
 };
@@ -237,12 +223,6 @@ void moert_parallel_for(int64_t n, int64_t grain,
                         void (*body)(void *arg, int64_t begin, int64_t end),
                         void *arg) {
   EntryPoints::parallelFor(n, grain, body, arg);
-}
-
-int32_t moert_offload(int32_t layer, int64_t tokens, const float *x,
-                      const int32_t *ids, const float *weights,
-                      const float *residual, float *out) {
-  return EntryPoints::offload(layer, tokens, x, ids, weights, residual, out);
 }
 
 void moert_fail(int32_t code, const char *message, const char *where,

@@ -12,6 +12,7 @@
 
 #include <csetjmp>
 #include <memory>
+#include <vector>
 
 namespace moe::rt {
 
@@ -42,8 +43,14 @@ public:
   Recorder recorder;
   /// Where fed-back outputs live; null where there is no session.
   Caches *caches = nullptr;
-  /// What computes layers of experts, if anything but the processor does.
+  /// What runs on a device, if anything does.
   Offload *offload = nullptr;
+  std::vector<void *> deviceMemory; // of this run
+  int32_t offloadCode = 0;          // what came of the last call there
+  std::string offloadError;
+
+  /// Of this thread.
+  static RunContext *running();
 
 private:
   friend struct EntryPoints;
@@ -67,8 +74,6 @@ private:
   std::atomic_flag failureLock = ATOMIC_FLAG_INIT;
   std::atomic<bool> failed{false};
   Failure failure{};
-  int32_t offloadCode = 0; // what came of the last layer elsewhere
-  std::string offloadError;
 };
 
 /// Replaces one %lld and one %s; other text is kept as it is.

@@ -10,12 +10,16 @@ const RuntimeSymbol *runtimeSymbols() {
     #function, reinterpret_cast<void *>(&function)                             \
   }
   static const RuntimeSymbol symbols[] = {
-      SYMBOL(moert_alloc),     SYMBOL(moert_free),
-      SYMBOL(moert_append),    SYMBOL(moert_parallel_for),
-      SYMBOL(moert_offload),   SYMBOL(moert_scratch),
-      SYMBOL(moert_fail),      SYMBOL(moert_observe),
-      SYMBOL(moert_measure),   SYMBOL(moert_phase_begin),
-      SYMBOL(moert_phase_end), {nullptr, nullptr}};
+      SYMBOL(moert_alloc),         SYMBOL(moert_free),
+      SYMBOL(moert_append),        SYMBOL(moert_parallel_for),
+      SYMBOL(moert_on_device),     SYMBOL(moert_device_alloc),
+      SYMBOL(moert_device_free),   SYMBOL(moert_device_constant),
+      SYMBOL(moert_device_upload), SYMBOL(moert_device_download),
+      SYMBOL(moert_device_launch), SYMBOL(moert_device_layer),
+      SYMBOL(moert_scratch),       SYMBOL(moert_fail),
+      SYMBOL(moert_observe),       SYMBOL(moert_measure),
+      SYMBOL(moert_phase_begin),   SYMBOL(moert_phase_end),
+      {nullptr, nullptr}};
 #undef SYMBOL
   return symbols;
 }

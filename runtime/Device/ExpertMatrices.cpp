@@ -14,7 +14,7 @@ namespace {
 class Layout {
 public:
   Layout(const moert_device_pool &pool, const moert_device_matrix &matrix)
-      : matrix(matrix),
+      : matrix(matrix), elementBytes(pool.element_bytes),
         from{matrix.rows, matrix.depth, pool.panel_width, matrix.is_gated != 0},
         format{static_cast<RowCoding>(matrix.coding),
                static_cast<RowScale>(matrix.scale), matrix.block,
@@ -27,7 +27,7 @@ public:
     std::array<int64_t, 4> sizes =
         isPlain()
             ? std::array<int64_t, 4>{tiles * 16 * matrix.padded_depth *
-                                         matrix.element_bytes,
+                                         elementBytes,
                                      0, 0, bias}
             : std::array<int64_t, 4>{tiles * format.codeBytes(depth),
                                      tiles * format.scaleBytes(depth),
@@ -41,9 +41,21 @@ public:
   void pack(const char *weights, const moert_device_place &place, int64_t e,
             std::array<std::vector<uint8_t>, 4> &to) const {
     if (isPlain()) {
-      auto size = static_cast<size_t>(matrix.element_bytes);
-      packRows(from, weights + place.values + e * panelBytes(8 * size), size,
-               matrix.tiles, matrix.padded_depth, to[0].data());
+      const char *panels =
+          weights + place.values +
+          e * panelBytes(8 * static_cast<int64_t>(elementSize(matrix.element)));
+      if (elementSize(matrix.element) == static_cast<size_t>(elementBytes))
+        packRows(from, panels, elementSize(matrix.element), matrix.tiles,
+                 matrix.padded_depth, to[0].data());
+      else
+        widenRows(
+            from,
+            [&](int64_t i) {
+              return static_cast<float>(
+                  elementAsDouble(panels, matrix.element, i));
+            },
+            matrix.tiles, matrix.padded_depth,
+            reinterpret_cast<float *>(to[0].data()));
     } else {
       int64_t bits = format.coding == RowCoding::Int8 ? 8 : 4;
       int64_t numbers = from.panels() * blocks() * from.width;
@@ -69,7 +81,7 @@ public:
   }
 
 private:
-  bool isPlain() const { return matrix.element_bytes != 0; }
+  bool isPlain() const { return matrix.element != 0; }
   int64_t blocks() const {
     return format.block ? (matrix.depth + format.block - 1) / format.block : 1;
   }
@@ -79,6 +91,7 @@ private:
   }
 
   const moert_device_matrix &matrix;
+  int64_t elementBytes; // of plain rows
   PanelMatrix from;
   CodedRows format;
 };

@@ -1,7 +1,7 @@
 // What models with code for a GPU are linked with.
 #include "runtime/Core/Text.h"
 #include "runtime/Device/DeviceChoice.h"
-#include "runtime/Device/ExpertLayers.h"
+#include "runtime/Device/DeviceModel.h"
 
 #include <map>
 
@@ -11,7 +11,7 @@ namespace {
 /// Sessions of a process share what lies on a device.
 struct Shared {
   std::mutex mutex;
-  std::map<std::string, std::weak_ptr<ExpertLayers>> layers;
+  std::map<std::string, std::weak_ptr<DeviceModel>> models;
 };
 
 Shared &shared() {
@@ -20,8 +20,8 @@ Shared &shared() {
   return *made;
 }
 
-Result<OffloadChoice> openLayers(const moert_model &model,
-                                 const OffloadRequest &request) {
+Result<OffloadChoice> openModel(const moert_model &model,
+                                const OffloadRequest &request) {
   bool isAsked = request.device.kind == DeviceRequest::Cuda;
   auto fallBack = [&](const Status &why) -> Result<OffloadChoice> {
     if (isAsked)
@@ -41,21 +41,21 @@ Result<OffloadChoice> openLayers(const moert_model &model,
                          choice->device->info().ordinal);
   Shared &all = shared();
   std::lock_guard<std::mutex> lock(all.mutex);
-  std::shared_ptr<ExpertLayers> layers = all.layers[key].lock();
+  std::shared_ptr<DeviceModel> found = all.models[key].lock();
   // A kernel that failed took all with it that lay on the device.
-  if (!layers || layers->isBroken()) {
-    auto made = ExpertLayers::create(std::move(choice->device), *model.device,
-                                     *model.weights_slot);
+  if (!found || found->isBroken()) {
+    auto made = DeviceModel::create(std::move(choice->device), *model.device,
+                                    *model.weights_slot);
     if (!made)
       return fallBack(made.error());
-    layers = *made;
-    all.layers[key] = layers;
+    found = *made;
+    all.models[key] = found;
   }
-  return OffloadChoice{layers, choice->reason};
+  return OffloadChoice{found, choice->reason};
 }
 
 } // namespace
 } // namespace moe::rt
 
 extern "C" const moert_device_runtime moert_device_runtime_cuda = {
-    moe::rt::openLayers};
+    moe::rt::openModel};

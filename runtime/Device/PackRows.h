@@ -39,6 +39,20 @@ struct PanelMatrix {
 void packRows(const PanelMatrix &matrix, const void *panels, size_t size,
               int64_t tiles, int64_t paddedDepth, void *to);
 
+/// The same where `number(i)` is number i of the panels.
+template <typename GetNumber>
+void widenRows(const PanelMatrix &matrix, GetNumber number, int64_t tiles,
+               int64_t paddedDepth, float *to) {
+  for (int64_t row = 0; row < tiles * 16; ++row) {
+    int64_t c = matrix.column(row / 16, row % 16);
+    for (int64_t k = 0; k < paddedDepth; ++k, ++to)
+      *to = c < 0 || k >= matrix.depth
+                ? 0
+                : number((c / matrix.width * matrix.depth + k) * matrix.width +
+                         c % matrix.width);
+  }
+}
+
 /// Codes in panels, `[panels, depth, width * bits / 8]`: of 4 bits, byte c of a
 /// row has column c in its low half and column c + width / 2 in the other.
 /// Scales are `[panels, blocks, width]`, zeros lie as codes do.

@@ -42,9 +42,9 @@ public:
 private:
   Kernels compile(const std::string &ptx) {
     Kernels found;
-    std::vector<cuda::Pool> pools = cuda::poolsOfPtx(&context, ptx);
-    std::vector<std::vector<cuda::KernelFacts>> facts;
-    OwningOpRef<ModuleOp> module = cuda::poolKernels(&context, pools, facts);
+    OwningOpRef<ModuleOp> module = cuda::kernelsOfPtx(&context, ptx);
+    if (!module)
+      return found;
     auto made = cuda::EmulatedKernels::compile(*module);
     if (!made) {
       llvm::errs() << "emulated GPU: " << llvm::toString(made.takeError())

@@ -363,16 +363,32 @@ func.func @expert_ffn_c5_depth(%x: tensor<?x32xf32>, %i: tensor<?x2xi32>, %w: te
 
 // -----
 
-func.func @offload_c1(%x: memref<?x8xf32>, %ids: memref<?x2xi64>, %w: memref<?x2xf32>) {
-  // expected-error @below {{'moert.offload' op needs dense i32 for ids and dense f32 elsewhere, not 'memref<?x2xi64>'}}
-  %0 = moert.offload layer 0 ins(%x, %ids, %w : memref<?x8xf32>, memref<?x2xi64>, memref<?x2xf32>) outs(%x : memref<?x8xf32>)
+func.func @device_alloc_c1(%t: index) {
+  // expected-error @below {{'moert.device_alloc' op needs dense memory and a size for each dynamic dimension, not 'memref<?x?xf32>' and 1 sizes}}
+  %0 = moert.device_alloc(%t) : memref<?x?xf32>
   return
 }
 
 // -----
 
-func.func @offload_c1_dense(%x: memref<?x8xf32, strided<[16, 1]>>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>, %y: memref<?x8xf32>) {
-  // expected-error @below {{'moert.offload' op needs dense i32 for ids and dense f32 elsewhere, not 'memref<?x8xf32, strided<[16, 1]>>'}}
-  %0 = moert.offload layer 0 ins(%x, %ids, %w : memref<?x8xf32, strided<[16, 1]>>, memref<?x2xi32>, memref<?x2xf32>) outs(%y : memref<?x8xf32>)
+func.func @device_constant_c1(%m: memref<?xf32>) {
+  // expected-error @below {{'moert.device_constant' op needs dense memory of static shape, not 'memref<?xf32>'}}
+  %0 = moert.device_constant %m : memref<?xf32>
+  return
+}
+
+// -----
+
+func.func @transfer_c1(%m: memref<4xf32, strided<[2]>>) {
+  // expected-error @below {{'moert.transfer' op needs dense memory, not 'memref<4xf32, strided<[2]>>'}}
+  moert.transfer up %m to %m : memref<4xf32, strided<[2]>>
+  return
+}
+
+// -----
+
+func.func @launch_layer_c1(%x: memref<?x8xf16>, %y: memref<?x8xf32>) {
+  // expected-error @below {{'moert.launch_layer' op needs dense i32 for ids and dense f32 elsewhere, not 'memref<?x8xf16>'}}
+  moert.launch_layer 0 ins(%x : memref<?x8xf16>) outs(%y : memref<?x8xf32>)
   return
 }

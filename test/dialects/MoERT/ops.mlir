@@ -120,13 +120,26 @@ func.func @memref(%x: memref<?x192xf32>, %w: memref<192x64xbf16>, %y: memref<?x6
   return
 }
 
-// CHECK-LABEL: func.func @offload
-func.func @offload(%x: memref<?x192xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>, %y: memref<?x192xf32>) -> i1 {
-  // CHECK: moert.offload layer 0 ins({{.*}} : memref<?x192xf32>, memref<?x2xi32>, memref<?x2xf32>) outs({{.*}} : memref<?x192xf32>)
-  %done = moert.offload layer 0 ins(%x, %ids, %w : memref<?x192xf32>, memref<?x2xi32>, memref<?x2xf32>)
-      outs(%y : memref<?x192xf32>)
-  // CHECK: moert.offload layer 1 {{.*}} residual({{.*}} : memref<?x192xf32>) outs
-  %1 = moert.offload layer 1 ins(%x, %ids, %w : memref<?x192xf32>, memref<?x2xi32>, memref<?x2xf32>)
-      residual(%y : memref<?x192xf32>) outs(%y : memref<?x192xf32>)
-  return %done : i1
+// CHECK-LABEL: func.func @device
+func.func @device(%t: index, %host: memref<?x192xf32>, %weights: memref<192xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>) -> i1 {
+  // CHECK: moert.on_device
+  %is = moert.on_device
+  // CHECK: moert.device_alloc(%{{.*}}) : memref<?x192xf32>
+  %memory = moert.device_alloc(%t) : memref<?x192xf32>
+  // CHECK: moert.device_constant %{{.*}} : memref<192xf32>
+  %copy = moert.device_constant %weights : memref<192xf32>
+  // CHECK: moert.transfer up %{{.*}} to %{{.*}} : memref<?x192xf32>
+  moert.transfer up %host to %memory : memref<?x192xf32>
+  // CHECK: moert.launch kernel 0(%{{.*}}, %{{.*}} : memref<?x192xf32>, memref<192xf32>) numbers(%{{.*}} : index)
+  moert.launch kernel 0 (%memory, %copy : memref<?x192xf32>, memref<192xf32>) numbers(%t : index)
+  // CHECK: moert.launch_layer 0 ins(%{{.*}} : memref<?x192xf32>) choices(%{{.*}}, %{{.*}} : memref<?x2xi32>, memref<?x2xf32>) outs(%{{.*}} : memref<?x192xf32>)
+  moert.launch_layer 0 ins(%memory : memref<?x192xf32>) choices(%ids, %w : memref<?x2xi32>, memref<?x2xf32>)
+      outs(%memory : memref<?x192xf32>)
+  // CHECK: moert.launch_layer 1 ins(%{{.*}} : memref<?x192xf32>) residual(%{{.*}} : memref<?x192xf32>) outs(%{{.*}} : memref<?x192xf32>)
+  moert.launch_layer 1 ins(%memory : memref<?x192xf32>) residual(%memory : memref<?x192xf32>) outs(%memory : memref<?x192xf32>)
+  // CHECK: moert.transfer down %{{.*}} to %{{.*}} : memref<?x192xf32>
+  moert.transfer down %memory to %host : memref<?x192xf32>
+  // CHECK: moert.device_free %{{.*}} : memref<?x192xf32>
+  moert.device_free %memory : memref<?x192xf32>
+  return %is : i1
 }

@@ -115,7 +115,8 @@ std::vector<float> test::Device::run(const Case &test) {
          more({hidden, place(down.values, "down"), offsets, active, activeCount,
                rows},
               down));
-  launch("combine", 2, {rows, where, dw, count, out});
+  int32_t isAdded = 0;
+  launch("combine", 2, {rows, where, dw, count, out, out, isAdded});
   return std::vector<float>(out, out + tokens * s.outputs);
 }
 

@@ -1,0 +1,471 @@
+// Host code around kernels: which memory is on the device, and when it is
+// copied.
+#include "codegen/CUDA/DeviceBranch.h"
+#include "codegen/CUDA/OpKernels.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
+#include "llvm/ADT/MapVector.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+
+BranchKind moe::cuda::branchOf(Operation *op) {
+  BranchKind kind = BranchKind::Both; // of the outermost
+  for (; op; op = op->getParentOp())
+    if (auto either = dyn_cast_or_null<scf::IfOp>(op->getParentOp()))
+      if (either.getCondition().getDefiningOp<moert::OnDeviceOp>())
+        kind = op->getParentRegion() == &either.getThenRegion()
+                   ? BranchKind::Device
+                   : BranchKind::Processor;
+  return kind;
+}
+
+/// The memory that a view is of, or null where `op` makes no view.
+static Value sourceOf(Operation *op) {
+  if (auto reshape = dyn_cast<memref::ReshapeOp>(op))
+    return reshape.getSource();
+  if (auto view = dyn_cast<ViewLikeOpInterface>(op))
+    return view.getViewSource();
+  return Value();
+}
+
+static Value rootOf(Value memory) {
+  while (Operation *op = memory.getDefiningOp()) {
+    Value source = sourceOf(op);
+    if (!source)
+      break;
+    memory = source;
+  }
+  return memory;
+}
+
+static bool isMemory(Value value) { return isa<MemRefType>(value.getType()); }
+
+/// Whether `op` only asks for shapes, or ends a life.
+static bool touchesNothing(Operation *op) {
+  return isa<memref::DimOp, memref::DeallocOp>(op) || sourceOf(op);
+}
+
+/// Memory that `op` touches, with what its regions capture.
+static SmallVector<Value> memoriesOf(Operation *op) {
+  SmallVector<Value> memories;
+  // What a reshape reads is the shape.
+  if (auto reshape = dyn_cast<memref::ReshapeOp>(op))
+    return {reshape.getShape()};
+  if (touchesNothing(op))
+    return memories;
+  op->walk([&](Operation *inner) {
+    for (Value operand : inner->getOperands())
+      if (isMemory(operand) &&
+          !op->isProperAncestor(operand.getParentBlock()->getParentOp()) &&
+          operand.getParentBlock()->getParentOp() != op)
+        memories.push_back(operand);
+  });
+  return memories;
+}
+
+/// Whether `op` may write to `memory`.
+static bool writes(Operation *op, Value memory) {
+  if (isa<memref::LoadOp, memref::ReshapeOp, scf::YieldOp, moert::WeightRefOp>(
+          op))
+    return false;
+  if (auto target = dyn_cast<DestinationStyleOpInterface>(op))
+    return llvm::is_contained(target.getDpsInits(), memory);
+  return true;
+}
+
+namespace {
+class Branch {
+public:
+  Branch(Block &block, DeviceTables &tables) : block(block), tables(tables) {}
+
+  /// Which ops get launched; false where that is not worth it.
+  bool decide();
+  BranchFacts rewrite();
+
+private:
+  struct Launch {
+    std::optional<int64_t> layer;
+    std::optional<OpKernel> kernel;
+  };
+  /// Memory that both touch: which copies are good.
+  struct Copies {
+    Value device;
+    bool onHost = true, onDevice = false;
+  };
+
+  void choose(Operation *op);
+  void chooseAroundKernels();
+  bool isOnDevice(Operation *op) const { return launches.contains(op); }
+  void placeRoots();
+  void placeRoot(Value root, bool byDevice, bool byHost);
+  void follow(Operation *op);
+  Value onDevice(Value memory) const { return twins.lookup(memory); }
+  void makeGood(Operation *before, Value memory, bool onHost);
+  void launch(Operation *op, const Launch &launch);
+  void checkFaults();
+
+  Block &block;
+  DeviceTables &tables;
+  llvm::MapVector<Operation *, Launch> launches;
+  DenseMap<Value, Value> twins;          // on the device
+  llvm::MapVector<Value, Copies> copies; // of roots that both touch
+  /// Where a launch says what it cannot work with, and what that ends in.
+  struct Fault {
+    Value memory;
+    std::string message, where;
+  };
+  SmallVector<Fault> faults;
+  BranchFacts facts;
+};
+} // namespace
+
+void Branch::choose(Operation *op) {
+  StringRef why;
+  std::optional<int64_t> layer;
+  if (auto experts = dyn_cast<moert::ExpertFfnOp>(op))
+    layer = tables.layerOf(experts, why);
+  else if (auto gemm = dyn_cast<moert::GemmOp>(op))
+    layer = tables.layerOf(gemm, why);
+  if (layer)
+    launches[op] = {layer, std::nullopt};
+  if (layer || isa<moert::ExpertFfnOp, moert::GemmOp>(op))
+    return;
+  OpBuilder host(op);
+  if (auto kernel = kernelOf(op, host, tables.kernels(), why))
+    launches[op] = {std::nullopt, std::move(kernel)};
+}
+
+/// Loops over what kernels touch are kernels, too; others, over shapes and
+/// positions, are not worth a launch.
+void Branch::chooseAroundKernels() {
+  DenseSet<Value> roots;
+  auto add = [&](Operation *op) {
+    for (Value memory : memoriesOf(op))
+      roots.insert(rootOf(memory));
+  };
+  SmallVector<Operation *> loops;
+  for (Operation &op : block)
+    if (isa<linalg::LinalgOp, memref::CopyOp>(op))
+      loops.push_back(&op);
+    else if (isOnDevice(&op))
+      add(&op);
+  bool changed = true;
+  while (changed) {
+    changed = false;
+    for (Operation *&op : loops) {
+      if (!op || llvm::none_of(memoriesOf(op), [&](Value memory) {
+            return isa<FloatType>(
+                       cast<MemRefType>(memory.getType()).getElementType()) &&
+                   roots.contains(rootOf(memory));
+          }))
+        continue;
+      choose(op);
+      if (isOnDevice(op)) {
+        add(op);
+        changed = true;
+      }
+      op = nullptr;
+    }
+  }
+}
+
+bool Branch::decide() {
+  SmallVector<Operation *> ops;
+  for (Operation &op : block)
+    ops.push_back(&op);
+  for (Operation *op : ops)
+    if (op->getName().getDialectNamespace() == "moert" &&
+        isa<DestinationStyleOpInterface>(op))
+      choose(op);
+  bool isWorthIt = llvm::any_of(launches, [](auto &entry) {
+    return isa<moert::ExpertFfnOp>(entry.first);
+  });
+  if (isWorthIt)
+    chooseAroundKernels();
+  return isWorthIt;
+}
+
+void Branch::placeRoot(Value root, bool byDevice, bool byHost) {
+  if (!byDevice)
+    return;
+  auto type = cast<MemRefType>(root.getType());
+  OpBuilder builder(block.getParent());
+  if (Operation *op = root.getDefiningOp())
+    builder.setInsertionPointAfter(op);
+  else
+    builder.setInsertionPointToStart(&block);
+  Location loc = root.getLoc();
+  Operation *op = root.getDefiningOp();
+  if (isa_and_nonnull<memref::GetGlobalOp, moert::WeightRefOp>(op)) {
+    twins[root] = moert::DeviceConstantOp::create(builder, loc, type, root);
+    return;
+  }
+  SmallVector<Value> sizes;
+  auto alloc = dyn_cast_or_null<memref::AllocOp>(op);
+  if (alloc)
+    sizes.assign(alloc.getDynamicSizes().begin(),
+                 alloc.getDynamicSizes().end());
+  else
+    for (int64_t d = 0; d < type.getRank(); ++d)
+      if (type.isDynamicDim(d))
+        sizes.push_back(memref::DimOp::create(builder, loc, root, d));
+  Value device = moert::DeviceAllocOp::create(builder, loc, type, sizes);
+  if (alloc && !byHost) {
+    root.replaceAllUsesWith(device);
+    alloc.erase();
+    twins[device] = device;
+    return;
+  }
+  twins[root] = device;
+  copies[root] = {device, true, alloc != nullptr};
+}
+
+void Branch::placeRoots() {
+  llvm::MapVector<Value, std::pair<bool, bool>> users;
+  for (Operation &op : block)
+    for (Value memory : memoriesOf(&op)) {
+      auto &[byDevice, byHost] = users[rootOf(memory)];
+      (isOnDevice(&op) ? byDevice : byHost) = true;
+    }
+  // Packed weights have their own way to the device.
+  for (auto &[op, launch] : launches)
+    if (launch.layer)
+      for (Value memory : op->getOperands())
+        if (isa_and_nonnull<moert::WeightRefOp>(rootOf(memory).getDefiningOp()))
+          users[rootOf(memory)].first = false;
+  for (auto &[op, launch] : launches)
+    if (launch.kernel)
+      for (Value memory : launch.kernel->memories)
+        users[rootOf(memory)].first = true;
+  for (auto &[root, by] : users)
+    placeRoot(root, by.first, by.second);
+}
+
+/// Views of what has a twin have one, too; so does the end of its life.
+void Branch::follow(Operation *op) {
+  if (auto end = dyn_cast<memref::DeallocOp>(op)) {
+    Value device = onDevice(end.getMemref());
+    if (!device)
+      return;
+    OpBuilder builder(op);
+    moert::DeviceFreeOp::create(builder, op->getLoc(), device);
+    if (device == end.getMemref())
+      end.erase();
+    return;
+  }
+  Value source = sourceOf(op);
+  Value device = source ? onDevice(source) : Value();
+  if (!device)
+    return;
+  if (device == source) {
+    twins[op->getResult(0)] = op->getResult(0);
+    return;
+  }
+  OpBuilder builder(op->getContext());
+  builder.setInsertionPointAfter(op);
+  Operation *view = builder.clone(*op);
+  view->replaceUsesOfWith(source, device);
+  twins[op->getResult(0)] = view->getResult(0);
+}
+
+/// Sees that `memory` is good where `before` touches it.
+void Branch::makeGood(Operation *before, Value memory, bool onHost) {
+  auto found = copies.find(rootOf(memory));
+  if (found == copies.end())
+    return;
+  auto &[root, state] = *found;
+  OpBuilder builder(before);
+  Location loc = before->getLoc();
+  if (onHost && !state.onHost)
+    moert::TransferOp::create(builder, loc, moert::Direction::Down,
+                              state.device, root);
+  if (!onHost && !state.onDevice)
+    moert::TransferOp::create(builder, loc, moert::Direction::Up, root,
+                              state.device);
+  (onHost ? state.onHost : state.onDevice) = true;
+  if (writes(before, memory))
+    (onHost ? state.onDevice : state.onHost) = false;
+}
+
+void Branch::launch(Operation *op, const Launch &launch) {
+  OpBuilder builder(op);
+  Location loc = op->getLoc();
+  auto device = [&](Value memory) {
+    return memory ? onDevice(memory) : Value();
+  };
+  if (auto experts = dyn_cast<moert::ExpertFfnOp>(op)) {
+    moert::LaunchLayerOp::create(
+        builder, loc, *launch.layer, device(experts.getX()),
+        device(experts.getIds()), device(experts.getWeights()),
+        device(experts.getResidual()), device(experts.getOuts()));
+  } else if (auto gemm = dyn_cast<moert::GemmOp>(op)) {
+    moert::LaunchLayerOp::create(
+        builder, loc, *launch.layer, device(gemm.getX()), Value(), Value(),
+        device(gemm.getResidual()), device(gemm.getOuts()));
+  } else {
+    SmallVector<Value> memories;
+    for (Value memory : launch.kernel->memories)
+      memories.push_back(device(memory));
+    if (launch.kernel->takesFaults) {
+      OpBuilder atStart = OpBuilder::atBlockBegin(&block);
+      Value fault = moert::DeviceAllocOp::create(
+          atStart, loc, MemRefType::get({1}, builder.getI32Type()),
+          ValueRange());
+      memories.push_back(fault);
+      faults.push_back(
+          {fault, launch.kernel->faultMessage, launch.kernel->faultWhere});
+    }
+    moert::LaunchOp::create(builder, loc,
+                            tables.kernelNumber(launch.kernel->name), memories,
+                            launch.kernel->numbers);
+  }
+  op->erase();
+}
+
+/// What kernels could not say when it happened.
+void Branch::checkFaults() {
+  if (faults.empty())
+    return;
+  auto type = cast<MemRefType>(faults.front().memory.getType());
+  Location loc = block.getParentOp()->getLoc();
+  OpBuilder end(block.getTerminator());
+  Value host = memref::AllocOp::create(end, loc, type);
+  Value zero = arith::ConstantIndexOp::create(end, loc, 0);
+  for (auto &[fault, message, where] : faults) {
+    OpBuilder start(block.getParent());
+    start.setInsertionPointAfterValue(fault);
+    Value none = memref::AllocOp::create(start, loc, type);
+    Value i32 = arith::ConstantIntOp::create(start, loc, 0, 32);
+    Value first = arith::ConstantIndexOp::create(start, loc, 0);
+    memref::StoreOp::create(start, loc, i32, none, ValueRange{first});
+    moert::TransferOp::create(start, loc, moert::Direction::Up, none, fault);
+    memref::DeallocOp::create(start, loc, none);
+
+    moert::TransferOp::create(end, loc, moert::Direction::Down, fault, host);
+    Value found = memref::LoadOp::create(end, loc, host, ValueRange{zero});
+    Value nothing = arith::ConstantIntOp::create(end, loc, 0, 32);
+    Value good = arith::CmpIOp::create(end, loc, arith::CmpIPredicate::eq,
+                                       found, nothing);
+    Value token =
+        arith::IndexCastOp::create(end, loc, end.getIndexType(), found);
+    Value one = arith::ConstantIndexOp::create(end, loc, 1);
+    token = arith::SubIOp::create(end, loc, token, one);
+    moert::CheckOp::create(
+        end, loc, good, end.getStringAttr(message),
+        where.empty() ? StringAttr() : end.getStringAttr(where), token);
+    moert::DeviceFreeOp::create(end, loc, fault);
+  }
+  memref::DeallocOp::create(end, loc, host);
+}
+
+BranchFacts Branch::rewrite() {
+  // The processor records what it does itself, see moert_on_device.
+  for (Operation &op : llvm::make_early_inc_range(block))
+    if (isa<moert::ObserveOp, moert::PhaseOp>(op))
+      op.erase();
+  placeRoots();
+  for (Operation &op : llvm::make_early_inc_range(block)) {
+    auto found = launches.find(&op);
+    bool isLaunched = found != launches.end();
+    bool computes = isa<DestinationStyleOpInterface>(op);
+    SmallVector<Value> memories =
+        isLaunched && found->second.kernel
+            ? SmallVector<Value>(found->second.kernel->memories)
+            : memoriesOf(&op);
+    for (Value memory : memories)
+      makeGood(&op, memory, !isLaunched);
+    if (isLaunched) {
+      ++facts.onDevice;
+      launch(&op, found->second);
+      continue;
+    }
+    facts.onProcessor += computes;
+    follow(&op);
+  }
+  checkFaults();
+  return facts;
+}
+
+std::optional<BranchFacts> moe::cuda::addDeviceBranch(func::FuncOp function,
+                                                      DeviceTables &tables) {
+  if (!function.getBody().hasOneBlock())
+    return std::nullopt;
+  Block &body = function.getBody().front();
+  Location loc = function.getLoc();
+  OpBuilder builder = OpBuilder::atBlockEnd(&body);
+  Operation *end = body.getTerminator();
+  SmallVector<Type> types(end->getOperandTypes());
+  auto either = scf::IfOp::create(
+      builder, loc, types,
+      moert::OnDeviceOp::create(builder, loc, builder.getI1Type()),
+      /*addThenBlock=*/true, /*addElseBlock=*/true);
+  Block &processor = either.getElseRegion().front();
+  Operation *first = either.getCondition().getDefiningOp();
+  processor.getOperations().splice(processor.end(), body.getOperations(),
+                                   body.begin(), Block::iterator(first));
+  OpBuilder inside = OpBuilder::atBlockEnd(&processor);
+  scf::YieldOp::create(inside, loc, end->getOperands());
+  end->erase();
+  Block &device = either.getThenRegion().front();
+  IRMapping mapping;
+  inside.setInsertionPointToEnd(&device);
+  for (Operation &op : processor)
+    inside.clone(op, mapping);
+  builder.setInsertionPointToEnd(&body);
+  func::ReturnOp::create(builder, loc, either.getResults());
+
+  Branch branch(device, tables);
+  if (branch.decide())
+    return branch.rewrite();
+  // As it was.
+  SmallVector<Value> results(processor.getTerminator()->getOperands());
+  body.getOperations().splice(body.begin(), processor.getOperations(),
+                              processor.begin(), std::prev(processor.end()));
+  body.getTerminator()->setOperands(results);
+  either.erase();
+  first->erase();
+  return std::nullopt;
+}
+
+bool moe::cuda::offload(moert::ExpertFfnOp op, DeviceTables &tables,
+                        StringRef &why) {
+  std::optional<int64_t> layer = tables.layerOf(op, why);
+  if (!layer)
+    return false;
+  OpBuilder builder(op);
+  Location loc = op.getLoc();
+  Value isThere = moert::OnDeviceOp::create(builder, loc, builder.getI1Type());
+  auto either = scf::IfOp::create(builder, loc, isThere, /*withElse=*/true);
+  op->moveBefore(either.elseYield());
+  builder.setInsertionPoint(either.thenYield());
+  DenseMap<Value, Value> copies;
+  auto copyOf = [&](Value memory) -> Value {
+    if (!memory || copies.contains(memory))
+      return copies.lookup(memory);
+    auto type = cast<MemRefType>(memory.getType());
+    SmallVector<Value> sizes;
+    for (int64_t d = 0; d < type.getRank(); ++d)
+      if (type.isDynamicDim(d))
+        sizes.push_back(memref::DimOp::create(builder, loc, memory, d));
+    Value copy = moert::DeviceAllocOp::create(builder, loc, type, sizes);
+    if (memory != op.getOuts() || memory == op.getResidual())
+      moert::TransferOp::create(builder, loc, moert::Direction::Up, memory,
+                                copy);
+    return copies[memory] = copy;
+  };
+  Value x = copyOf(op.getX()), ids = copyOf(op.getIds()),
+        weights = copyOf(op.getWeights()), residual = copyOf(op.getResidual()),
+        outs = copyOf(op.getOuts());
+  moert::LaunchLayerOp::create(builder, loc, *layer, x, ids, weights, residual,
+                               outs);
+  moert::TransferOp::create(builder, loc, moert::Direction::Down, outs,
+                            op.getOuts());
+  for (auto [memory, copy] : copies)
+    moert::DeviceFreeOp::create(builder, loc, copy);
+  return true;
+}

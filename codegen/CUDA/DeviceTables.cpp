@@ -1,0 +1,83 @@
+#include "codegen/CUDA/DeviceTables.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+
+/// The number of `attribute` in `list`, where it is added if need be.
+static int64_t numberIn(SmallVector<Attribute> &list, Attribute attribute) {
+  auto known = llvm::find(list, attribute);
+  if (known != list.end())
+    return known - list.begin();
+  list.push_back(attribute);
+  return list.size() - 1;
+}
+
+int64_t DeviceTables::add(const Pool &pool, ArrayRef<int64_t> entries,
+                          ArrayRef<std::pair<StringRef, Value>> parts) {
+  NamedAttrList layer;
+  int64_t number = numberIn(pools, toAttribute(builder.getContext(), pool));
+  layer.set("pool", builder.getI64IntegerAttr(number));
+  layer.set("entries", builder.getDenseI64ArrayAttr(entries));
+  for (auto [name, value] : parts)
+    if (value)
+      layer.set(name, bankOf(value).getBankAttr());
+  return numberIn(layers, layer.getDictionary(builder.getContext()));
+}
+
+std::optional<int64_t> DeviceTables::layerOf(moert::ExpertFfnOp op,
+                                             StringRef &why) {
+  std::optional<Pool> pool = poolOf(op, tf32, why);
+  if (!pool)
+    return std::nullopt;
+  SmallVector<int64_t> entries;
+  if (std::optional<ArrayRef<int64_t>> given = op.getEntries())
+    entries.assign(given->begin(), given->end());
+  else
+    for (int64_t i = 0; i < pool->entries; ++i)
+      entries.push_back(i);
+  return add(*pool, entries,
+             {{"up", op.getUp()},
+              {"up_scales", op.getUpScales()},
+              {"up_zeros", op.getUpZeros()},
+              {"up_bias", op.getUpBias()},
+              {"down", op.getDown()},
+              {"down_scales", op.getDownScales()},
+              {"down_zeros", op.getDownZeros()},
+              {"down_bias", op.getDownBias()}});
+}
+
+std::optional<int64_t> DeviceTables::layerOf(moert::GemmOp op, StringRef &why) {
+  // What is close to a tie must not be decided by rounded inputs.
+  bool isRouter = llvm::any_of(op.getOuts().getUsers(), [](Operation *user) {
+    return isa<moert::RouteOp>(user);
+  });
+  std::optional<Pool> pool = poolOf(op, isRouter, tf32, why);
+  if (!pool)
+    return std::nullopt;
+  return add(*pool, {0},
+             {{"down", op.getWeight()}, {"down_bias", op.getBias()}});
+}
+
+int64_t DeviceTables::kernelNumber(StringRef name) {
+  return numberIn(names, builder.getStringAttr(name));
+}
+
+ModuleOp DeviceTables::kernels() {
+  if (!own) {
+    OpBuilder inside = OpBuilder::atBlockEnd(module.getBody());
+    own = ModuleOp::create(inside, module.getLoc(), StringRef(kDeviceModule));
+  }
+  return own;
+}
+
+void DeviceTables::write() {
+  if (own && names.empty())
+    own.erase();
+  if (layers.empty() && names.empty())
+    return;
+  module->setAttr(kDevicePools, builder.getArrayAttr(pools));
+  module->setAttr(kDeviceLayers, builder.getArrayAttr(layers));
+  if (!names.empty())
+    module->setAttr(kDeviceKernels, builder.getArrayAttr(names));
+}

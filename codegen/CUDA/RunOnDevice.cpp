@@ -1,0 +1,55 @@
+#include "codegen/CUDA/DeviceBranch.h"
+#include "codegen/CUDA/Passes.h"
+#include "mlir/IR/Remarks.h"
+
+namespace moe {
+#define GEN_PASS_DEF_RUNONDEVICEPASS
+#include "codegen/CUDA/Passes.h.inc"
+} // namespace moe
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+
+static constexpr remark::RemarkOpts onDevice =
+    remark::RemarkOpts::name("on device").category("moe-device");
+
+namespace {
+struct RunOnDevicePass : moe::impl::RunOnDevicePassBase<RunOnDevicePass> {
+  using RunOnDevicePassBase::RunOnDevicePassBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    DeviceTables tables(module, tf32);
+    auto main = module.lookupSymbol<func::FuncOp>("main");
+    explain(module);
+    if (main)
+      if (std::optional<BranchFacts> facts = addDeviceBranch(main, tables))
+        remark::passed(main.getLoc(), onDevice)
+            << remark::metric("launched", facts->onDevice)
+            << remark::metric("left", facts->onProcessor);
+    // In loops, and in other functions.
+    SmallVector<moert::ExpertFfnOp> others;
+    module.walk([&](moert::ExpertFfnOp op) {
+      if (branchOf(op) != BranchKind::Processor)
+        others.push_back(op);
+    });
+    for (moert::ExpertFfnOp op : others) {
+      StringRef why;
+      offload(op, tables, why);
+    }
+    tables.write();
+  }
+
+  /// Why layers stay on the processor.
+  void explain(ModuleOp module) {
+    module.walk([&](moert::ExpertFfnOp op) {
+      StringRef why;
+      if (poolOf(op, tf32, why))
+        return;
+      remark::missed(op.getLoc(), onDevice) << remark::reason("{0}", why);
+      op->setAttr(kNotOffloaded, StringAttr::get(&getContext(), why));
+    });
+  }
+};
+} // namespace

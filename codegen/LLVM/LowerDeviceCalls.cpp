@@ -1,0 +1,191 @@
+// Ops about devices to calls of runtime/Core/OffloadCalls.cpp.
+#include "codegen/LLVM/RuntimeCalls.h"
+#include "dialects/MoERT/MoERTOps.h"
+#include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
+#include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+class DeviceCalls {
+public:
+  DeviceCalls(Operation *op, LLVMTypeConverter &types)
+      : op(op), types(types), b(op), loc(op->getLoc()),
+        module(op->getParentOfType<ModuleOp>()), i32(b.getI32Type()),
+        i64(b.getI64Type()), ptr(LLVM::LLVMPointerType::get(b.getContext())) {}
+
+  void lower() {
+    TypeSwitch<Operation *>(op)
+        .Case([&](moert::OnDeviceOp is) {
+          Value found = call("moert_on_device", {}, i32);
+          Value zero = constant(i32, 0);
+          replace(LLVM::ICmpOp::create(b, loc, LLVM::ICmpPredicate::ne, found,
+                                       zero));
+        })
+        .Case([&](moert::DeviceAllocOp alloc) {
+          auto type = cast<MemRefType>(alloc.getMemory().getType());
+          SmallVector<Value> sizes;
+          auto dynamic = alloc.getSizes().begin();
+          for (int64_t size : type.getShape())
+            sizes.push_back(ShapedType::isDynamic(size) ? integer(*dynamic++)
+                                                        : constant(i64, size));
+          replace(
+              memoryAt(call("moert_device_alloc", {bytes(type, sizes)}, ptr),
+                       type, sizes));
+        })
+        .Case([&](moert::DeviceFreeOp end) {
+          call("moert_device_free", {address(end.getMemory())});
+          op->erase();
+        })
+        .Case([&](moert::DeviceConstantOp constantOp) {
+          auto type = cast<MemRefType>(constantOp.getMemory().getType());
+          SmallVector<Value> sizes = sizesOf(constantOp.getMemory());
+          replace(memoryAt(
+              call("moert_device_constant",
+                   {address(constantOp.getMemory()), bytes(type, sizes)}, ptr),
+              type, sizes));
+        })
+        .Case([&](moert::TransferOp transfer) {
+          auto type = cast<MemRefType>(transfer.getFrom().getType());
+          bool isUp = transfer.getDirection() == moert::Direction::Up;
+          call(isUp ? "moert_device_upload" : "moert_device_download",
+               {address(transfer.getTo()), address(transfer.getFrom()),
+                bytes(type, sizesOf(transfer.getFrom()))});
+          op->erase();
+        })
+        .Case([&](moert::LaunchOp launch) { lowerLaunch(launch); })
+        .Case([&](moert::LaunchLayerOp layer) {
+          Value rows = constant(i64, 1);
+          SmallVector<Value> sizes = sizesOf(layer.getX());
+          for (Value size : ArrayRef(sizes).drop_back())
+            rows = multiply(rows, size);
+          call("moert_device_layer",
+               {constant(i32, layer.getLayer()), rows, address(layer.getX()),
+                address(layer.getIds()), address(layer.getWeights()),
+                address(layer.getResidual()), address(layer.getOuts())});
+          op->erase();
+        });
+  }
+
+private:
+  Value constant(Type type, int64_t value) {
+    return LLVM::ConstantOp::create(b, loc, type,
+                                    b.getIntegerAttr(type, value));
+  }
+  Value integer(Value index) {
+    return arith::IndexCastOp::create(b, loc, i64, index);
+  }
+  /// Of sizes: a product that does not fit is no size that can be had.
+  Value multiply(Value a, Value c) {
+    Value both = LLVM::SMulWithOverflowOp::create(
+        b, loc,
+        LLVM::LLVMStructType::getLiteral(b.getContext(), {i64, b.getI1Type()}),
+        a, c);
+    Value product = LLVM::ExtractValueOp::create(b, loc, both, 0);
+    Value isTooMuch = LLVM::ExtractValueOp::create(b, loc, both, 1);
+    return LLVM::SelectOp::create(b, loc, isTooMuch, constant(i64, -1),
+                                  product);
+  }
+  Value address(Value memory) {
+    if (!memory)
+      return LLVM::ZeroOp::create(b, loc, ptr);
+    return addressOfMemory(b, loc, memory);
+  }
+  SmallVector<Value> sizesOf(Value memory) {
+    SmallVector<Value> sizes;
+    for (int64_t d = 0; d < cast<MemRefType>(memory.getType()).getRank(); ++d)
+      sizes.push_back(integer(memref::DimOp::create(b, loc, memory, d)));
+    return sizes;
+  }
+  Value bytes(MemRefType type, ArrayRef<Value> sizes) {
+    Value product = constant(i64, (type.getElementTypeBitWidth() + 7) / 8);
+    for (Value size : sizes)
+      product = multiply(product, size);
+    return product;
+  }
+  Value call(StringRef name, ValueRange arguments, Type result = {}) {
+    SmallVector<Type> given(arguments.getTypes());
+    auto done = LLVM::CallOp::create(
+        b, loc, declareRuntime(module, name, given, result), arguments);
+    return result ? done.getResult() : Value();
+  }
+  void replace(Value result) {
+    op->getResult(0).replaceAllUsesWith(result);
+    op->erase();
+  }
+  /// Dense memory of `sizes` at `data`.
+  Value memoryAt(Value data, MemRefType type, ArrayRef<Value> sizes) {
+    auto descriptor = MemRefDescriptor::poison(b, loc, types.convertType(type));
+    descriptor.setAllocatedPtr(b, loc, data);
+    descriptor.setAlignedPtr(b, loc, data);
+    descriptor.setConstantOffset(b, loc, 0);
+    Value stride = constant(i64, 1);
+    for (int64_t d = type.getRank() - 1; d >= 0; --d) {
+      descriptor.setSize(b, loc, d, sizes[d]);
+      descriptor.setStride(b, loc, d, stride);
+      if (d > 0)
+        stride = LLVM::MulOp::create(b, loc, stride, sizes[d]);
+    }
+    return UnrealizedConversionCastOp::create(b, loc, type, Value(descriptor))
+        .getResult(0);
+  }
+
+  void lowerLaunch(moert::LaunchOp launch) {
+    SmallVector<Value> values;
+    for (Value memory : launch.getMemories())
+      values.push_back(address(memory));
+    for (Value number : launch.getNumbers())
+      values.push_back(number.getType().isIndex() ? integer(number) : number);
+    // Once for each call of the function, wherever the launch stands.
+    SmallVector<Value> slots;
+    Value table;
+    {
+      OpBuilder::InsertionGuard guard(b);
+      Region *body = op->getParentRegion();
+      while (!isa<FunctionOpInterface>(body->getParentOp()))
+        body = body->getParentRegion();
+      b.setInsertionPointToStart(&body->front());
+      Value one = constant(i64, 1);
+      for (Value value : values)
+        slots.push_back(
+            LLVM::AllocaOp::create(b, loc, ptr, value.getType(), one));
+      table = LLVM::AllocaOp::create(b, loc, ptr, ptr,
+                                     constant(i64, values.size()));
+    }
+    for (auto [i, value] : llvm::enumerate(values)) {
+      LLVM::StoreOp::create(b, loc, value, slots[i]);
+      Value place =
+          LLVM::GEPOp::create(b, loc, ptr, ptr, table,
+                              ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i)});
+      LLVM::StoreOp::create(b, loc, slots[i], place);
+    }
+    call("moert_device_launch", {constant(i32, launch.getKernel()), table});
+    op->erase();
+  }
+
+  Operation *op;
+  LLVMTypeConverter &types;
+  OpBuilder b;
+  Location loc;
+  ModuleOp module;
+  Type i32, i64, ptr;
+};
+} // namespace
+
+void moe::lowerDeviceCalls(ModuleOp module) {
+  LLVMTypeConverter types(module.getContext());
+  SmallVector<Operation *> ops;
+  module.walk([&](Operation *op) {
+    if (isa<moert::OnDeviceOp, moert::DeviceAllocOp, moert::DeviceFreeOp,
+            moert::DeviceConstantOp, moert::TransferOp, moert::LaunchOp,
+            moert::LaunchLayerOp>(op))
+      ops.push_back(op);
+  });
+  for (Operation *op : ops)
+    DeviceCalls(op, types).lower();
+}

@@ -1,0 +1,22 @@
+#ifndef MOE_CODEGEN_LLVM_RUNTIMECALLS_H
+#define MOE_CODEGEN_LLVM_RUNTIMECALLS_H
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace moe {
+/// The declaration of a function of the runtime; no result type: void.
+mlir::LLVM::LLVMFuncOp declareRuntime(mlir::ModuleOp module,
+                                      llvm::StringRef name,
+                                      llvm::ArrayRef<mlir::Type> arguments,
+                                      mlir::Type result = {});
+
+/// Where dense memory begins.
+mlir::Value addressOfMemory(mlir::OpBuilder &builder, mlir::Location loc,
+                            mlir::Value memory);
+
+/// Ops about devices to calls of the moert_device functions.
+void lowerDeviceCalls(mlir::ModuleOp module);
+} // namespace moe
+
+#endif // MOE_CODEGEN_LLVM_RUNTIMECALLS_H

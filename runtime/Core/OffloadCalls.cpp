@@ -1,0 +1,87 @@
+// The functions of IRInterface.h that are about devices. Nothing here may own
+// anything across moert_fail, which does not return.
+#include "runtime/Core/Run.h"
+
+#include <algorithm>
+
+namespace moe::rt {
+namespace {
+
+RunContext &context() { return *RunContext::running(); }
+
+/// Ends the run where `call(offload)` fails.
+template <typename Call>
+void attempt(Call call) {
+  RunContext &run = context();
+  bool ok;
+  {
+    Status status = call(*run.offload);
+    ok = status.ok();
+    run.offloadCode = static_cast<int32_t>(status.code);
+    run.offloadError = std::move(status.message);
+  }
+  if (!ok)
+    moert_fail(run.offloadCode, "%s", run.offloadError.c_str(), 0);
+}
+
+} // namespace
+} // namespace moe::rt
+
+using namespace moe::rt;
+
+int32_t moert_on_device(void) {
+  RunContext &run = context();
+  // What is recorded is seen by the processor alone.
+  return run.offload && !run.recorder.recordExperts;
+}
+
+void *moert_device_alloc(int64_t bytes) {
+  void *memory = nullptr;
+  attempt([&](Offload &offload) {
+    auto made = offload.allocate(bytes);
+    if (made)
+      context().deviceMemory.push_back(memory = *made);
+    return made.error();
+  });
+  return memory;
+}
+
+void moert_device_free(void *memory) {
+  std::vector<void *> &all = context().deviceMemory;
+  auto place = std::find(all.begin(), all.end(), memory);
+  if (place == all.end())
+    return;
+  all.erase(place);
+  context().offload->release(memory);
+}
+
+void *moert_device_constant(const void *data, int64_t bytes) {
+  void *copy = nullptr;
+  attempt([&](Offload &offload) {
+    auto made = offload.constant(data, bytes);
+    if (made)
+      copy = *made;
+    return made.error();
+  });
+  return copy;
+}
+
+void moert_device_upload(void *to, const void *from, int64_t bytes) {
+  attempt([&](Offload &offload) { return offload.upload(to, from, bytes); });
+}
+
+void moert_device_download(void *to, const void *from, int64_t bytes) {
+  attempt([&](Offload &offload) { return offload.download(to, from, bytes); });
+}
+
+void moert_device_launch(int32_t kernel, void **arguments) {
+  attempt([&](Offload &offload) { return offload.launch(kernel, arguments); });
+}
+
+void moert_device_layer(int32_t layer, int64_t rows, const void *x,
+                        const void *ids, const void *weights,
+                        const void *residual, void *out) {
+  attempt([&](Offload &offload) {
+    return offload.layer(layer, rows, {x, ids, weights, residual, out});
+  });
+}

@@ -1,0 +1,49 @@
+#include "runtime/Device/DeviceMemory.h"
+
+namespace moe::rt {
+
+/// Sizes of a growing sequence are few: steps of an eighth.
+static uint64_t rounded(uint64_t bytes) {
+  uint64_t step = 256;
+  while (step * 8 < bytes)
+    step *= 2;
+  return (std::max<uint64_t>(bytes, 1) + step - 1) / step * step;
+}
+
+Result<CuPointer> DeviceMemory::take(uint64_t bytes, const char *name) {
+  uint64_t wanted = rounded(bytes);
+  DeviceBuffer buffer;
+  auto found = spare.lower_bound(wanted);
+  if (found != spare.end() && found->first <= wanted + wanted / 4) {
+    buffer = std::move(found->second);
+    spare.erase(found);
+  } else {
+    auto made = device.allocate(wanted, name);
+    if (!made && made.error().code == Code::OutOfMemory && !spare.empty()) {
+      spare.clear();
+      made = device.allocate(wanted, name);
+    }
+    if (!made)
+      return made.error();
+    buffer = std::move(*made);
+  }
+  CuPointer address = buffer.pointer();
+  taken.emplace(address, std::move(buffer));
+  return address;
+}
+
+void DeviceMemory::give(CuPointer address) {
+  auto found = taken.find(address);
+  if (found == taken.end())
+    return;
+  uint64_t size = found->second.size();
+  spare.emplace(size, std::move(found->second));
+  taken.erase(found);
+}
+
+const DeviceBuffer *DeviceMemory::find(CuPointer address) const {
+  auto found = taken.find(address);
+  return found == taken.end() ? nullptr : &found->second;
+}
+
+} // namespace moe::rt

@@ -1,0 +1,32 @@
+// Memory of a device that runs take and give back.
+#ifndef MOE_RUNTIME_DEVICE_DEVICEMEMORY_H
+#define MOE_RUNTIME_DEVICE_DEVICEMEMORY_H
+
+#include "runtime/Device/Device.h"
+
+#include <map>
+
+namespace moe::rt {
+
+/// Asking the driver waits for the device, so what is given back is kept for
+/// the next that wants as much. All work is in one stream: what was launched
+/// before memory was given back is done before its next owner's.
+class DeviceMemory {
+public:
+  explicit DeviceMemory(Device &device) : device(device) {}
+
+  /// Without room, what nobody has is returned to the driver first.
+  Result<CuPointer> take(uint64_t bytes, const char *name);
+  void give(CuPointer address);
+  /// What begins at `address`; null where nothing does.
+  const DeviceBuffer *find(CuPointer address) const;
+
+private:
+  Device &device;
+  std::map<CuPointer, DeviceBuffer> taken;
+  std::multimap<uint64_t, DeviceBuffer> spare; // by size
+};
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_DEVICE_DEVICEMEMORY_H

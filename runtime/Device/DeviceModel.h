@@ -1,0 +1,85 @@
+// A model on a GPU.
+#ifndef MOE_RUNTIME_DEVICE_DEVICEMODEL_H
+#define MOE_RUNTIME_DEVICE_DEVICEMODEL_H
+
+#include "runtime/Core/Offload.h"
+#include "runtime/Device/DeviceMemory.h"
+#include "runtime/Device/ExpertMatrices.h"
+#include "runtime/Device/Kernels.h"
+
+#include <mutex>
+
+namespace moe::rt {
+
+/// Weights, kernels and memory; sessions share them call by call.
+class DeviceModel : public Offload {
+public:
+  /// Loads the code and uploads the weights of all layers. `weights` are those
+  /// of the model, packed for the processor.
+  static Result<std::shared_ptr<DeviceModel>>
+  create(std::unique_ptr<Device> device, const moert_device_code &code,
+         const char *weights);
+
+  /// Whether an earlier failure is for good.
+  bool isBroken();
+
+  Result<void *> allocate(int64_t bytes) override;
+  void release(void *memory) override;
+  Result<void *> constant(const void *data, int64_t bytes) override;
+  Status upload(void *to, const void *from, int64_t bytes) override;
+  Status download(void *to, const void *from, int64_t bytes) override;
+  Status launch(int32_t kernel, void **arguments) override;
+  Status layer(int32_t number, int64_t count, const Rows &rows) override;
+
+private:
+  struct Layer {
+    const moert_device_pool *pool;
+    const std::vector<Kernel> *kernels; // some without a kernel
+    ExpertMatrices up, down;
+    DeviceBuffer entries;
+  };
+  /// What the kernels of a layer hand to each other; grows with the number of
+  /// tokens.
+  enum Space {
+    Offsets,
+    Order,
+    Place,
+    Active,
+    ActiveCount,
+    Rounded,
+    Hidden,
+    Sums,
+    NumSpaces
+  };
+
+  DeviceModel(std::unique_ptr<Device> device, const moert_device_code &code)
+      : device(std::move(device)), code(code), memory(*this->device) {}
+  Status loadKernels();
+  Status uploadLayers(const char *weights);
+  Status checkMemory() const;
+  Status grow(const moert_device_pool &pool, int64_t tokens);
+  Status launchExperts(Layer &layer, int64_t tokens, const Rows &rows);
+  Status launchMatrix(Layer &layer, int64_t count, const Rows &rows);
+  /// As many blocks as are at work at the same time.
+  uint64_t blocks() const {
+    return 2 * uint64_t(device->info().multiprocessors);
+  }
+
+  std::mutex mutex;
+  std::unique_ptr<Device> device; // outlives what lies on it
+  const moert_device_code &code;
+  Module module;
+  std::vector<std::vector<Kernel>> poolKernels;
+  std::vector<Kernel> kernels;
+  std::vector<Layer> layers;
+  DeviceMemory memory;
+  std::map<const void *, DeviceBuffer> constants;
+  DeviceBuffer spaces[NumSpaces];
+  /// For one matrix: offsets {0, rows}, the expert 0, and that there is one.
+  DeviceBuffer alone;
+  int64_t aloneRows = -1;
+};
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_DEVICE_DEVICEMODEL_H

@@ -1,0 +1,172 @@
+// The launches of a layer of experts, or of one matrix.
+#include "runtime/Core/Text.h"
+#include "runtime/Device/DeviceModel.h"
+
+#include <algorithm>
+
+namespace moe::rt {
+namespace {
+
+/// Up to about so many tokens to an expert a layer costs what reading its
+/// weights costs, and the kernels for few tokens read them best.
+constexpr int64_t fewTokens = 6;
+/// Choices of experts in one go: what lies between kernels stays below a few
+/// gigabytes whatever the number of tokens.
+constexpr int64_t mostSlots = 1 << 17;
+
+/// Launches kernels one after the other until one fails.
+class Launches {
+public:
+  Launches(const std::vector<Kernel> &kernels, uint64_t blocks)
+      : kernels(kernels), blocks(blocks) {}
+
+  void start(int which, std::initializer_list<void *> values,
+             ExpertMatrices *matrices = nullptr) {
+    std::vector<void *> arguments(values);
+    if (matrices)
+      matrices->addArguments(arguments);
+    if (status.ok())
+      status =
+          launch(kernels[static_cast<size_t>(which)],
+                 which == MOERT_KERNEL_SORT ? 1 : blocks, arguments.data());
+  }
+
+  Status status;
+
+private:
+  const std::vector<Kernel> &kernels;
+  uint64_t blocks;
+};
+
+CuPointer addressOf(const void *memory) {
+  return reinterpret_cast<CuPointer>(memory);
+}
+
+/// Row `row` of rows of `width` numbers of four bytes.
+template <typename Pointer>
+Pointer rowOf(Pointer rows, int64_t row, int64_t width) {
+  using Byte =
+      std::conditional_t<std::is_const_v<std::remove_pointer_t<Pointer>>,
+                         const char, char>;
+  return rows ? static_cast<Byte *>(rows) + 4 * row * width : nullptr;
+}
+
+} // namespace
+
+Status DeviceModel::grow(const moert_device_pool &pool, int64_t tokens) {
+  int64_t slots = tokens * pool.top_k;
+  const int64_t bytes[NumSpaces] = {
+      4 * (pool.experts + 1),
+      4 * slots,
+      4 * slots,
+      4 * pool.experts,
+      4,
+      pool.element_bytes * tokens * pool.up.padded_depth,
+      pool.element_bytes * slots * pool.down.padded_depth,
+      4 * slots * 16 * pool.down.tiles,
+  };
+  for (int i = 0; i < NumSpaces; ++i) {
+    if (spaces[i].size() >= static_cast<uint64_t>(bytes[i]))
+      continue;
+    spaces[i].free();
+    auto made = device->allocate(static_cast<uint64_t>(bytes[i]),
+                                 text("the numbers of ", tokens, " tokens"));
+    if (!made)
+      return made.error();
+    spaces[i] = std::move(*made);
+  }
+  return {};
+}
+
+Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
+                                  const Rows &rows) {
+  const moert_device_pool &pool = *layer.pool;
+  CuPointer at[NumSpaces];
+  for (int i = 0; i < NumSpaces; ++i)
+    at[i] = spaces[i].pointer();
+  CuPointer x = addressOf(rows.x), ids = addressOf(rows.ids),
+            weights = addressOf(rows.weights),
+            residual = addressOf(rows.residual), out = addressOf(rows.out),
+            entries = layer.entries.pointer();
+  int32_t count = static_cast<int32_t>(tokens), isAdded = residual != 0;
+  bool few = tokens * pool.top_k <= fewTokens * pool.experts;
+  Launches run(*layer.kernels, blocks());
+  run.start(MOERT_KERNEL_SORT,
+            {&ids, &entries, &count, &at[Offsets], &at[Order], &at[Place],
+             &at[Active], &at[ActiveCount]});
+  run.start(MOERT_KERNEL_ROUND, {&x, &count, &at[Rounded]});
+  run.start(few ? MOERT_KERNEL_DECODE_UP : MOERT_KERNEL_GROUPED_UP,
+            {&at[Rounded], layer.up.values(), &at[Order], &at[Offsets],
+             &at[Active], &at[ActiveCount], &at[Hidden]},
+            &layer.up);
+  run.start(few ? MOERT_KERNEL_DECODE_DOWN : MOERT_KERNEL_GROUPED_DOWN,
+            {&at[Hidden], layer.down.values(), &at[Offsets], &at[Active],
+             &at[ActiveCount], &at[Sums]},
+            &layer.down);
+  run.start(MOERT_KERNEL_COMBINE, {&at[Sums], &at[Place], &weights, &count,
+                                   &out, &residual, &isAdded});
+  return run.status;
+}
+
+Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
+                                 const Rows &rows) {
+  const moert_device_pool &pool = *layer.pool;
+  if (count != aloneRows) {
+    const int32_t numbers[4] = {0, static_cast<int32_t>(count), 0, 1};
+    Status status = device->upload(alone, 0, numbers, sizeof(numbers));
+    if (!status.ok())
+      return status;
+    aloneRows = count;
+  }
+  CuPointer x = addressOf(rows.x), residual = addressOf(rows.residual),
+            out = addressOf(rows.out), rounded = spaces[Hidden].pointer(),
+            sums = spaces[Sums].pointer(), offsets = alone.pointer(),
+            active = offsets + 8, activeCount = offsets + 12;
+  int32_t number = static_cast<int32_t>(count), isAdded = residual != 0;
+  // Sums that need no more work go where they are wanted.
+  bool isDone = !residual && pool.down.rows == 16 * pool.down.tiles;
+  bool few = count <= fewTokens;
+  Launches run(*layer.kernels, blocks());
+  run.start(MOERT_KERNEL_ROUND, {&x, &number, &rounded});
+  run.start(few ? MOERT_KERNEL_DECODE_DOWN : MOERT_KERNEL_GROUPED_DOWN,
+            {&rounded, layer.down.values(), &offsets, &active, &activeCount,
+             isDone ? &out : &sums},
+            &layer.down);
+  if (!isDone)
+    run.start(MOERT_KERNEL_FINISH, {&sums, &number, &out, &residual, &isAdded});
+  return run.status;
+}
+
+Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (index < 0 || static_cast<size_t>(index) >= layers.size())
+    return {Code::Internal,
+            text("the model has no layer ", index, " for the device")};
+  Layer &layer = layers[static_cast<size_t>(index)];
+  const moert_device_pool &pool = *layer.pool;
+  int64_t step = std::max<int64_t>(1, mostSlots / pool.top_k);
+  for (int64_t first = 0; first < count;) {
+    int64_t some = std::min(step, count - first);
+    Status status = grow(pool, some);
+    // Fewer tokens at a time give the same numbers.
+    if (status.code == Code::OutOfMemory && some > 1) {
+      step = some / 2;
+      continue;
+    }
+    int64_t inputs = pool.up.rows ? pool.up.depth : pool.down.depth;
+    Rows part = {rowOf(rows.x, first, inputs),
+                 rowOf(rows.ids, first, pool.top_k),
+                 rowOf(rows.weights, first, pool.top_k),
+                 rowOf(rows.residual, first, pool.down.rows),
+                 rowOf(rows.out, first, pool.down.rows)};
+    if (status.ok())
+      status = pool.up.rows ? launchExperts(layer, some, part)
+                            : launchMatrix(layer, some, part);
+    if (!status.ok())
+      return status;
+    first += some;
+  }
+  return {};
+}
+
+} // namespace moe::rt

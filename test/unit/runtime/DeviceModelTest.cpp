@@ -1,0 +1,184 @@
+// The host's side of a model on a device; the kernels are stand-ins.
+#include "runtime/Device/DeviceModel.h"
+#include "test/unit/runtime/DeviceFixture.h"
+
+#include <gtest/gtest.h>
+
+namespace moe::test {
+using namespace rt;
+namespace {
+
+void nothing(void **) {}
+
+/// out[t, o] = weights[t, 0] + o (+ residual[t, o]).
+void combineKernel(void **arguments) {
+  auto *weights = static_cast<const float *>(arguments[2]);
+  auto *out = static_cast<float *>(arguments[4]);
+  auto *residual = static_cast<const float *>(arguments[5]);
+  int32_t tokens, isAdded;
+  std::memcpy(&tokens, &arguments[3], sizeof(tokens));
+  std::memcpy(&isAdded, &arguments[6], sizeof(isAdded));
+  if (moegpu_emu_block_id() != 0 || moegpu_emu_thread_id() != 0)
+    return;
+  for (int32_t i = 0; i < tokens * 1024; ++i)
+    store(out + i,
+          load(weights + i / 1024 * 2, "weights") + float(i % 1024) +
+              (isAdded ? load(residual + i, "residual") : 0),
+          "out");
+}
+
+class DeviceModelFixture : public DeviceFixture {
+protected:
+  void SetUp() override {
+    DeviceFixture::SetUp();
+    // In the order of MOERT_KERNEL_SORT and the others, with the bytes of each
+    // parameter: numbers of tokens have 4.
+    const std::pair<const char *, std::vector<uint32_t>> wanted[] = {
+        {"sort", {8, 8, 4, 8, 8, 8, 8, 8}}, {"round", {8, 4, 8}},
+        {"up", {8, 8, 8, 8, 8, 8, 8}},      {"down", {8, 8, 8, 8, 8}},
+        {"UP", {8, 8, 8, 8, 8, 8, 8}},      {"DOWN", {8, 8, 8, 8, 8}},
+        {"combine", {8, 8, 8, 4, 8, 8, 4}}, {"finish", {8, 4, 8, 8, 4}}};
+    ptx = ptxOf("sort");
+    for (int i = 0; i < MOERT_NUM_KERNELS; ++i) {
+      const auto &[name, bytes] = wanted[i];
+      pool.kernels[i] = {name, 32, 0};
+      fake.kernels[name] = {i == MOERT_KERNEL_COMBINE ? combineKernel : nothing,
+                            bytes};
+      if (i > 0)
+        ptx += std::string(".visible .entry ") + name + "()\n";
+    }
+    code.architecture = "sm_90a";
+    code.ptx = ptx.c_str();
+    code.num_pools = code.num_layers = 1;
+    code.pools = &pool;
+    code.layers = &layer;
+    layer.entries = entries;
+    layer.down.values = 32 * 2 * 2 * 8;
+  }
+
+  Result<std::shared_ptr<DeviceModel>> make() {
+    auto device = rt::Device::open(table, 0);
+    if (!device)
+      return device.error();
+    return DeviceModel::create(std::move(*device), code, weights.data());
+  }
+
+  std::string ptx;
+  moert_device_pool pool = {
+      2, 2, 2, 32, 2, {16, 8, 1, 8, 0, 2}, {1024, 16, 64, 16, 0, 2}, {}};
+  moert_device_layer layer = {};
+  int32_t entries[2] = {0, 1};
+  moert_device_code code = {};
+  std::vector<char> weights = std::vector<char>(1 << 18);
+};
+
+/// Numbers on a device.
+template <typename Number>
+void *uploaded(DeviceModel &model, const std::vector<Number> &numbers) {
+  auto bytes = static_cast<int64_t>(numbers.size() * sizeof(Number));
+  auto made = model.allocate(bytes);
+  if (!made) {
+    ADD_FAILURE() << made.error().message;
+    return nullptr;
+  }
+  EXPECT_TRUE(model.upload(*made, numbers.data(), bytes).ok());
+  return *made;
+}
+
+TEST_F(DeviceModelFixture, RunsInPiecesWhereMemoryIsShort) {
+  constexpr int64_t tokens = 300;
+  std::vector<float> x(tokens * 8), chosen(tokens * 2), out(tokens * 1024, 1);
+  std::vector<int32_t> ids(tokens * 2);
+  for (size_t i = 0; i < chosen.size(); ++i)
+    chosen[i] = static_cast<float>(i);
+  for (uint64_t memory : {uint64_t(64) << 20, uint64_t(3) << 20}) {
+    fake.devices[0].memory = memory;
+    auto model = make();
+    ASSERT_TRUE(model) << model.error().message;
+    int before = fake.numLaunched;
+    std::fill(out.begin(), out.end(), 1.0f);
+    // In place.
+    void *onto = uploaded(**model, out);
+    Status status =
+        (*model)->layer(0, tokens,
+                        {uploaded(**model, x), uploaded(**model, ids),
+                         uploaded(**model, chosen), onto, onto});
+    ASSERT_TRUE(status.ok()) << status.message;
+    status = (*model)->download(out.data(), onto, tokens * 1024 * 4);
+    ASSERT_TRUE(status.ok()) << status.message;
+    for (int64_t i = 0; i < tokens * 1024; ++i)
+      ASSERT_EQ(out[i], 1 + chosen[i / 1024 * 2] + float(i % 1024)) << i;
+    int launches = fake.numLaunched - before;
+    if (memory > 4 << 20)
+      EXPECT_EQ(launches, 5);
+    else
+      EXPECT_GT(launches, 5);
+    // No tokens, no work.
+    EXPECT_TRUE((*model)->layer(0, 0, {}).ok());
+    EXPECT_EQ((*model)->layer(1, 0, {}).code, Code::Internal);
+    EXPECT_EQ((*model)->launch(0, nullptr).code, Code::Internal);
+  }
+}
+
+TEST_F(DeviceModelFixture, KeepsMemoryForTheNextRun) {
+  auto model = make();
+  ASSERT_TRUE(model) << model.error().message;
+  auto first = (*model)->allocate(1000);
+  auto second = (*model)->allocate(1000);
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(second);
+  EXPECT_NE(*first, *second);
+  (*model)->release(*first);
+  (*model)->release(nullptr); // nobody's
+  auto third = (*model)->allocate(1010);
+  ASSERT_TRUE(third);
+  EXPECT_EQ(*third, *first);
+  EXPECT_EQ((*model)->allocate(-1).error().code, Code::OutOfMemory);
+  int host = 0;
+  EXPECT_EQ((*model)->upload(&host, &host, 4).code, Code::Internal);
+  EXPECT_EQ((*model)->download(&host, &host, 4).code, Code::Internal);
+}
+
+TEST_F(DeviceModelFixture, CopiesConstantsOnce) {
+  auto model = make();
+  ASSERT_TRUE(model) << model.error().message;
+  const float numbers[4] = {1, 2, 3, 4};
+  auto first = (*model)->constant(numbers, sizeof(numbers));
+  auto again = (*model)->constant(numbers, sizeof(numbers));
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(*first, *again);
+}
+
+TEST_F(DeviceModelFixture, SaysWhatMemoryIsMissing) {
+  fake.devices[0].memory = 64 << 10;
+  auto layers = make();
+  ASSERT_FALSE(layers);
+  EXPECT_EQ(layers.error().code, Code::OutOfMemory);
+  EXPECT_EQ(
+      layers.error().message,
+      "device 0 (Fake H200) has 65.5 KB of memory; the weights take 66.0 KB");
+}
+
+TEST_F(DeviceModelFixture, KnowsThatItIsBroken) {
+  auto layers = make();
+  ASSERT_TRUE(layers) << layers.error().message;
+  EXPECT_FALSE((*layers)->isBroken());
+  fake.kernels["sort"].entry = [](void **) {
+    store(reinterpret_cast<float *>(8), 1.0f, "out of bounds");
+  };
+  std::vector<float> x(8), chosen(2), out(1024);
+  std::vector<int32_t> ids(2);
+  DeviceModel &model = **layers;
+  Status status =
+      model.layer(0, 1,
+                  {uploaded(model, x), uploaded(model, ids),
+                   uploaded(model, chosen), nullptr, uploaded(model, out)});
+  if (status.ok())
+    status = model.download(out.data(), uploaded(model, out), 4096);
+  EXPECT_FALSE(status.ok());
+  EXPECT_TRUE((*layers)->isBroken());
+}
+
+} // namespace
+} // namespace moe::test
