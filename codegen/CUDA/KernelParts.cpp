@@ -20,6 +20,42 @@ Type moe::cuda::typeOf(CudaBuilder &k, Element element) {
   llvm_unreachable("all elements are handled");
 }
 
+/// `body(i)` for i = first, first + all... below `count`. All threads turn
+/// equally often.
+static void forShare(CudaBuilder &k, Num count, Num first, Num all,
+                     llvm::function_ref<void(Num)> body) {
+  k.loop(0, (count + all - k.integer(1)) / all, [&](Num round) {
+    Num i = round * all + first;
+    k.when(i < count, [&] { body(i); });
+  });
+}
+
+void moe::cuda::forEach(CudaBuilder &k, Num count,
+                        llvm::function_ref<void(Num)> body) {
+  forShare(k, count, k.block() * kLayerThreads + k.thread(),
+           k.grid() * kLayerThreads, body);
+}
+
+void moe::cuda::forEachWarp(CudaBuilder &k, Num count,
+                            llvm::function_ref<void(Num)> body) {
+  constexpr int64_t warps = kLayerThreads / 32;
+  forShare(k, count, k.block() * warps + k.warp(), k.grid() * warps, body);
+}
+
+Num moe::cuda::ofLane(CudaBuilder &k, Num value, Num lane) {
+  return k.shuffle(value, k.convert(lane, k.i32()), moegpu::ShuffleKind::Idx);
+}
+
+Num moe::cuda::warpMax(CudaBuilder &k, Num value) {
+  for (int64_t step : {16, 8, 4, 2, 1}) {
+    Num other = k.shuffle(value, k.convert(k.integer(step), k.i32()),
+                          moegpu::ShuffleKind::Xor);
+    // A number beats NaN from either side.
+    value = k.select(value == value, k.max(other, value), other);
+  }
+  return value;
+}
+
 static constexpr double kLog2E = 1.4426950408889634;
 
 static Num sigmoid(CudaBuilder &k, Num x) {

@@ -12,6 +12,16 @@ Num at32(CudaBuilder &k, Num base, Num index);
 
 mlir::Type typeOf(CudaBuilder &k, Element element);
 
+/// `body(i)` for i below `count`, divided among all threads of the grid, of
+/// blocks of kLayerThreads.
+void forEach(CudaBuilder &k, Num count, llvm::function_ref<void(Num)> body);
+/// The same divided among warps: all lanes of one are in `body` together.
+void forEachWarp(CudaBuilder &k, Num count, llvm::function_ref<void(Num)> body);
+/// What the lanes say that is largest; NaN is passed over.
+Num warpMax(CudaBuilder &k, Num value);
+/// The value of lane `lane`, an index.
+Num ofLane(CudaBuilder &k, Num value, Num lane);
+
 /// The activation of an expert, of f32.
 Num activate(CudaBuilder &k, const LayerShape &shape, Num x);
 /// The same of a gated one: of a value of the gate and one beside it.

@@ -6,17 +6,6 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::cuda;
 
-/// `body(i)` for i below `count`, divided among all threads of the grid.
-static void forEach(CudaBuilder &k, Num count,
-                    llvm::function_ref<void(Num)> body) {
-  Num all = k.grid() * kLayerThreads;
-  Num first = k.block() * kLayerThreads + k.thread();
-  k.loop(0, (count + all - k.integer(1)) / all, [&](Num round) {
-    Num i = round * all + first;
-    k.when(i < count, [&] { body(i); });
-  });
-}
-
 /// `sum`, plus number `i` of `residual` where `isAdded` is not 0.
 static Num plusResidual(CudaBuilder &k, Num sum, Num residual, Num isAdded,
                         Num i) {

@@ -1,0 +1,39 @@
+#ifndef MOE_CODEGEN_CUDA_OPKERNELS_H
+#define MOE_CODEGEN_CUDA_OPKERNELS_H
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+#include <optional>
+#include <string>
+
+namespace moe::cuda {
+/// A kernel that computes one op on memory: of kLayerThreads threads, and
+/// blocks as many as one likes. The result depends on neither their number nor
+/// their order.
+struct OpKernel {
+  std::string name; ///< in the module of kernels
+  llvm::SmallVector<mlir::Value>
+      memories; ///< memrefs whose addresses it takes, first
+  /// Scalars it takes after them: index values as i64, others (i32, i64, f32)
+  /// as they are.
+  llvm::SmallVector<mlir::Value> numbers;
+  /// It takes one address more, between these: of an i32 that it sets to 1 + n
+  /// where number n of its input is none that it can work with, and leaves as
+  /// it is otherwise. Of several such n it is one.
+  bool takesFaults = false;
+  /// What the run then ends with: as of `moert.check`, with n as the value.
+  std::string faultMessage, faultWhere;
+};
+
+/// The kernel for `op`, added to `kernels` where it is not yet there (its name
+/// says everything that it depends on), or nothing, with the reason in `why`.
+/// What the host has to compute for it, such as sizes that are not constant, is
+/// made before `op`, with `host`.
+///
+/// Memory is dense. There are kernels for parallel loops (`linalg`) and copies,
+/// and for all ops of `moert` that write memory but `gemm` and `expert_ffn`.
+std::optional<OpKernel> kernelOf(mlir::Operation *op, mlir::OpBuilder &host,
+                                 mlir::ModuleOp kernels, llvm::StringRef &why);
+} // namespace moe::cuda
+
+#endif // MOE_CODEGEN_CUDA_OPKERNELS_H

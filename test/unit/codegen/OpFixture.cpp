@@ -1,0 +1,251 @@
+#include "test/unit/codegen/OpFixture.h"
+#include "codegen/CUDA/LayerShape.h"
+#include "codegen/CUDA/Pipelines.h"
+#include "dialects/MoEGPU/MoEGPUOps.h"
+#include "dialects/RegisterDialects.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "runtime/Emulator/Emulator.h"
+#include <cmath>
+#include <cstring>
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::test;
+
+Array::Array(std::vector<int64_t> shape, std::function<double(int64_t)> value)
+    : shape(std::move(shape)) {
+  values.resize(size());
+  for (int64_t i = 0; i < size(); ++i)
+    values[i] = value(i);
+}
+
+int64_t Array::size() const {
+  int64_t product = 1;
+  for (int64_t n : shape)
+    product *= n;
+  return product;
+}
+
+double &Array::at(std::initializer_list<int64_t> indices) {
+  int64_t place = 0, d = 0;
+  for (int64_t i : indices)
+    place = place * shape[d++] + i;
+  return values[place];
+}
+
+/// The bits of a number as memory holds it.
+static uint64_t encode(Type type, double x) {
+  auto real = dyn_cast<FloatType>(type);
+  if (!real)
+    return static_cast<uint64_t>(static_cast<int64_t>(x));
+  llvm::APFloat value(x);
+  bool lost;
+  value.convert(real.getFloatSemantics(), llvm::APFloat::rmNearestTiesToEven,
+                &lost);
+  return value.bitcastToAPInt().getZExtValue();
+}
+
+static unsigned widthOf(Type type) {
+  return type.isIndex() ? 64 : std::max(8u, type.getIntOrFloatBitWidth());
+}
+
+static double decode(Type type, uint64_t bits) {
+  unsigned width = widthOf(type);
+  if (auto real = dyn_cast<FloatType>(type)) {
+    llvm::APFloat value(real.getFloatSemantics(), llvm::APInt(width, bits));
+    bool lost;
+    value.convert(llvm::APFloat::IEEEdouble(),
+                  llvm::APFloat::rmNearestTiesToEven, &lost);
+    return value.convertToDouble();
+  }
+  return static_cast<double>(llvm::APInt(width, bits).getSExtValue());
+}
+
+double test::roundedTo(Type type, double x) {
+  return decode(type, encode(type, x));
+}
+
+OpKernels::OpKernels() {
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  cuda::registerInterfaces(registry);
+  context.appendDialectRegistry(registry);
+  context.loadAllAvailableDialects();
+}
+
+Array OpKernels::random(std::vector<int64_t> shape, double scale) {
+  std::normal_distribution<double> normal(0, scale);
+  return Array(std::move(shape), [&](int64_t) { return normal(generator); });
+}
+
+Operation *OpKernels::parse(const std::string &text,
+                            OwningOpRef<ModuleOp> &module) {
+  module = parseSourceString<ModuleOp>(text, &context);
+  if (!module) {
+    ADD_FAILURE() << "cannot be parsed: " << text;
+    return nullptr;
+  }
+  auto function = *module->getOps<func::FuncOp>().begin();
+  return function.getBody().front().getTerminator()->getPrevNode();
+}
+
+std::string OpKernels::refusal(const std::string &text) {
+  OwningOpRef<ModuleOp> module;
+  Operation *op = parse(text, module);
+  OwningOpRef<ModuleOp> kernels = ModuleOp::create(UnknownLoc::get(&context));
+  OpBuilder host(&context);
+  StringRef why;
+  auto count = [&] {
+    return std::distance(op->getBlock()->begin(), op->getBlock()->end());
+  };
+  auto before = count();
+  EXPECT_FALSE(cuda::kernelOf(op, host, *kernels, why));
+  EXPECT_TRUE(kernels->getBody()->empty());
+  EXPECT_EQ(count(), before) << "ops were left behind";
+  return why.str();
+}
+
+OwningOpRef<ModuleOp> OpKernels::kernels(const std::string &text) {
+  auto module = parseSourceString<ModuleOp>(text, &context);
+  OwningOpRef<ModuleOp> kernels = ModuleOp::create(UnknownLoc::get(&context));
+  OpBuilder host(&context);
+  for (auto function : module->getOps<func::FuncOp>()) {
+    StringRef why;
+    EXPECT_TRUE(cuda::kernelOf(
+        function.getBody().front().getTerminator()->getPrevNode(), host,
+        *kernels, why))
+        << why.str();
+  }
+  return kernels;
+}
+
+namespace {
+/// What the arguments of a function are, and what follows from them.
+struct Values {
+  const std::vector<Array> &arguments;
+
+  double of(Value value) const {
+    if (auto argument = dyn_cast<BlockArgument>(value))
+      return arguments[argument.getArgNumber()][0];
+    Operation *def = value.getDefiningOp();
+    if (auto dim = dyn_cast<memref::DimOp>(def)) {
+      auto source = cast<BlockArgument>(dim.getSource());
+      return arguments[source.getArgNumber()].shape[*dim.getConstantIndex()];
+    }
+    if (isa<arith::ExtUIOp, arith::ExtFOp>(def))
+      return of(def->getOperand(0));
+    ADD_FAILURE() << "unexpected " << def->getName().getStringRef().str();
+    return 0;
+  }
+};
+} // namespace
+
+std::vector<Array> OpKernels::run(const std::string &text,
+                                  std::vector<Array> arguments) {
+  OwningOpRef<ModuleOp> module;
+  Operation *op = parse(text, module);
+  OwningOpRef<ModuleOp> kernels = ModuleOp::create(UnknownLoc::get(&context));
+  OpBuilder host(&context);
+  StringRef why;
+  auto made = cuda::kernelOf(op, host, *kernels, why);
+  EXPECT_TRUE(made.has_value()) << why.str();
+  if (!made)
+    return {};
+  EXPECT_TRUE(succeeded(verify(*kernels)) && succeeded(verify(*module)));
+  // Asked again it is the same.
+  auto again = cuda::kernelOf(op, host, *kernels, why);
+  EXPECT_TRUE(again && again->name == made->name);
+  EXPECT_EQ(
+      std::distance(kernels->getBody()->begin(), kernels->getBody()->end()), 1);
+  faultMessage = made->faultMessage, faultWhere = made->faultWhere;
+  auto compiled = cuda::EmulatedKernels::compile(*kernels);
+  if (!compiled) {
+    ADD_FAILURE() << llvm::toString(compiled.takeError());
+    return {};
+  }
+  auto kernel = kernels->lookupSymbol<moegpu::KernelOp>(made->name);
+  auto function = op->getParentOfType<func::FuncOp>();
+  std::vector<std::vector<uint8_t>> first;
+  for (auto [blocks, seed] : {std::pair(1u, 0), {3u, 1}, {2u, 2}}) {
+    emu::Memory memory;
+    std::vector<uint8_t *> places(arguments.size());
+    std::vector<size_t> sizes(arguments.size());
+    for (auto [i, argument] : llvm::enumerate(function.getArguments())) {
+      auto type = dyn_cast<MemRefType>(argument.getType());
+      if (!type)
+        continue;
+      size_t bytes = widthOf(type.getElementType()) / 8;
+      sizes[i] = arguments[i].size() * bytes;
+      places[i] = static_cast<uint8_t *>(
+          *memory.allocate(std::max<size_t>(sizes[i], 1), "argument"));
+      for (int64_t n = 0; n < arguments[i].size(); ++n) {
+        uint64_t bits = encode(type.getElementType(), arguments[i][n]);
+        std::memcpy(places[i] + n * bytes, &bits, bytes);
+      }
+    }
+    std::vector<uint64_t> given;
+    for (Value value : made->memories)
+      given.push_back(reinterpret_cast<uint64_t>(
+          places[cast<BlockArgument>(value).getArgNumber()]));
+    auto *faults = static_cast<int32_t *>(*memory.allocate(4, "faults"));
+    *faults = 0;
+    if (made->takesFaults)
+      given.push_back(reinterpret_cast<uint64_t>(faults));
+    for (Value value : made->numbers)
+      given.push_back(encode(value.getType(), Values{arguments}.of(value)));
+    EXPECT_EQ(given.size(), kernel.getArgumentTypes().size());
+    std::vector<void *> pointers;
+    for (uint64_t &value : given)
+      pointers.push_back(&value);
+    emu::Launch launch;
+    launch.name = made->name.c_str();
+    launch.blocks = blocks;
+    launch.threads = kernel.getThreads();
+    launch.sharedBytes = kernel.getShared();
+    launch.entry = (*compiled)->find(made->name);
+    launch.arguments = pointers.data();
+    emu::Options options;
+    options.seed = seed;
+    options.late = seed > 0;
+    rt::Status status = emu::run(launch, memory, options);
+    EXPECT_TRUE(status.ok()) << status.message;
+    EXPECT_EQ(kernel.getThreads(), uint32_t(cuda::kLayerThreads));
+    fault = *faults;
+    std::vector<std::vector<uint8_t>> bytes(places.size());
+    for (size_t i = 0; i < places.size(); ++i)
+      bytes[i].assign(places[i], places[i] + sizes[i]);
+    if (first.empty())
+      first = bytes;
+    EXPECT_EQ(first, bytes) << "blocks " << blocks << ", seed " << seed;
+  }
+  for (auto [i, argument] : llvm::enumerate(function.getArguments())) {
+    auto type = dyn_cast<MemRefType>(argument.getType());
+    if (!type)
+      continue;
+    size_t bytes = widthOf(type.getElementType()) / 8;
+    for (int64_t n = 0; n < arguments[i].size(); ++n) {
+      uint64_t bits = 0;
+      std::memcpy(&bits, first[i].data() + n * bytes, bytes);
+      arguments[i].values[n] = decode(type.getElementType(), bits);
+    }
+  }
+  return arguments;
+}
+
+void test::expectNear(const Array &got, const std::vector<double> &want,
+                      double relative, double absolute) {
+  ASSERT_EQ(got.values.size(), want.size());
+  for (size_t i = 0; i < want.size(); ++i) {
+    if (std::isnan(want[i]) || std::isinf(want[i])) {
+      ASSERT_TRUE(std::isnan(want[i]) ? std::isnan(got[i]) : got[i] == want[i])
+          << "number " << i << ": " << got[i] << ", not " << want[i];
+      continue;
+    }
+    ASSERT_NEAR(got[i], want[i], relative * std::abs(want[i]) + absolute)
+        << "number " << i;
+  }
+}

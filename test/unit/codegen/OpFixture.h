@@ -1,0 +1,57 @@
+// Ops on memory, whose kernels run in the emulator.
+#ifndef MOE_TEST_UNIT_CODEGEN_OPFIXTURE_H
+#define MOE_TEST_UNIT_CODEGEN_OPFIXTURE_H
+
+#include "codegen/CUDA/Kernels.h"
+#include "codegen/CUDA/OpKernels.h"
+#include "mlir/IR/MLIRContext.h"
+#include "gtest/gtest.h"
+#include <functional>
+#include <random>
+
+namespace moe::test {
+/// Numbers as memory holds them, or a scalar.
+struct Array {
+  std::vector<int64_t> shape;
+  std::vector<double> values;
+
+  Array() = default;
+  explicit Array(double scalar) : values{scalar} {}
+  Array(std::vector<int64_t> shape, std::function<double(int64_t)> value);
+  int64_t size() const;
+  double &at(std::initializer_list<int64_t> indices);
+  double operator[](int64_t i) const { return values[i]; }
+};
+
+/// A number as an element of `type` holds it.
+double roundedTo(mlir::Type type, double x);
+
+class OpKernels : public testing::Test {
+protected:
+  OpKernels();
+  /// Runs the op before the `return` of the function that is all of `text`, on
+  /// its arguments, with grids and schedules of several kinds, which must
+  /// agree. Gives the arguments as they are then.
+  std::vector<Array> run(const std::string &text, std::vector<Array> arguments);
+  /// Why there is no kernel for it.
+  std::string refusal(const std::string &text);
+  /// The kernels of the ops of the functions of `text`.
+  mlir::OwningOpRef<mlir::ModuleOp> kernels(const std::string &text);
+  Array random(std::vector<int64_t> shape, double scale = 1);
+
+  mlir::MLIRContext context;
+  std::mt19937 generator{1};
+  int32_t fault = 0; ///< what the last run left there
+  std::string faultMessage, faultWhere;
+
+private:
+  mlir::Operation *parse(const std::string &text,
+                         mlir::OwningOpRef<mlir::ModuleOp> &module);
+};
+
+/// `got` is within `relative` of `want`, or `absolute`.
+void expectNear(const Array &got, const std::vector<double> &want,
+                double relative, double absolute = 0);
+} // namespace moe::test
+
+#endif // MOE_TEST_UNIT_CODEGEN_OPFIXTURE_H
