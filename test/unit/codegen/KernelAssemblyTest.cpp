@@ -1,11 +1,9 @@
 // PTX of the kernels of a MoE layer, and what the assembler makes of it.
 #include "codegen/CUDA/Kernels.h"
+#include "test/unit/codegen/Assembler.h"
 #include "test/unit/codegen/LayerFixture.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Object/ELF.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/Program.h"
 #include <map>
 
 using namespace mlir;
@@ -60,35 +58,6 @@ std::vector<std::pair<std::string, LayerShape>> shapes() {
 }
 
 #ifdef MOE_PTXAS
-/// What the assembler says of `text`; makes `cubin`.
-std::string assemble(const std::string &text, const std::string &arch,
-                     std::string &cubin) {
-  llvm::SmallString<128> source, object, report;
-  auto name = [](const char *suffix, llvm::SmallString<128> &path) {
-    ASSERT_FALSE(llvm::sys::fs::createTemporaryFile("kernels", suffix, path));
-  };
-  name("ptx", source), name("cubin", object), name("txt", report);
-  std::error_code error;
-  llvm::raw_fd_ostream(source, error) << text;
-  std::optional<StringRef> redirects[] = {std::nullopt, StringRef(report),
-                                          StringRef(report)};
-  int code = llvm::sys::ExecuteAndWait(
-      MOE_PTXAS,
-      {MOE_PTXAS, "-v", "-O3", "-arch=" + arch, source, "-o", object},
-      std::nullopt, redirects);
-  auto read = [](StringRef path) {
-    auto file = llvm::MemoryBuffer::getFile(path);
-    return file ? (*file)->getBuffer().str() : std::string();
-  };
-  std::string said = read(report);
-  cubin = read(object);
-  for (StringRef path :
-       {StringRef(source), StringRef(object), StringRef(report)})
-    llvm::sys::fs::remove(path);
-  EXPECT_EQ(code, 0) << said;
-  return said;
-}
-
 /// Instructions of a kernel by operation, the low 9 bits of 128.
 std::map<unsigned, int> operations(const std::string &cubin, StringRef kernel) {
   std::map<unsigned, int> found;
@@ -106,13 +75,6 @@ std::map<unsigned, int> operations(const std::string &cubin, StringRef kernel) {
   return found;
 }
 
-/// Registers that the assembler gave `kernel`, by its report.
-std::string registersOf(const std::string &said, const std::string &kernel) {
-  size_t at = said.find("'" + kernel + "'");
-  at = at == std::string::npos ? at : said.find("Used ", at);
-  return at == std::string::npos ? "?" : said.substr(at + 5, 3);
-}
-
 TEST_P(KernelAssembly, Assembles) {
   constexpr unsigned kMma = 0x03c;
   for (const auto &[name, shape] : shapes()) {
@@ -122,22 +84,15 @@ TEST_P(KernelAssembly, Assembles) {
     for (const char *arch : {"sm_80", "sm_90a"}) {
       auto text = emitPtx(*module, arch);
       ASSERT_TRUE(static_cast<bool>(text));
-      std::string cubin, said = assemble(*text, arch, cubin);
-      for (StringRef line : llvm::split(StringRef(said), '\n'))
-        if (line.contains("spill")) {
-          EXPECT_TRUE(
-              line.contains("0 bytes spill stores, 0 bytes spill loads"))
-              << line.str();
-        }
-      EXPECT_EQ(said.find("C75"), std::string::npos) << said;
-      EXPECT_EQ(said.find("warning"), std::string::npos) << said;
+      std::string cubin, said = test::assemble(*text, arch, cubin);
+      test::expectClean(said);
       // The tensor core rounds f32 numbers; only who asks for it gets it.
       bool hasTensor =
           shape.element != Element::F32 || (shape.tf32 && GetParam());
       for (const char *kernel : {"up", "down"}) {
         EXPECT_EQ(operations(cubin, kernel)[kMma] > 0, hasTensor);
         RecordProperty(name + "." + arch + "." + kernel,
-                       registersOf(said, kernel));
+                       test::registersOf(said, kernel));
       }
     }
   }

@@ -1,0 +1,129 @@
+// PTX of the kernels of ops, and what the assembler makes of it.
+#include "codegen/CUDA/Kernels.h"
+#include "dialects/MoEGPU/MoEGPUOps.h"
+#include "test/unit/codegen/Assembler.h"
+#include "test/unit/codegen/OpFixture.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::test;
+
+namespace {
+/// Ops of models, a function for each: Qwen3-30B, and forms that others have.
+const char *const kOps = R"(
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @functions(%x: memref<?x?xbf16>, %y: memref<?x?xf32>) {
+  linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]}
+      ins(%x : memref<?x?xbf16>) outs(%y : memref<?x?xf32>) {
+  ^bb0(%n: bf16, %o: f32):
+    %v = arith.extf %n : bf16 to f32
+    %0 = math.exp %v : f32
+    %1 = math.tanh %0 : f32
+    %2 = math.erf %1 : f32
+    %3 = math.log %2 : f32
+    %4 = math.sin %3 : f32
+    %5 = math.cos %4 : f32
+    %6 = math.sqrt %5 : f32
+    %7 = math.roundeven %6 : f32
+    %8 = math.floor %7 : f32
+    %9 = math.absf %8 : f32
+    %10 = arith.maximumf %9, %v : f32
+    %11 = arith.remf %10, %0 : f32
+    linalg.yield %11 : f32
+  }
+  return
+}
+func.func @copy(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
+  memref.copy %x, %y : memref<?x?xf32> to memref<?x?xf32>
+  return
+}
+func.func @rms(%x: memref<?x?x2048xf32>, %s: memref<2048xf32>, %y: memref<?x?x2048xf32>) {
+  moert.rms_norm ins(%x, %s : memref<?x?x2048xf32>, memref<2048xf32>)
+      outs(%y : memref<?x?x2048xf32>) epsilon 1.0e-6
+  return
+}
+func.func @head(%x: memref<?x?x32x128xf32>, %s: memref<128xf32>, %y: memref<?x?x32x128xf32>) {
+  moert.rms_norm ins(%x, %s : memref<?x?x32x128xf32>, memref<128xf32>)
+      outs(%y : memref<?x?x32x128xf32>) epsilon 1.0e-6
+  return
+}
+func.func @layer(%x: memref<?x768xf32>, %s: memref<768xbf16>, %y: memref<?x768xf16>) {
+  moert.layer_norm ins(%x, %s : memref<?x768xf32>, memref<768xbf16>)
+      outs(%y : memref<?x768xf16>) epsilon 1.0e-5
+  return
+}
+func.func @table(%p: memref<?x?xi64>, %f: memref<64xf32>, %c: memref<?x?x64xf32>, %s: memref<?x?x64xf32>) {
+  moert.rope_table ins(%p, %f : memref<?x?xi64>, memref<64xf32>)
+      outs(%c, %s : memref<?x?x64xf32>, memref<?x?x64xf32>)
+  return
+}
+func.func @rope(%x: memref<?x?x32x128xf32>, %c: memref<?x?x64xf32>, %s: memref<?x?x64xf32>) {
+  moert.rope ins(%x, %c, %s : memref<?x?x32x128xf32>, memref<?x?x64xf32>, memref<?x?x64xf32>)
+      outs(%x : memref<?x?x32x128xf32>)
+  return
+}
+func.func @embed(%ids: memref<?x?xi64>, %t: memref<151936x2048xbf16>, %y: memref<?x?x2048xf32>) {
+  moert.embed ins(%ids, %t : memref<?x?xi64>, memref<151936x2048xbf16>) outs(%y : memref<?x?x2048xf32>)
+  return
+}
+func.func @append(%p: memref<?x4x?x128xf32>, %x: memref<?x?x4x128xf32>, %y: memref<?x4x?x128xf32>) {
+  moert.kv_append past(%p : memref<?x4x?x128xf32>) ins(%x : memref<?x?x4x128xf32>)
+      outs(%y : memref<?x4x?x128xf32>)
+  return
+}
+func.func @route(%l: memref<?x128xf32>, %i: memref<?x8xi32>, %w: memref<?x8xf32>) {
+  moert.route softmax ins(%l : memref<?x128xf32>) outs(%i, %w : memref<?x8xi32>, memref<?x8xf32>)
+      {normalize}
+  return
+}
+func.func @groups(%l: memref<?x256xf32>, %b: memref<256xf32>, %i: memref<?x8xi32>, %w: memref<?x8xf32>) {
+  moert.route sigmoid ins(%l : memref<?x256xf32>) choice_bias(%b : memref<256xf32>)
+      outs(%i, %w : memref<?x8xi32>, memref<?x8xf32>)
+      {normalize, groups = 8 : i64, top_groups = 4 : i64, group_top2, scale = 2.5}
+  return
+}
+func.func @many(%l: memref<?x1024xf32>, %i: memref<?x40xi32>, %w: memref<?x40xf32>) {
+  moert.route softmax ins(%l : memref<?x1024xf32>) outs(%i, %w : memref<?x40xi32>, memref<?x40xf32>)
+      {select_first, skip_ratio = 0.1}
+  return
+}
+func.func @attention(%q: memref<?x?x32x128xf32>, %k: memref<?x4x?x128xf32>, %y: memref<?x?x32x128xf32>) {
+  moert.attention ins(%q, %k, %k : memref<?x?x32x128xf32>, memref<?x4x?x128xf32>, memref<?x4x?x128xf32>)
+      outs(%y : memref<?x?x32x128xf32>) scale 0.0883883 causal
+  return
+}
+func.func @masked(%q: memref<?x?x8x256xbf16>, %k: memref<?x4x?x256xbf16>, %m: memref<?x?xi64>, %b: memref<?x?x?x?xf32>, %y: memref<?x?x8x256xbf16>) {
+  moert.attention ins(%q, %k, %k : memref<?x?x8x256xbf16>, memref<?x4x?x256xbf16>, memref<?x4x?x256xbf16>)
+      key_mask(%m : memref<?x?xi64>) bias(%b : memref<?x?x?x?xf32>)
+      outs(%y : memref<?x?x8x256xbf16>) scale 0.0625 causal {window = 4096 : i64, softcap = 50.0, masked_row = 1 : i32}
+  return
+}
+func.func @wide(%q: memref<?x?x2x512xf32>, %k: memref<?x2x?x512xf32>, %y: memref<?x?x2x512xf32>) {
+  moert.attention ins(%q, %k, %k : memref<?x?x2x512xf32>, memref<?x2x?x512xf32>, memref<?x2x?x512xf32>)
+      outs(%y : memref<?x?x2x512xf32>) scale 0.05 causal
+  return
+})";
+constexpr int kCount = 15;
+
+TEST_F(OpKernels, Assembly) {
+  OwningOpRef<ModuleOp> module = kernels(kOps);
+  std::vector<std::string> names;
+  for (auto kernel : module->getOps<moegpu::KernelOp>())
+    names.push_back(kernel.getSymName().str());
+  ASSERT_EQ(names.size(), size_t(kCount));
+  for (const char *arch : {"sm_80", "sm_90a"}) {
+    auto text = cuda::emitPtx(*module, arch);
+    ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
+    for (const std::string &name : names)
+      EXPECT_NE(text->find(".visible .entry " + name + "("), std::string::npos);
+    // Nothing is left to a library.
+    EXPECT_EQ(text->find(".extern .func"), std::string::npos);
+#ifdef MOE_PTXAS
+    std::string cubin, said = assemble(*text, arch, cubin);
+    expectClean(said);
+    for (const std::string &name : names)
+      RecordProperty(std::string(arch) + "." + name, registersOf(said, name));
+#endif
+  }
+}
+} // namespace
