@@ -248,9 +248,9 @@ void moert_device_launch(int32_t kernel, void **arguments);
  * j])(x[t]) (+ residual[t]), with x [rows, inputs], ids and weights [rows,
  * top_k], out and residual (may be null, or out) [rows, outputs]; without ids
  * and weights the layer is one matrix. */
-void moert_device_layer(int32_t layer, int64_t rows, const void *x,
-                        const void *ids, const void *weights,
-                        const void *residual, void *out);
+void moert_device_rows(int32_t layer, int64_t rows, const void *x,
+                       const void *ids, const void *weights,
+                       const void *residual, void *out);
 
 /* The expert counts alone, of code that was compiled before 1.2: `ids` holds n
  * chosen experts. */

@@ -25,6 +25,7 @@ MadeKernel moe::cuda::kernelOf(Operation *op, OpBuilder &host, ModuleOp kernels,
           .Default([&](Operation *) -> MadeKernel {
             return w.refuse("there is no kernel for such an op");
           });
-  why = w.why();
+  // Kept by the context: the writer ends here.
+  why = StringAttr::get(op->getContext(), w.why()).getValue();
   return made;
 }

@@ -1,9 +1,11 @@
 #ifndef MOE_CODEGEN_CUDA_PASSES_H
 #define MOE_CODEGEN_CUDA_PASSES_H
 
+#include "dialects/MoEGPU/MoEGPUOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/Pass.h"

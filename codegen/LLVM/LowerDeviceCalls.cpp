@@ -64,7 +64,7 @@ public:
           SmallVector<Value> sizes = sizesOf(layer.getX());
           for (Value size : ArrayRef(sizes).drop_back())
             rows = multiply(rows, size);
-          call("moert_device_layer",
+          call("moert_device_rows",
                {constant(i32, layer.getLayer()), rows, address(layer.getX()),
                 address(layer.getIds()), address(layer.getWeights()),
                 address(layer.getResidual()), address(layer.getOuts())});

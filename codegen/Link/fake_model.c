@@ -10,7 +10,7 @@ static void run(const moert_tensor *inputs, moert_tensor *outputs) {
 const char moert_weights_begin[1], moert_weights_end[1];
 extern const moert_device_runtime moert_device_runtime_cuda;
 static const moert_device_code device = {
-    "", "", 0, 0, 0, 0, &moert_device_runtime_cuda};
+    "", "", 0, 0, 0, 0, 0, 0, 0, &moert_device_runtime_cuda};
 const moert_model moert_model_descriptor = {
     MOERT_MAGIC, MOERT_ABI_MAJOR, MOERT_ABI_MINOR, "", "", "", 0, 0, 0, 0, 0,
     &weights, run, &device};

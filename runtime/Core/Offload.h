@@ -25,7 +25,7 @@ public:
   virtual Status download(void *to, const void *from, int64_t bytes) = 0;
   virtual Status launch(int32_t kernel, void **arguments) = 0;
 
-  /// The operands of moert_device_layer.
+  /// The operands of moert_device_rows.
   struct Rows {
     const void *x, *ids, *weights, *residual;
     void *out;

@@ -78,9 +78,9 @@ void moert_device_launch(int32_t kernel, void **arguments) {
   attempt([&](Offload &offload) { return offload.launch(kernel, arguments); });
 }
 
-void moert_device_layer(int32_t layer, int64_t rows, const void *x,
-                        const void *ids, const void *weights,
-                        const void *residual, void *out) {
+void moert_device_rows(int32_t layer, int64_t rows, const void *x,
+                       const void *ids, const void *weights,
+                       const void *residual, void *out) {
   attempt([&](Offload &offload) {
     return offload.layer(layer, rows, {x, ids, weights, residual, out});
   });
