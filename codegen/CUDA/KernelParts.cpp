@@ -1,5 +1,7 @@
 #include "codegen/CUDA/KernelParts.h"
 
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
 using namespace mlir;
 using namespace moe;
 using namespace moe::cuda;
@@ -40,6 +42,33 @@ void moe::cuda::forEachWarp(CudaBuilder &k, Num count,
                             llvm::function_ref<void(Num)> body) {
   constexpr int64_t warps = kLayerThreads / 32;
   forShare(k, count, k.block() * warps + k.warp(), k.grid() * warps, body);
+}
+
+void moe::cuda::forEachBlock(CudaBuilder &k, Num count,
+                             llvm::function_ref<void(Num)> body) {
+  forShare(k, count, k.block(), k.grid(), body);
+}
+
+KernelBuilder::Nums
+moe::cuda::either(CudaBuilder &k, Num condition,
+                  llvm::function_ref<KernelBuilder::Nums()> yes,
+                  llvm::function_ref<KernelBuilder::Nums()> no) {
+  auto arm = [&](llvm::function_ref<KernelBuilder::Nums()> body) {
+    return [&k, body](OpBuilder &inner, Location loc) {
+      OpBuilder::InsertionGuard guard(k.b);
+      k.b.setInsertionPoint(inner.getInsertionBlock(),
+                            inner.getInsertionPoint());
+      SmallVector<Value> values;
+      for (Num value : body())
+        values.push_back(value.value);
+      scf::YieldOp::create(k.b, loc, values);
+    };
+  };
+  KernelBuilder::Nums results;
+  auto made = scf::IfOp::create(k.b, k.loc, condition.value, arm(yes), arm(no));
+  for (Value value : made.getResults())
+    results.push_back({k, value});
+  return results;
 }
 
 Num moe::cuda::ofLane(CudaBuilder &k, Num value, Num lane) {

@@ -17,6 +17,13 @@ mlir::Type typeOf(CudaBuilder &k, Element element);
 void forEach(CudaBuilder &k, Num count, llvm::function_ref<void(Num)> body);
 /// The same divided among warps: all lanes of one are in `body` together.
 void forEachWarp(CudaBuilder &k, Num count, llvm::function_ref<void(Num)> body);
+/// The same divided among blocks.
+void forEachBlock(CudaBuilder &k, Num count,
+                  llvm::function_ref<void(Num)> body);
+/// What one of two ways gives.
+KernelBuilder::Nums either(CudaBuilder &k, Num condition,
+                           llvm::function_ref<KernelBuilder::Nums()> yes,
+                           llvm::function_ref<KernelBuilder::Nums()> no);
 /// What the lanes say that is largest; NaN is passed over.
 Num warpMax(CudaBuilder &k, Num value);
 /// The value of lane `lane`, an index.

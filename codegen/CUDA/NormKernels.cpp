@@ -23,10 +23,7 @@ struct Team {
   void forRows(Num rows, llvm::function_ref<void(Num)> body) const {
     if (size == 32)
       return forEachWarp(k, rows, body);
-    k.loop(0, (rows + k.grid() - k.integer(1)) / k.grid(), [&](Num round) {
-      Num row = round * k.grid() + k.block();
-      k.when(row < rows, [&] { body(row); });
-    });
+    forEachBlock(k, rows, body);
   }
   Num sum(Num value) const;
   /// The sum of `term(i)` for i below `count`.

@@ -109,6 +109,9 @@ TEST_F(AttentionKernel, PrefillAndDecode) {
   check(form, 1, 0, 4);
   check(form, 0, 3, 0);
   check(form, 1, 70, 0);
+  // Several blocks of keys to a warp; long pasts, which few tiles would read.
+  check(form, 1, 1, 300);
+  check({8, 1, 16}, 1, 3, 530);
 }
 
 TEST_F(AttentionKernel, Heads) {

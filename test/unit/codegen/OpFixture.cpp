@@ -144,85 +144,126 @@ struct Values {
 };
 } // namespace
 
-std::vector<Array> OpKernels::run(const std::string &text,
-                                  std::vector<Array> arguments) {
-  OwningOpRef<ModuleOp> module;
-  Operation *op = parse(text, module);
-  OwningOpRef<ModuleOp> kernels = ModuleOp::create(UnknownLoc::get(&context));
+/// An op and its kernel.
+struct OpKernels::Compiled {
+  OwningOpRef<ModuleOp> module, kernels;
+  std::optional<cuda::OpKernel> made;
+  std::unique_ptr<cuda::EmulatedKernels> code;
+  moegpu::KernelOp kernel;
+};
+
+OpKernels::~OpKernels() = default;
+
+OpKernels::Compiled *OpKernels::compile(const std::string &text) {
+  std::unique_ptr<Compiled> &known = compiled[text];
+  if (known)
+    return known.get();
+  auto made = std::make_unique<Compiled>();
+  Operation *op = parse(text, made->module);
+  if (!op)
+    return nullptr;
+  made->kernels = ModuleOp::create(UnknownLoc::get(&context));
   OpBuilder host(&context);
   StringRef why;
-  auto made = cuda::kernelOf(op, host, *kernels, why);
-  EXPECT_TRUE(made.has_value()) << why.str();
-  if (!made)
-    return {};
-  EXPECT_TRUE(succeeded(verify(*kernels)) && succeeded(verify(*module)));
+  made->made = cuda::kernelOf(op, host, *made->kernels, why);
+  EXPECT_TRUE(made->made.has_value()) << why.str();
+  if (!made->made)
+    return nullptr;
+  EXPECT_TRUE(succeeded(verify(*made->kernels)) &&
+              succeeded(verify(*made->module)));
   // Asked again it is the same.
-  auto again = cuda::kernelOf(op, host, *kernels, why);
-  EXPECT_TRUE(again && again->name == made->name);
-  EXPECT_EQ(
-      std::distance(kernels->getBody()->begin(), kernels->getBody()->end()), 1);
-  faultMessage = made->faultMessage, faultWhere = made->faultWhere;
-  auto compiled = cuda::EmulatedKernels::compile(*kernels);
-  if (!compiled) {
-    ADD_FAILURE() << llvm::toString(compiled.takeError());
-    return {};
+  auto again = cuda::kernelOf(op, host, *made->kernels, why);
+  EXPECT_TRUE(again && again->name == made->made->name);
+  EXPECT_TRUE(llvm::hasSingleElement(*made->kernels->getBody()));
+  auto code = cuda::EmulatedKernels::compile(*made->kernels);
+  if (!code) {
+    ADD_FAILURE() << llvm::toString(code.takeError());
+    return nullptr;
   }
-  auto kernel = kernels->lookupSymbol<moegpu::KernelOp>(made->name);
-  auto function = op->getParentOfType<func::FuncOp>();
-  std::vector<std::vector<uint8_t>> first;
-  for (auto [blocks, seed] : {std::pair(1u, 0), {3u, 1}, {2u, 2}}) {
-    emu::Memory memory;
-    std::vector<uint8_t *> places(arguments.size());
-    std::vector<size_t> sizes(arguments.size());
-    for (auto [i, argument] : llvm::enumerate(function.getArguments())) {
-      auto type = dyn_cast<MemRefType>(argument.getType());
+  made->code = std::move(*code);
+  made->kernel =
+      made->kernels->lookupSymbol<moegpu::KernelOp>(made->made->name);
+  EXPECT_EQ(made->kernel.getThreads(), uint32_t(cuda::kLayerThreads));
+  known = std::move(made);
+  return known.get();
+}
+
+namespace {
+/// The arguments of a function in the memory of a device.
+struct Placed {
+  emu::Memory memory;
+  std::vector<uint8_t *> places;
+  std::vector<size_t> sizes;
+
+  Placed(ArrayRef<BlockArgument> types, const std::vector<Array> &arguments)
+      : places(types.size()), sizes(types.size()) {
+    for (auto [i, argument] : llvm::enumerate(arguments)) {
+      auto type = dyn_cast<MemRefType>(types[i].getType());
       if (!type)
         continue;
       size_t bytes = widthOf(type.getElementType()) / 8;
-      sizes[i] = arguments[i].size() * bytes;
+      sizes[i] = argument.size() * bytes;
       places[i] = static_cast<uint8_t *>(
           *memory.allocate(std::max<size_t>(sizes[i], 1), "argument"));
-      for (int64_t n = 0; n < arguments[i].size(); ++n) {
-        uint64_t bits = encode(type.getElementType(), arguments[i][n]);
+      for (int64_t n = 0; n < argument.size(); ++n) {
+        uint64_t bits = encode(type.getElementType(), argument[n]);
         std::memcpy(places[i] + n * bytes, &bits, bytes);
       }
     }
+  }
+  std::vector<std::vector<uint8_t>> bytes() const {
+    std::vector<std::vector<uint8_t>> all;
+    for (size_t i = 0; i < places.size(); ++i)
+      all.emplace_back(places[i], places[i] + sizes[i]);
+    return all;
+  }
+};
+} // namespace
+
+std::vector<Array> OpKernels::run(const std::string &text,
+                                  std::vector<Array> arguments) {
+  Compiled *compiled = compile(text);
+  if (!compiled)
+    return {};
+  const cuda::OpKernel &made = *compiled->made;
+  faultMessage = made.faultMessage, faultWhere = made.faultWhere;
+  auto function = *compiled->module->getOps<func::FuncOp>().begin();
+  ArrayRef<BlockArgument> types = function.getArguments();
+  std::vector<std::vector<uint8_t>> first;
+  for (auto [blocks, seed] : {std::pair(1u, 0), {3u, 1}}) {
+    Placed placed(types, arguments);
     std::vector<uint64_t> given;
-    for (Value value : made->memories)
+    for (Value value : made.memories)
       given.push_back(reinterpret_cast<uint64_t>(
-          places[cast<BlockArgument>(value).getArgNumber()]));
-    auto *faults = static_cast<int32_t *>(*memory.allocate(4, "faults"));
+          placed.places[cast<BlockArgument>(value).getArgNumber()]));
+    auto *faults = static_cast<int32_t *>(*placed.memory.allocate(4, "faults"));
     *faults = 0;
-    if (made->takesFaults)
+    if (made.takesFaults)
       given.push_back(reinterpret_cast<uint64_t>(faults));
-    for (Value value : made->numbers)
+    for (Value value : made.numbers)
       given.push_back(encode(value.getType(), Values{arguments}.of(value)));
-    EXPECT_EQ(given.size(), kernel.getArgumentTypes().size());
+    EXPECT_EQ(given.size(), compiled->kernel.getArgumentTypes().size());
     std::vector<void *> pointers;
     for (uint64_t &value : given)
       pointers.push_back(&value);
     emu::Launch launch;
-    launch.name = made->name.c_str();
+    launch.name = made.name.c_str();
     launch.blocks = blocks;
-    launch.threads = kernel.getThreads();
-    launch.sharedBytes = kernel.getShared();
-    launch.entry = (*compiled)->find(made->name);
+    launch.threads = compiled->kernel.getThreads();
+    launch.sharedBytes = compiled->kernel.getShared();
+    launch.entry = compiled->code->find(made.name);
     launch.arguments = pointers.data();
     emu::Options options;
     options.seed = seed;
     options.late = seed > 0;
-    rt::Status status = emu::run(launch, memory, options);
+    rt::Status status = emu::run(launch, placed.memory, options);
     EXPECT_TRUE(status.ok()) << status.message;
-    EXPECT_EQ(kernel.getThreads(), uint32_t(cuda::kLayerThreads));
     fault = *faults;
-    std::vector<std::vector<uint8_t>> bytes(places.size());
-    for (size_t i = 0; i < places.size(); ++i)
-      bytes[i].assign(places[i], places[i] + sizes[i]);
     if (first.empty())
-      first = bytes;
-    EXPECT_EQ(first, bytes) << "blocks " << blocks << ", seed " << seed;
+      first = placed.bytes();
+    EXPECT_EQ(first, placed.bytes()) << "blocks " << blocks;
   }
-  for (auto [i, argument] : llvm::enumerate(function.getArguments())) {
+  for (auto [i, argument] : llvm::enumerate(types)) {
     auto type = dyn_cast<MemRefType>(argument.getType());
     if (!type)
       continue;

@@ -7,6 +7,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "gtest/gtest.h"
 #include <functional>
+#include <map>
 #include <random>
 
 namespace moe::test {
@@ -29,6 +30,7 @@ double roundedTo(mlir::Type type, double x);
 class OpKernels : public testing::Test {
 protected:
   OpKernels();
+  ~OpKernels() override;
   /// Runs the op before the `return` of the function that is all of `text`, on
   /// its arguments, with grids and schedules of several kinds, which must
   /// agree. Gives the arguments as they are then.
@@ -45,8 +47,12 @@ protected:
   std::string faultMessage, faultWhere;
 
 private:
+  struct Compiled;
+  Compiled *compile(const std::string &text);
   mlir::Operation *parse(const std::string &text,
                          mlir::OwningOpRef<mlir::ModuleOp> &module);
+
+  std::map<std::string, std::unique_ptr<Compiled>> compiled;
 };
 
 /// `got` is within `relative` of `want`, or `absolute`.

@@ -1,0 +1,36 @@
+#ifndef MOE_CODEGEN_CUDA_ATTENTIONPARTS_H
+#define MOE_CODEGEN_CUDA_ATTENTIONPARTS_H
+
+#include "codegen/CUDA/OpWriter.h"
+
+namespace moe::cuda {
+/// What the forms of attention share, while their kernel is written.
+struct Attention {
+  CudaBuilder &k;
+  OpWriter &w;
+  moert::AttentionOp op;
+  OpWriter::Memory query, key, value, mask, bias, to;
+  int64_t features;
+  Num batch = {}, queries = {}, keys = {}, heads = {}, keyHeads = {},
+      group = {};
+
+  using Nums = KernelBuilder::Nums;
+  /// The score of a product, or -inf where it is not `seen`.
+  Num score(Num product, Num seen, Num b, Num head, Num s, Num l);
+  /// Whether keys before `end` may be seen by some query, and from where on, of
+  /// queries `first` to `last`.
+  std::pair<Num, Num> range(Num first, Num last);
+  /// Where the keys and values of a head begin, `head` counted over the batch.
+  Num rowsOf(Num head) { return head * keys * features; }
+};
+
+/// A block has a head of a query; its warps divide the keys. For few queries.
+void attendByRow(Attention &a);
+int64_t sharedByRow(int64_t features);
+/// A block has many queries of the heads that share keys. Returns what the
+/// first gives: the block's shared memory, or nothing where that is too much.
+void attendByTile(Attention &a);
+std::optional<int64_t> sharedByTile(int64_t features);
+} // namespace moe::cuda
+
+#endif // MOE_CODEGEN_CUDA_ATTENTIONPARTS_H

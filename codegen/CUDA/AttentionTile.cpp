@@ -1,0 +1,253 @@
+// Attention of many queries.
+#include "codegen/CUDA/AttentionParts.h"
+#include "codegen/CUDA/Functions.h"
+#include "codegen/CUDA/KernelParts.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+using Nums = KernelBuilder::Nums;
+
+/// Rows of a tile, a row being a query and a head of those that share keys, and
+/// the keys that it looks at at a time. A thread has 4 rows and 2 keys, and
+/// sixteen threads share rows.
+static constexpr int64_t kRows = 64, kKeys = 32, kMine = 4, kSharing = 16;
+
+namespace {
+/// Where things lie in shared memory, in numbers. Rows of queries and keys are
+/// read 4 features at a time, by threads that have different rows: between
+/// those lies an odd number of 16 bytes.
+struct Layout {
+  int64_t features, depth = llvm::alignTo(features, 4);
+  int64_t stride = depth % 8 ? depth : depth + 4;
+  int64_t queries = 0, keys = kRows * stride, values = keys + kKeys * stride;
+  int64_t width = llvm::alignTo(features, kSharing *step());
+  int64_t weights = values + kKeys * width;
+  int64_t weightStride = kKeys + 4;
+  int64_t end = weights + kRows * weightStride;
+
+  /// Features beside each other that a thread adds up.
+  int64_t step() const { return features % 64 ? features % 32 ? 1 : 2 : 4; }
+};
+
+struct Tile {
+  Attention &a;
+  Layout at{a.features};
+  CudaBuilder &k = a.k;
+  Num row = k.thread() / kSharing * kMine, column = k.thread() % kSharing;
+
+  int64_t groups() const { return at.width / kSharing / at.step(); }
+  Type vector(int64_t count) {
+    return count == 1 ? k.f32() : Type(k.vector(count, k.f32()));
+  }
+  Num part(Num vector, int64_t i) {
+    return isa<VectorType>(vector.value.getType()) ? k.extract(vector, i)
+                                                   : vector;
+  }
+  /// Brings `count` rows of features to shared memory, and zeros behind them.
+  void bring(const OpWriter::Memory &memory, int64_t place, int64_t rows,
+             int64_t stride, int64_t width, Num count,
+             llvm::function_ref<Num(Num)> rowAt);
+  /// Products of the thread's rows and keys.
+  Nums products();
+  /// Adds what the weights make of the values; `guarded`: of those that are
+  /// not zero alone.
+  Nums mix(ArrayRef<Num> sums, bool guarded);
+  Num ofRow(Num value, llvm::function_ref<Num(Num, Num)> join);
+  void run(Num item, Num tiles);
+};
+} // namespace
+
+std::optional<int64_t> moe::cuda::sharedByTile(int64_t features) {
+  int64_t bytes = Layout{features}.end * 4;
+  return bytes <= 200 << 10 ? std::optional(bytes) : std::nullopt;
+}
+
+void Tile::bring(const OpWriter::Memory &memory, int64_t place, int64_t rows,
+                 int64_t stride, int64_t width, Num count,
+                 llvm::function_ref<Num(Num)> rowAt) {
+  Num to = k.shared(place * 4);
+  k.loop(k.thread(), k.integer(rows * width), kLayerThreads, [&](Num i) {
+    Num r = i / width, d = i % width;
+    Num value = k.choose((r < count) & (d < k.integer(a.features)),
+                         [&] { return a.w.readReal(memory, rowAt(r) + d); },
+                         [&] { return k.real(0); });
+    k.store(value, to, r * stride + d);
+  });
+}
+
+Nums Tile::products() {
+  Type four = vector(4);
+  Num queries = k.shared(at.queries * 4), keys = k.shared(at.keys * 4);
+  return k.loop(
+      k.integer(0), k.integer(at.depth), 4, Nums(kMine * 2, k.real(0)),
+      [&](Num d, ArrayRef<Num> sums) {
+        Nums q, next(sums);
+        for (int64_t i = 0; i < kMine; ++i)
+          q.push_back(k.load(four, queries, (row + i) * at.stride + d));
+        for (int64_t j = 0; j < 2; ++j) {
+          Num key = k.load(four, keys, (column + j * kSharing) * at.stride + d);
+          for (int64_t i = 0; i < kMine; ++i)
+            for (int64_t n = 0; n < 4; ++n)
+              next[2 * i + j] =
+                  k.fma(part(q[i], n), part(key, n), next[2 * i + j]);
+        }
+        return next;
+      });
+}
+
+Nums Tile::mix(ArrayRef<Num> sums, bool guarded) {
+  Num weights = k.shared(at.weights * 4), values = k.shared(at.values * 4);
+  Type four = vector(4), some = vector(at.step());
+  return k.loop(
+      k.integer(0), k.integer(kKeys), 4, sums, [&](Num l, ArrayRef<Num> now) {
+        Nums next(now), shares;
+        for (int64_t i = 0; i < kMine; ++i)
+          shares.push_back(
+              k.load(four, weights, (row + i) * at.weightStride + l));
+        for (int64_t n = 0; n < 4; ++n)
+          for (int64_t g = 0; g < groups(); ++g) {
+            Num value = k.load(some, values,
+                               (l + n) * at.width + column * at.step() +
+                                   g * kSharing * at.step());
+            for (int64_t i = 0; i < kMine; ++i)
+              for (int64_t p = 0; p < at.step(); ++p) {
+                Num &sum = next[(i * groups() + g) * at.step() + p];
+                Num share = part(shares[i], n);
+                Num more = k.fma(share, part(value, p), sum);
+                sum = guarded ? k.select(share == 0, sum, more) : more;
+              }
+          }
+        return next;
+      });
+}
+
+Num Tile::ofRow(Num value, llvm::function_ref<Num(Num, Num)> join) {
+  for (int64_t step : {8, 4, 2, 1})
+    value = join(value, k.shuffle(value, k.convert(k.integer(step), k.i32()),
+                                  moegpu::ShuffleKind::Xor));
+  return value;
+}
+
+void Tile::run(Num item, Num tiles) {
+  Num allRows = a.queries * a.group, zero = k.integer(0), none = k.real(0);
+  // The last tile first: it sees most keys.
+  Num keyHead = item / tiles, first = (tiles - 1 - item % tiles) * kRows;
+  Num batch = keyHead / a.keyHeads, headOf = keyHead % a.keyHeads * a.group;
+  Num count = k.min(k.integer(kRows), allRows - first);
+  auto head = [&](Num r) { return headOf + (first + r) % a.group; };
+  auto query = [&](Num r) { return (first + r) / a.group; };
+  auto place = [&](Num r) {
+    return ((batch * a.queries + query(r)) * a.heads + head(r)) * a.features;
+  };
+  Num rows = a.rowsOf(keyHead), past = a.keys - a.queries;
+  bring(a.query, at.queries, kRows, at.stride, at.depth, count, place);
+  auto [begin, end] = a.range(query(zero), query(count - 1));
+  int64_t numbers = kMine * groups() * at.step();
+  Nums state;
+  for (int64_t i = 0; i < kMine; ++i)
+    state.append({k.real(-INFINITY), none});
+  state.append(numbers, none);
+  state = k.loop(
+      begin, end, kKeys, state, [&, end = end](Num l, ArrayRef<Num> before) {
+        Num some = k.min(k.integer(kKeys), end - l);
+        auto rowAt = [&](Num r) { return rows + (l + r) * a.features; };
+        k.barrier(); // until all have done with the keys before
+        bring(a.key, at.keys, kKeys, at.stride, at.depth, some, rowAt);
+        bring(a.value, at.values, kKeys, at.width, at.width, some, rowAt);
+        k.barrier();
+        Nums scores = products(), next, sums;
+        Num weights = k.shared(at.weights * 4);
+        for (int64_t i = 0; i < kMine; ++i) {
+          Num r = row + i, s = query(r), own = s + past;
+          Num top = k.real(-INFINITY);
+          for (int64_t j = 0; j < 2; ++j) {
+            Num key = l + column + j * kSharing;
+            Num seen = (r < count) & (key < end);
+            if (a.op.getCausal())
+              seen = seen & (key < own + 1);
+            if (a.op.getWindow() > 0)
+              seen = seen & (own - a.op.getWindow() < key);
+            Num &score = scores[2 * i + j];
+            score = a.score(score, seen, batch, head(r), s, key);
+            top = k.max(score, top);
+          }
+          top = ofRow(top, [&](Num x, Num y) { return k.max(x, y); });
+          top = k.max(top, before[2 * i]);
+          // Before a key was seen, nothing is to be shifted.
+          Num shift = k.select(top == -INFINITY, none, top);
+          Num shrink = cuda::exp(k, before[2 * i] - shift);
+          Num total = none;
+          for (int64_t j = 0; j < 2; ++j) {
+            Num weight = cuda::exp(k, scores[2 * i + j] - shift);
+            k.store(weight, weights,
+                    r * at.weightStride + column + j * kSharing);
+            total = total + weight;
+          }
+          total = ofRow(total, [&](Num x, Num y) { return x + y; });
+          next.append({top, k.fma(before[2 * i + 1], shrink, total)});
+          for (int64_t n = 0; n < numbers / kMine; ++n)
+            sums.push_back(before[2 * kMine + i * (numbers / kMine) + n] *
+                           shrink);
+        }
+        k.barrier();
+        // What is hidden counts for nothing, even if it is not a number. Where
+        // all rows see all keys nothing is.
+        bool everSeen = !a.op.getKeyMask();
+        Num isWhole = k.integer(everSeen) == 1;
+        if (a.op.getCausal())
+          isWhole = isWhole & (l + (kKeys - 2) < query(zero) + past);
+        if (a.op.getWindow() > 0)
+          isWhole = isWhole & (query(count - 1) + past - a.op.getWindow() < l);
+        next.append(either(
+            k, isWhole, [&] { return mix(sums, false); },
+            [&] { return mix(sums, true); }));
+        return next;
+      });
+  Nums blind(numbers / kMine, none);
+  Num anyBlind = state[1] == none;
+  for (int64_t i = 1; i < kMine; ++i)
+    anyBlind = anyBlind | (state[2 * i + 1] == none);
+  auto featureOf = [&](int64_t n) {
+    return column * at.step() +
+           (n / at.step() * kSharing * at.step() + n % at.step());
+  };
+  auto isFeature = [&](Num d) { return d < k.integer(a.features); };
+  if (a.op.getMaskedRow() == moert::MaskedRow::Uniform) {
+    blind =
+        k.loop(zero, k.select(anyBlind, a.keys, zero), 1, blind,
+               [&](Num l, ArrayRef<Num> means) {
+                 Nums next(means);
+                 for (auto [n, mean] : llvm::enumerate(next)) {
+                   Num d = featureOf(n);
+                   mean = k.choose(
+                       isFeature(d),
+                       [&] {
+                         return mean + a.w.readReal(a.value,
+                                                    rows + l * a.features + d);
+                       },
+                       [&] { return none; });
+                 }
+                 return next;
+               });
+    for (Num &mean : blind)
+      mean = mean / k.convert(a.keys, k.f32());
+  }
+  for (int64_t i = 0; i < kMine; ++i)
+    for (int64_t n = 0; n < numbers / kMine; ++n) {
+      Num d = featureOf(n), r = row + i, total = state[2 * i + 1];
+      Num sum = state[2 * kMine + i * (numbers / kMine) + n];
+      k.when((r < count) & isFeature(d), [&] {
+        a.w.writeReal(k.select(total == 0, blind[n], sum / total), a.to,
+                      place(r) + d);
+      });
+    }
+  k.barrier(); // before the next tile
+}
+
+void moe::cuda::attendByTile(Attention &a) {
+  Tile tile{a};
+  Num tiles = a.k.ceilDiv(a.queries * a.group, kRows);
+  forEachBlock(a.k, a.batch * a.keyHeads * tiles,
+               [&](Num item) { tile.run(item, tiles); });
+}
