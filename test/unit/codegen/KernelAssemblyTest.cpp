@@ -18,6 +18,11 @@ protected:
   test::Context context;
 };
 
+class HopperAssembly : public testing::Test {
+protected:
+  test::Context context;
+};
+
 /// Layers of models, in all forms of weights that there are.
 std::vector<std::pair<std::string, LayerShape>> shapes() {
   using rt::CodedRows, rt::RowCoding, rt::RowScale;
@@ -113,8 +118,40 @@ std::string registersOf(const std::string &said, const std::string &kernel) {
   return at == std::string::npos ? "?" : said.substr(at + 5, 3);
 }
 
+/// The assembler has nothing to warn of, and keeps all in registers.
+void expectClean(const std::string &said) {
+  for (StringRef line : llvm::split(StringRef(said), '\n'))
+    if (line.contains("spill")) {
+      EXPECT_TRUE(line.contains("0 bytes spill stores, 0 bytes spill loads"))
+          << line.str();
+    }
+  EXPECT_EQ(said.find("C75"), std::string::npos) << said;
+  EXPECT_EQ(said.find("warning"), std::string::npos) << said;
+}
+
+constexpr unsigned kMma = 0x03c, kWgmma = 0x1f0;
+
+/// wgmma runs unserialised, with the registers that three warpgroups can have.
+TEST_F(HopperAssembly, Assembles) {
+  for (const auto &[name, shape] : shapes()) {
+    if (!hasHopperUp(shape) || !hasHopperDown(shape))
+      continue;
+    SCOPED_TRACE(name);
+    auto module = context.kernels(shape, shape.experts, true, true);
+    auto text = emitPtx(*module, "sm_90a");
+    ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
+    std::string cubin, said = assemble(*text, "sm_90a", cubin);
+    expectClean(said);
+    for (const char *kernel : {"up", "down"}) {
+      auto found = operations(cubin, kernel);
+      EXPECT_GT(found[kWgmma], 0);
+      EXPECT_EQ(found[kMma], 0);
+      EXPECT_EQ(registersOf(said, kernel), "168") << kernel;
+    }
+  }
+}
+
 TEST_P(KernelAssembly, Assembles) {
-  constexpr unsigned kMma = 0x03c;
   for (const auto &[name, shape] : shapes()) {
     SCOPED_TRACE(name);
     OwningOpRef<ModuleOp> module =
@@ -123,14 +160,7 @@ TEST_P(KernelAssembly, Assembles) {
       auto text = emitPtx(*module, arch);
       ASSERT_TRUE(static_cast<bool>(text));
       std::string cubin, said = assemble(*text, arch, cubin);
-      for (StringRef line : llvm::split(StringRef(said), '\n'))
-        if (line.contains("spill")) {
-          EXPECT_TRUE(
-              line.contains("0 bytes spill stores, 0 bytes spill loads"))
-              << line.str();
-        }
-      EXPECT_EQ(said.find("C75"), std::string::npos) << said;
-      EXPECT_EQ(said.find("warning"), std::string::npos) << said;
+      expectClean(said);
       // The tensor core rounds f32 numbers; only who asks for it gets it.
       bool hasTensor =
           shape.element != Element::F32 || (shape.tf32 && GetParam());
@@ -144,6 +174,7 @@ TEST_P(KernelAssembly, Assembles) {
 }
 #else
 TEST_P(KernelAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
+TEST_F(HopperAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 #endif
 
 TEST_P(KernelAssembly, Ptx) {
@@ -169,6 +200,26 @@ TEST_P(KernelAssembly, Ptx) {
   EXPECT_NE(llvm::toString(unknown.takeError())
                 .find("unknown GPU architecture 'sm_1'"),
             std::string::npos);
+}
+
+TEST_F(HopperAssembly, Ptx) {
+  LayerShape shape{8, 2048, 768, 2048, 8};
+  auto module = context.kernels(shape, 8, true, true);
+  auto text = emitPtx(*module, "sm_90a");
+  ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
+  for (const char *part :
+       {".target sm_90a",
+        "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16",
+        "wgmma.fence.sync.aligned", "wgmma.commit_group.sync.aligned",
+        "wgmma.wait_group.sync.aligned \t1", "wgmma.wait_group.sync.aligned 0",
+        "cp.async.bulk.tensor.3d.shared::cta.global",
+        "cp.async.cg.shared.global", "cp.async.mbarrier.arrive.noinc",
+        "mbarrier.init.shared", "mbarrier.arrive.expect_tx",
+        "mbarrier.try_wait.parity", "fence.proxy.async.shared::cta",
+        "setmaxnreg.dec.sync.aligned.u32 \t56",
+        "setmaxnreg.inc.sync.aligned.u32 \t224", ".maxntid 384",
+        ".param .align 64 .b8 up_param_1[128]"})
+    EXPECT_NE(text->find(part), std::string::npos) << part;
 }
 
 INSTANTIATE_TEST_SUITE_P(, KernelAssembly, testing::Bool(),

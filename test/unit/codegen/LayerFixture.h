@@ -46,6 +46,7 @@ struct Reference {
 struct Layer {
   cuda::LayerShape shape;
   std::vector<int32_t> entries; ///< expert of each, or -1
+  bool onHopper = false;        ///< kernels for many tokens are sm_90a's
   std::vector<Matrix> gate, up, down;
   std::vector<std::vector<double>> gateBias, upBias, downBias;
   std::mt19937 random;
@@ -78,7 +79,8 @@ struct Context {
   mlir::MLIRContext context;
   Context();
   mlir::OwningOpRef<mlir::ModuleOp> kernels(const cuda::LayerShape &shape,
-                                            int64_t entries, bool grouped);
+                                            int64_t entries, bool grouped,
+                                            bool onHopper = false);
 };
 
 /// The layer's kernels on a device of emulated memory.

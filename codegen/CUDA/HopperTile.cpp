@@ -1,0 +1,211 @@
+#include "codegen/CUDA/HopperTile.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+using Nums = KernelBuilder::Nums;
+
+// Registers of a thread: three warpgroups start with 168 each, 504 in all.
+static constexpr int64_t kBringRegisters = 56, kMultiplyRegisters = 224;
+
+int64_t HopperTile::columnsFor(const ExpertMatrix &matrix) {
+  int64_t best = 0, least = 0;
+  for (int64_t columns : {256, 192, 128, 64}) {
+    // A tile costs its columns, and some more that all tiles cost.
+    int64_t cost = (matrix.rows + columns - 1) / columns * (columns + 16);
+    if (!best || cost < least)
+      best = columns, least = cost;
+  }
+  return best;
+}
+
+HopperTile::HopperTile(CudaBuilder &k, const ExpertMatrix &matrix,
+                       int64_t spare)
+    : columns(columnsFor(matrix)), k(k), matrix(matrix), spare(spare),
+      thread(k.thread()), warp(k.warp()), group(warp / 4) {}
+
+int64_t HopperTile::sharedBytes(const ExpertMatrix &matrix, int64_t spare) {
+  return kStages * ((kRows + columnsFor(matrix)) * kRowBytes + 16) + spare;
+}
+
+Num HopperTile::spareOf() {
+  return k.at(k.b.getI8Type(), k.shared(kStages * stageBytes()),
+              (group - k.integer(1)) * (spare / 2));
+}
+
+void HopperTile::meet() {
+  moegpu::NamedBarrierOp::create(k.b, k.loc, k.convert(group, k.i32()).value,
+                                 kGroupThreads);
+}
+
+void HopperTile::waitFor(Num barrier, Num parity) {
+  moegpu::MBarrierWaitOp::create(k.b, k.loc, barrier.value, parity.value);
+}
+
+void HopperTile::makeBarriers() {
+  k.when(thread == k.integer(0), [&] {
+    for (int64_t stage = 0; stage < kStages; ++stage) {
+      // Threads that gather, and the one that announces columns; warps that
+      // multiply.
+      moegpu::MBarrierInitOp::create(k.b, k.loc, full(k.integer(stage)).value,
+                                     kGroupThreads + 1);
+      moegpu::MBarrierInitOp::create(k.b, k.loc, empty(k.integer(stage)).value,
+                                     2 * kGroupThreads / 32);
+    }
+  });
+  moegpu::ProxyFenceOp::create(k.b, k.loc);
+  k.barrier();
+}
+
+/// Tiles of an expert go down first: blocks that run together read the same
+/// columns, which come from far, and rows that stay in the second cache.
+Num HopperTile::forTiles(
+    ArrayRef<Num> offsetsActiveCount,
+    llvm::function_ref<void(const HopperWork &, Num)> body) {
+  int64_t across = (matrix.rows + columns - 1) / columns;
+  Num grid = k.grid(), zero = k.integer(0);
+  // The block's next tile, counted from the expert's first; steps so far.
+  Nums ends = k.loop(
+      zero, at32(k, offsetsActiveCount[2], zero), 1, {k.block(), zero},
+      [&](Num a, ArrayRef<Num> carried) -> Nums {
+        Num expert = at32(k, offsetsActiveCount[1], a);
+        Num begin = at32(k, offsetsActiveCount[0], expert);
+        Num count = at32(k, offsetsActiveCount[0], expert + 1) - begin;
+        Num down = k.ceilDiv(count, kRows), tiles = down * across;
+        auto loop = scf::ForOp::create(
+            k.b, k.loc, carried[0].value, tiles.value, grid.value,
+            ValueRange{carried[0].value, carried[1].value});
+        OpBuilder::InsertionGuard guard(k.b);
+        k.b.setInsertionPointToStart(loop.getBody());
+        Num tile = {k, loop.getInductionVar()};
+        Num n = {k, loop.getRegionIterArg(1)};
+        // Divided as 32 bits, which is short.
+        Num small = k.convert(tile, k.i32()), high = k.convert(down, k.i32());
+        Num column = k.convert(small / high, k.i64());
+        body({expert, begin, count, (tile - column * down) * kRows,
+              column * columns},
+             n);
+        scf::YieldOp::create(
+            k.b, k.loc, ValueRange{(tile + grid).value, (n + steps()).value});
+        k.b.setInsertionPointAfter(loop);
+        return {Num(k, loop.getResult(0)) - tiles, Num(k, loop.getResult(1))};
+      });
+  return ends[1];
+}
+
+/// Eight neighbouring threads bring a row of a step, 16 bytes each.
+void HopperTile::bring(const HopperWork &work, Num before, Num left,
+                       RowOf rowOf) {
+  constexpr int64_t kAtOnce = kGroupThreads / 8;
+  Num chunk = thread % 8, none = k.integer(-1), zero = k.integer(0);
+  Num full16 = k.convert(k.integer(16), k.i32()),
+      empty16 = k.convert(zero, k.i32());
+  Type element = typeOf(k, matrix.element);
+  // The same bytes of each row that the thread brings, but for whole rows.
+  static_assert(kAtOnce % 8 == 0, "rows differ in what the swizzle leaves");
+  Num place =
+      thread / 8 * kRowBytes + k.exclusiveOr(chunk, thread / 8 % 8) * 16;
+  Nums sources, valid;
+  for (int64_t i = 0; i < kRows / kAtOnce; ++i) {
+    Num row = thread / 8 + k.integer(i * kAtOnce);
+    Num slot = work.firstSlot + row;
+    Num number = k.choose(
+        slot < work.count, [&] { return rowOf(work, slot); },
+        [&] { return none; });
+    Num isThere = none < number;
+    sources.push_back(
+        k.at(element, left,
+             k.select(isThere, number, zero) * matrix.depth + chunk * 8));
+    valid.push_back(k.select(isThere, full16, empty16));
+  }
+  k.loop(0, k.integer(steps()), [&](Num step) {
+    Num n = before + step, stage = stageOf(n), depth = step * kStepDepth;
+    waitFor(empty(stage), k.exclusiveOr(parityOf(n), parityOf(n).like(1)));
+    k.when(thread == zero, [&] {
+      moegpu::MBarrierExpectOp::create(k.b, k.loc, full(stage).value,
+                                       columns * kRowBytes);
+      for (int64_t box = 0; box < columns; box += kBoxRows)
+        moegpu::TensorLoadOp::create(
+            k.b, k.loc, matrix.values.value,
+            k.convert(work.expert, k.i32()).value,
+            k.convert(work.firstColumn + box, k.i32()).value,
+            k.convert(depth, k.i32()).value,
+            inStage(stage, (kRows + box) * kRowBytes).value, full(stage).value);
+    });
+    // Only the last step may be a part of one.
+    bool isWhole = matrix.depth % kStepDepth == 0;
+    Num inside = depth + chunk * 8 < k.integer(matrix.depth);
+    Num to = k.at(k.b.getI8Type(), inStage(stage, 0), place);
+    for (int64_t i = 0; i < kRows / kAtOnce; ++i)
+      moegpu::AsyncCopyOp::create(
+          k.b, k.loc,
+          k.at(k.b.getI8Type(), to, k.integer(i * kAtOnce * kRowBytes)).value,
+          k.at(element, sources[i], depth).value,
+          (isWhole ? valid[i] : k.select(inside, valid[i], empty16)).value, 16);
+    moegpu::MBarrierArriveCopiesOp::create(k.b, k.loc, full(stage).value);
+  });
+}
+
+/// A stage is empty once the product after it has been started and its own is
+/// done, so that the tensor core always has one to go on with.
+Num HopperTile::multiply(Num before) {
+  moegpu::MmaKind kind = matrix.element == Element::BF16 ? moegpu::MmaKind::BF16
+                                                         : moegpu::MmaKind::F16;
+  Num first = k.thread() % 32 == k.integer(0);
+  auto release = [&](Num n) {
+    moegpu::MBarrierArriveOp::create(k.b, k.loc, empty(stageOf(n)).value);
+  };
+  Num sums = k.zeros(k.vector(columns / 2, k.f32()));
+  sums = k.fold(
+      k.integer(0), k.integer(steps()), sums, [&](Num step, Num carried) {
+        Num n = before + step, stage = stageOf(n);
+        waitFor(full(stage), parityOf(n));
+        // Rows were copied by threads.
+        moegpu::ProxyFenceOp::create(k.b, k.loc);
+        Num rows =
+            k.at(k.b.getI8Type(), inStage(stage, 0), groupRow() * kRowBytes);
+        moegpu::WgmmaFenceOp::create(k.b, k.loc);
+        Num made = {
+            k, moegpu::WgmmaOp::create(k.b, k.loc, rows.value,
+                                       inStage(stage, kRows * kRowBytes).value,
+                                       carried.value, kind)};
+        moegpu::WgmmaCommitOp::create(k.b, k.loc);
+        moegpu::WgmmaWaitOp::create(k.b, k.loc, 1);
+        k.when(first & (k.integer(0) < step), [&] { release(n - 1); });
+        return made;
+      });
+  sums = {k, moegpu::WgmmaFinishOp::create(k.b, k.loc, sums.value.getType(),
+                                           sums.value)};
+  k.when(first, [&] { release(before + (steps() - 1)); });
+  return sums;
+}
+
+void HopperTile::run(Num left, ArrayRef<Num> offsetsActiveCount, RowOf rowOf,
+                     Put put) {
+  makeBarriers();
+  k.when(
+      group == k.integer(0),
+      [&] {
+        moegpu::MaxRegistersOp::create(k.b, k.loc, kBringRegisters,
+                                       /*increase=*/false);
+        Num n =
+            forTiles(offsetsActiveCount, [&](const HopperWork &work, Num n) {
+              bring(work, n, left, rowOf);
+            });
+        // Nothing may be on its way when threads end.
+        for (int64_t i = 0; i < kStages; ++i) {
+          Num last = n + i;
+          waitFor(empty(stageOf(last)),
+                  k.exclusiveOr(parityOf(last), parityOf(last).like(1)));
+        }
+      },
+      [&] {
+        moegpu::MaxRegistersOp::create(k.b, k.loc, kMultiplyRegisters,
+                                       /*increase=*/true);
+        forTiles(offsetsActiveCount, [&](const HopperWork &work, Num n) {
+          put(work, multiply(n));
+        });
+      });
+}
