@@ -68,6 +68,10 @@ typedef struct {
   const char *name;
   uint32_t threads;      /* of a block */
   uint32_t shared_bytes; /* dynamic */
+  /* Where not 0, the kernel takes the tensor map of its matrix for the pointer:
+   * boxes of so many rows by 64 numbers. */
+  uint32_t map_rows;
+  uint32_t reserved;
 } moert_device_kernel;
 
 /* The kernels of a pool of experts, in this order. */
@@ -226,8 +230,8 @@ static_assert(sizeof(void *) == 8, "64-bit targets only");
 static_assert(sizeof(moert_tensor) == 80, "emitted by the compiler");
 static_assert(sizeof(moert_port) == 32, "emitted by the compiler");
 static_assert(sizeof(moert_model) == 88, "emitted by the compiler");
-static_assert(sizeof(moert_device_kernel) == 16, "emitted by the compiler");
-static_assert(sizeof(moert_device_pool) == 168, "emitted by the compiler");
+static_assert(sizeof(moert_device_kernel) == 24, "emitted by the compiler");
+static_assert(sizeof(moert_device_pool) == 224, "emitted by the compiler");
 static_assert(sizeof(moert_device_layer) == 32, "emitted by the compiler");
 static_assert(sizeof(moert_device_code) == 48, "emitted by the compiler");
 #endif

@@ -2,6 +2,7 @@
 
 #include "codegen/CUDA/Kernels.h"
 #include "mlir/AsmParser/AsmParser.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -32,7 +33,7 @@ llvm::Expected<DeviceCode> moe::cuda::makeDeviceCode(ModuleOp module,
     return llvm::createStringError("malformed " + llvm::Twine(kDevicePools));
   code.pools = std::move(*pools);
   OwningOpRef<ModuleOp> kernels =
-      poolKernels(module.getContext(), code.pools, code.kernels);
+      poolKernels(module.getContext(), code.pools, architecture, code.kernels);
   auto ptx = emitPtx(*kernels, architecture);
   if (!ptx)
     return ptx.takeError();
@@ -75,4 +76,9 @@ std::vector<Pool> moe::cuda::poolsOfPtx(MLIRContext *context, StringRef ptx) {
   auto list = dyn_cast_or_null<ArrayAttr>(parseAttribute(line, context));
   return list ? poolsOf(list).value_or(std::vector<Pool>())
               : std::vector<Pool>();
+}
+
+StringRef moe::cuda::targetOfPtx(StringRef ptx) {
+  StringRef rest = ptx.split("\n.target ").second;
+  return rest.take_until([](char c) { return !llvm::isAlnum(c) && c != '_'; });
 }

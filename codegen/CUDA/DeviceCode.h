@@ -12,6 +12,7 @@ namespace moe::cuda {
 struct KernelFacts {
   std::string name;
   uint32_t threads, sharedBytes;
+  uint32_t mapRows; ///< of moert_device_kernel
 };
 
 /// What a model with layers on a GPU is written with.
@@ -40,13 +41,16 @@ llvm::Error placeLayers(mlir::ModuleOp module, DeviceCode &code);
 
 /// A module of the kernels of pools (the context has all dialects), those of
 /// number i called "moe_i_sort" and so on, in the order of MOERT_KERNEL_SORT
-/// and the others.
+/// and the others; those for many tokens are sm_90a's where `architecture` is.
 mlir::OwningOpRef<mlir::ModuleOp>
 poolKernels(mlir::MLIRContext *context, llvm::ArrayRef<Pool> pools,
+            llvm::StringRef architecture,
             std::vector<std::vector<KernelFacts>> &facts);
 
 /// The pools whose kernels are in `ptx`; none where it is not ours.
 std::vector<Pool> poolsOfPtx(mlir::MLIRContext *context, llvm::StringRef ptx);
+/// What `.target` says: "sm_90a".
+llvm::StringRef targetOfPtx(llvm::StringRef ptx);
 } // namespace moe::cuda
 
 #endif // MOE_CODEGEN_CUDA_DEVICECODE_H

@@ -9,18 +9,20 @@ using namespace moe::cuda;
 
 OwningOpRef<ModuleOp>
 moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
+                       StringRef architecture,
                        std::vector<std::vector<KernelFacts>> &facts) {
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(context));
   for (auto [number, pool] : llvm::enumerate(pools)) {
     const LayerShape &shape = pool.shape;
     std::string prefix = "moe_" + std::to_string(number) + "_";
     std::vector<KernelFacts> &own = facts.emplace_back();
-    auto add = [&](const char *suffix, auto emit) {
+    auto add = [&](const char *suffix, auto emit, int64_t mapRows = 0) {
       std::string name = prefix + suffix;
       emit(name);
       auto kernel = module->lookupSymbol<moegpu::KernelOp>(name);
       own.push_back({name, static_cast<uint32_t>(kernel.getThreads()),
-                     static_cast<uint32_t>(kernel.getShared())});
+                     static_cast<uint32_t>(kernel.getShared()),
+                     static_cast<uint32_t>(mapRows)});
     };
     auto plain = [&](auto emit) {
       return [&shape, &module, emit](StringRef name) {
@@ -32,8 +34,15 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
     add("round", plain(emitRound));
     add("decode_up", plain(emitDecodeUp));
     add("decode_down", plain(emitDecodeDown));
-    add("grouped_up", plain(emitGroupedUp));
-    add("grouped_down", plain(emitGroupedDown));
+    bool isHopper = architecture == "sm_90a";
+    if (isHopper && hasHopperUp(shape))
+      add("grouped_up", plain(emitHopperUp), kHopperBoxRows);
+    else
+      add("grouped_up", plain(emitGroupedUp));
+    if (isHopper && hasHopperDown(shape))
+      add("grouped_down", plain(emitHopperDown), kHopperBoxRows);
+    else
+      add("grouped_down", plain(emitGroupedDown));
     add("combine", plain(emitCombine));
   }
   return module;

@@ -205,7 +205,8 @@ public:
       assert(kernels.size() == MOERT_NUM_KERNELS);
       for (const cuda::KernelFacts &kernel : kernels)
         fields.append({string(kernel.name), number(i32, kernel.threads),
-                       number(i32, kernel.sharedBytes)});
+                       number(i32, kernel.sharedBytes),
+                       number(i32, kernel.mapRows), number(i32, 0)});
       pools.push_back(structure(fields));
     }
     for (const cuda::DeviceCode::Layer &layer : code.layers) {

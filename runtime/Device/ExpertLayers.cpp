@@ -92,6 +92,28 @@ Status ExpertLayers::uploadMatrices(const DeviceBuffer &to, const char *panels,
   return {};
 }
 
+Status ExpertLayers::mapMatrices(Layer &layer) {
+  const moert_device_pool &pool = *layer.pool;
+  RowSizes sizes(pool);
+  auto map = [&](int kernel, const DeviceBuffer &from, int64_t tiles,
+                 int64_t depth, TensorMap &to) -> Status {
+    uint32_t rows = pool.kernels[kernel].map_rows;
+    if (!rows)
+      return {};
+    auto made = encodeTensorMap(
+        *device, from,
+        {uint64_t(pool.experts), uint64_t(16 * tiles), uint64_t(depth)}, rows);
+    if (made)
+      to = *made;
+    return made.error();
+  };
+  Status status = map(MOERT_KERNEL_GROUPED_UP, layer.up, sizes.upTiles,
+                      sizes.upDepth, layer.upMap);
+  return status.ok() ? map(MOERT_KERNEL_GROUPED_DOWN, layer.down,
+                           sizes.downTiles, sizes.downDepth, layer.downMap)
+                     : status;
+}
+
 Status ExpertLayers::uploadLayers(const char *weights) {
   // Said before the first byte is on its way: what is needed in all.
   uint64_t needed = 0;
@@ -133,6 +155,8 @@ Status ExpertLayers::uploadLayers(const char *weights) {
       status = uploadMatrices(layer.down, weights + from.down, false, pool);
     if (status.ok())
       status = device->upload(layer.entries, 0, from.entries, 4 * pool.entries);
+    if (status.ok())
+      status = mapMatrices(layer);
     if (!status.ok())
       return status;
     layers.push_back(std::move(layer));
@@ -189,6 +213,18 @@ Status ExpertLayers::launchAll(const Layer &layer, int64_t tokens) {
   int32_t count = static_cast<int32_t>(tokens);
   bool few = tokens * pool.top_k <= fewTokens * pool.experts;
   uint64_t all = 2 * uint64_t(device->info().multiprocessors);
+  // Those with tensor maps fill a multiprocessor.
+  auto blocksOf = [&](int which) {
+    return pool.kernels[which].map_rows ? all / 2 : all;
+  };
+  // The weights as a kernel takes them.
+  auto matrix = [&](int which, CuPointer &pointer,
+                    const TensorMap &map) -> void * {
+    return pool.kernels[which].map_rows ? const_cast<TensorMap *>(&map)
+                                        : static_cast<void *>(&pointer);
+  };
+  int upKernel = few ? MOERT_KERNEL_DECODE_UP : MOERT_KERNEL_GROUPED_UP;
+  int downKernel = few ? MOERT_KERNEL_DECODE_DOWN : MOERT_KERNEL_GROUPED_DOWN;
   auto start = [&](int which, uint64_t blocks,
                    std::initializer_list<void *> values) {
     std::vector<void *> arguments(values);
@@ -200,14 +236,13 @@ Status ExpertLayers::launchAll(const Layer &layer, int64_t tokens) {
   if (status.ok())
     status = start(MOERT_KERNEL_ROUND, all, {&at[X], &count, &at[Rounded]});
   if (status.ok())
-    status = start(few ? MOERT_KERNEL_DECODE_UP : MOERT_KERNEL_GROUPED_UP, all,
-                   {&at[Rounded], &up, &at[Order], &at[Offsets], &at[Active],
-                    &at[ActiveCount], &at[Hidden]});
+    status = start(upKernel, blocksOf(upKernel),
+                   {&at[Rounded], matrix(upKernel, up, layer.upMap), &at[Order],
+                    &at[Offsets], &at[Active], &at[ActiveCount], &at[Hidden]});
   if (status.ok())
-    status =
-        start(few ? MOERT_KERNEL_DECODE_DOWN : MOERT_KERNEL_GROUPED_DOWN, all,
-              {&at[Hidden], &down, &at[Offsets], &at[Active], &at[ActiveCount],
-               &at[Rows]});
+    status = start(downKernel, blocksOf(downKernel),
+                   {&at[Hidden], matrix(downKernel, down, layer.downMap),
+                    &at[Offsets], &at[Active], &at[ActiveCount], &at[Rows]});
   if (status.ok())
     status = start(MOERT_KERNEL_COMBINE, all,
                    {&at[Rows], &at[Place], &at[Weights], &count, &at[Out]});

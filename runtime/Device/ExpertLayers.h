@@ -4,6 +4,7 @@
 
 #include "runtime/Core/Offload.h"
 #include "runtime/Device/Kernels.h"
+#include "runtime/Device/TensorMap.h"
 
 #include <mutex>
 
@@ -29,6 +30,7 @@ private:
     const moert_device_pool *pool;
     const std::vector<Kernel> *kernels;
     DeviceBuffer up, down, entries;
+    TensorMap upMap, downMap; // where kernels take them
   };
   /// What kernels hand to each other; grows with the number of tokens.
   enum Space {
@@ -53,6 +55,7 @@ private:
   Status uploadLayers(const char *weights);
   Status uploadMatrices(const DeviceBuffer &to, const char *panels, bool isUp,
                         const moert_device_pool &pool);
+  Status mapMatrices(Layer &layer);
   Status grow(const moert_device_pool &pool, int64_t tokens);
   Status launchAll(const Layer &layer, int64_t tokens);
   Status runSome(const Layer &layer, int64_t tokens, const float *x,

@@ -1,5 +1,6 @@
 // The host's side of a layer on a device; the kernels are stand-ins.
 #include "runtime/Device/ExpertLayers.h"
+#include "runtime/Emulator/TensorMap.h"
 #include "test/unit/runtime/DeviceFixture.h"
 
 #include <gtest/gtest.h>
@@ -104,6 +105,39 @@ TEST_F(ExpertLayersFixture, SaysWhatMemoryIsMissing) {
   EXPECT_EQ(layers.error().message,
             "device 0 (Fake H200) has 65.5 KB of memory; the weights of the "
             "experts take 66.0 KB");
+}
+
+/// What the kernel for many tokens got for its matrix.
+uint64_t seenMagic = 0;
+
+TEST_F(ExpertLayersFixture, GivesKernelsTensorMaps) {
+  pool.kernels[MOERT_KERNEL_GROUPED_UP].map_rows = 64;
+  fake.kernels["UP"] = {[](void **arguments) {
+                          seenMagic = reinterpret_cast<uint64_t>(arguments[1]);
+                        },
+                        {8, sizeof(TensorMap), 8, 8, 8, 8, 8}};
+  auto layers = make();
+  ASSERT_TRUE(layers) << layers.error().message;
+  constexpr int64_t tokens = 20;
+  std::vector<float> x(tokens * 8), chosen(tokens * 2), out(tokens * 1024);
+  std::vector<int32_t> ids(tokens * 2);
+  Status status = (*layers)->run(0, tokens, x.data(), ids.data(), chosen.data(),
+                                 nullptr, out.data());
+  ASSERT_TRUE(status.ok()) << status.message;
+  EXPECT_EQ(seenMagic, emu::TensorMap::expectedMagic);
+
+  pool.kernels[MOERT_KERNEL_GROUPED_UP].map_rows = 300;
+  auto large = make();
+  ASSERT_FALSE(large);
+  EXPECT_EQ(large.error().message,
+            "device 0 (Fake H200): cannot encode a tensor map: fake words "
+            "(CUDA_ERROR_INVALID_VALUE)");
+  table.tensorMapEncodeTiled = nullptr;
+  auto old = make();
+  ASSERT_FALSE(old);
+  EXPECT_EQ(old.error().code, Code::Unsupported);
+  EXPECT_EQ(old.error().message, "the NVIDIA driver is too old: it lacks "
+                                 "cuTensorMapEncodeTiled");
 }
 
 TEST_F(ExpertLayersFixture, KnowsThatItIsBroken) {
