@@ -25,11 +25,11 @@ static SmallVector<Type> argumentTypes(const ExpertMatrix &matrix,
 
 namespace {
 /// Hidden values go through shared memory, where they get from the threads
-/// that computed them to those that write 16 bytes of a row: 128 neurons at a
+/// that computed them to those that write 16 bytes of a row: 64 neurons at a
 /// time, of the 64 rows of a warpgroup.
 class HiddenRows {
 public:
-  static constexpr int64_t kNeurons = 128, kRowBytes = 2 * kNeurons;
+  static constexpr int64_t kNeurons = 64, kRowBytes = 2 * kNeurons;
   static constexpr int64_t kBytes = HopperTile::kRows * kRowBytes;
 
   HiddenRows(CudaBuilder &k, HopperTile &tile, const ExpertMatrix &up,

@@ -95,30 +95,25 @@ Num HopperTile::forTiles(
   return ends[1];
 }
 
-/// Eight neighbouring threads bring a row of a step, 16 bytes each.
+/// Eight neighbouring threads bring a row of a step, 16 bytes each. Where rows
+/// are is kept in units of 16 bytes, negative where there is none, so that few
+/// registers are alive.
 void HopperTile::bring(const HopperWork &work, Num before, Num left,
                        RowOf rowOf) {
   constexpr int64_t kAtOnce = kGroupThreads / 8;
-  Num chunk = thread % 8, none = k.integer(-1), zero = k.integer(0);
-  Num full16 = k.convert(k.integer(16), k.i32()),
-      empty16 = k.convert(zero, k.i32());
-  Type element = typeOf(k, matrix.element);
   // The same bytes of each row that the thread brings, but for whole rows.
   static_assert(kAtOnce % 8 == 0, "rows differ in what the swizzle leaves");
+  Num chunk = thread % 8, zero = k.integer(0);
   Num place =
       thread / 8 * kRowBytes + k.exclusiveOr(chunk, thread / 8 % 8) * 16;
-  Nums sources, valid;
+  Nums units;
   for (int64_t i = 0; i < kRows / kAtOnce; ++i) {
-    Num row = thread / 8 + k.integer(i * kAtOnce);
-    Num slot = work.firstSlot + row;
-    Num number = k.choose(
-        slot < work.count, [&] { return rowOf(work, slot); },
-        [&] { return none; });
-    Num isThere = none < number;
-    sources.push_back(
-        k.at(element, left,
-             k.select(isThere, number, zero) * matrix.depth + chunk * 8));
-    valid.push_back(k.select(isThere, full16, empty16));
+    Num slot = work.firstSlot + thread / 8 + i * kAtOnce;
+    Num unit = k.choose(
+        slot < work.count,
+        [&] { return rowOf(work, slot) * (matrix.depth / 8) + chunk; },
+        [&] { return k.integer(-(int64_t(1) << 30)); });
+    units.push_back(k.convert(unit, k.i32()));
   }
   k.loop(0, k.integer(steps()), [&](Num step) {
     Num n = before + step, stage = stageOf(n), depth = step * kStepDepth;
@@ -138,12 +133,19 @@ void HopperTile::bring(const HopperWork &work, Num before, Num left,
     bool isWhole = matrix.depth % kStepDepth == 0;
     Num inside = depth + chunk * 8 < k.integer(matrix.depth);
     Num to = k.at(k.b.getI8Type(), inStage(stage, 0), place);
-    for (int64_t i = 0; i < kRows / kAtOnce; ++i)
+    Num further = k.convert(step * (kStepDepth / 8), k.i32());
+    for (int64_t i = 0; i < kRows / kAtOnce; ++i) {
+      Num unit = units[i] + further;
+      Num isThere = unit.like(-1) < unit;
+      if (!isWhole)
+        isThere = isThere & inside;
+      Num from = k.convert(k.max(unit, unit.like(0)), k.i64()) * 16;
       moegpu::AsyncCopyOp::create(
           k.b, k.loc,
           k.at(k.b.getI8Type(), to, k.integer(i * kAtOnce * kRowBytes)).value,
-          k.at(element, sources[i], depth).value,
-          (isWhole ? valid[i] : k.select(inside, valid[i], empty16)).value, 16);
+          k.at(k.b.getI8Type(), left, from).value,
+          k.select(isThere, unit.like(16), unit.like(0)).value, 16);
+    }
     moegpu::MBarrierArriveCopiesOp::create(k.b, k.loc, full(stage).value);
   });
 }
@@ -153,10 +155,7 @@ void HopperTile::bring(const HopperWork &work, Num before, Num left,
 Num HopperTile::multiply(Num before) {
   moegpu::MmaKind kind = matrix.element == Element::BF16 ? moegpu::MmaKind::BF16
                                                          : moegpu::MmaKind::F16;
-  Num first = k.thread() % 32 == k.integer(0);
-  auto release = [&](Num n) {
-    moegpu::MBarrierArriveOp::create(k.b, k.loc, empty(stageOf(n)).value);
-  };
+  Num first = k.lane() == k.integer(0);
   Num sums = k.zeros(k.vector(columns / 2, k.f32()));
   sums = k.fold(
       k.integer(0), k.integer(steps()), sums, [&](Num step, Num carried) {
@@ -182,6 +181,20 @@ Num HopperTile::multiply(Num before) {
   return sums;
 }
 
+/// No row of the tile is the warpgroup's.
+void HopperTile::skip(Num before) {
+  k.loop(0, k.integer(steps()), [&](Num step) {
+    Num n = before + step;
+    // Or it would arrive in the phase before.
+    waitFor(full(stageOf(n)), parityOf(n));
+    k.when(k.lane() == k.integer(0), [&] { release(n); });
+  });
+}
+
+void HopperTile::release(Num n) {
+  moegpu::MBarrierArriveOp::create(k.b, k.loc, empty(stageOf(n)).value);
+}
+
 void HopperTile::run(Num left, ArrayRef<Num> offsetsActiveCount, RowOf rowOf,
                      Put put) {
   makeBarriers();
@@ -205,7 +218,9 @@ void HopperTile::run(Num left, ArrayRef<Num> offsetsActiveCount, RowOf rowOf,
         moegpu::MaxRegistersOp::create(k.b, k.loc, kMultiplyRegisters,
                                        /*increase=*/true);
         forTiles(offsetsActiveCount, [&](const HopperWork &work, Num n) {
-          put(work, multiply(n));
+          k.when(
+              work.firstSlot + groupRow() < work.count,
+              [&] { put(work, multiply(n)); }, [&] { skip(n); });
         });
       });
 }

@@ -12,7 +12,8 @@ struct HopperWork {
 
 /// 128 rows (slots) times up to 256 columns (rows of the matrix) by a block of
 /// three warpgroups: one brings rows to shared memory, in steps of 128 bytes
-/// of each and four steps ahead, two multiply 64 rows each (wgmma). Full
+/// of each and four steps ahead, two multiply 64 rows each (wgmma), or
+/// leave the tensor core to the other where there are none. Full
 /// stages and empty ones are told by barriers that count. Columns come by the
 /// tensor map of the matrix, rows are gathered.
 class HopperTile {
@@ -80,6 +81,8 @@ private:
                llvm::function_ref<void(const HopperWork &, Num)> body);
   void bring(const HopperWork &work, Num n, Num left, RowOf rowOf);
   Num multiply(Num n);
+  void skip(Num n);
+  void release(Num n);
 
   CudaBuilder &k;
   const ExpertMatrix &matrix;

@@ -348,7 +348,7 @@ static void lowerKernel(KernelOp kernel, IRRewriter &rewriter) {
         LLVM::LLVMArrayType::get(rewriter.getI8Type(), kTensorMapBytes);
     function.setArgAttr(i, "llvm.byval", TypeAttr::get(bytes));
     function.setArgAttr(i, "nvvm.grid_constant", rewriter.getUnitAttr());
-    function.setArgAttr(i, "llvm.align", rewriter.getI64IntegerAttr(64));
+    function.setArgAttr(i, "llvm.align", rewriter.getI64IntegerAttr(128));
   }
   rewriter.inlineRegionBefore(kernel.getBody(), function.getBody(),
                               function.getBody().end());

@@ -7,7 +7,7 @@
 namespace moe::rt {
 
 /// A kernel's argument, by value.
-struct alignas(64) TensorMap {
+struct alignas(128) TensorMap {
   uint64_t bits[16] = {};
 };
 

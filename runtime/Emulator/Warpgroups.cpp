@@ -317,9 +317,11 @@ void Multiprocessor::maxRegisters(int32_t count, const char *site) {
   uint32_t sum = 0;
   for (uint32_t warp = 0; warp < numWarps; ++warp)
     sum += registers[warp] * warpSize;
-  if (sum > numRegisters)
+  // What the block started with, at most: a multiple of 8 for each thread.
+  uint32_t most = numRegisters / launch.threads / 8 * 8 * launch.threads;
+  if (sum > most)
     fail(site, text("asks for registers so that the block has ", sum,
-                    "; a multiprocessor has ", numRegisters));
+                    "; it started with ", most));
   dismiss(thread / warpSize);
 }
 

@@ -101,7 +101,7 @@ moegpu.kernel @all(%x: !llvm.ptr<1>, %n: i32) threads 64 shared 4096 {
 
 // What sm_90a has.
 
-// GPU-LABEL: llvm.func @hopper(%arg0: !llvm.ptr {llvm.align = 64 : i64, llvm.byval = !llvm.array<128 x i8>, nvvm.grid_constant}, %arg1: i32)
+// GPU-LABEL: llvm.func @hopper(%arg0: !llvm.ptr {llvm.align = 128 : i64, llvm.byval = !llvm.array<128 x i8>, nvvm.grid_constant}, %arg1: i32)
 // EMU-LABEL: llvm.func @hopper(%arg0: !llvm.ptr) {
 // EMU:         %[[MAP:.*]] = llvm.load %{{.*}} : !llvm.ptr -> !llvm.ptr
 moegpu.kernel @hopper(%map: !llvm.ptr, %i: i32) threads 128 shared 49160 {

@@ -133,7 +133,14 @@ constexpr unsigned kMma = 0x03c, kWgmma = 0x1f0;
 
 /// wgmma runs unserialised, with the registers that three warpgroups can have.
 TEST_F(HopperAssembly, Assembles) {
-  for (const auto &[name, shape] : shapes()) {
+  auto all = shapes();
+  // The longest activation beside the most sums.
+  for (bool isGlu : {false, true}) {
+    LayerShape wide{8, 2052, 2048, 2048, 2, isGlu, cuda::Activation::Gelu};
+    wide.hasUpBias = wide.hasDownBias = true;
+    all.push_back({isGlu ? "wide_gelu_glu" : "wide_gelu", wide});
+  }
+  for (const auto &[name, shape] : all) {
     if (!hasHopperUp(shape) || !hasHopperDown(shape))
       continue;
     SCOPED_TRACE(name);
@@ -218,7 +225,7 @@ TEST_F(HopperAssembly, Ptx) {
         "mbarrier.try_wait.parity", "fence.proxy.async.shared::cta",
         "setmaxnreg.dec.sync.aligned.u32 \t56",
         "setmaxnreg.inc.sync.aligned.u32 \t224", ".maxntid 384",
-        ".param .align 64 .b8 up_param_1[128]"})
+        ".param .align 128 .b8 up_param_1[128]"})
     EXPECT_NE(text->find(part), std::string::npos) << part;
 }
 
