@@ -83,7 +83,9 @@ enum {
   MOERT_KERNEL_GROUPED_UP = 4, /* many */
   MOERT_KERNEL_GROUPED_DOWN = 5,
   MOERT_KERNEL_COMBINE = 6,
-  MOERT_NUM_KERNELS = 7
+  MOERT_KERNEL_SOME_UP = 7, /* up to 64 to an expert; may be those of many */
+  MOERT_KERNEL_SOME_DOWN = 8,
+  MOERT_NUM_KERNELS = 9
 };
 
 /* Pools of one shape: experts W2 act(W1 x), all of the same size, with weights
@@ -231,7 +233,7 @@ static_assert(sizeof(moert_tensor) == 80, "emitted by the compiler");
 static_assert(sizeof(moert_port) == 32, "emitted by the compiler");
 static_assert(sizeof(moert_model) == 88, "emitted by the compiler");
 static_assert(sizeof(moert_device_kernel) == 24, "emitted by the compiler");
-static_assert(sizeof(moert_device_pool) == 224, "emitted by the compiler");
+static_assert(sizeof(moert_device_pool) == 272, "emitted by the compiler");
 static_assert(sizeof(moert_device_layer) == 32, "emitted by the compiler");
 static_assert(sizeof(moert_device_code) == 48, "emitted by the compiler");
 #endif

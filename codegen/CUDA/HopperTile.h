@@ -5,22 +5,45 @@
 #include "codegen/CUDA/LayerKernels.h"
 
 namespace moe::cuda {
-/// A tile of the rows of one expert.
-struct HopperWork {
-  Num expert, begin, count, firstSlot, firstColumn;
+/// The shape of a tile: slots of an expert by rows of its matrix. Of the
+/// product of a warpgroup, 64 rows by up to 256 columns, either may be the
+/// columns.
+struct HopperForm {
+  int64_t slots, rows;
+  int64_t stages;
+  bool slotsAreColumns;
+
+  static constexpr int64_t kRowBytes = 128;
+
+  /// 128 slots, 64 for a warpgroup, by up to 256 rows: few of these lie outside
+  /// of the matrix, and larger tiles read less.
+  static HopperForm many(const ExpertMatrix &matrix);
+  /// 64 slots by 128 rows, 64 for a warpgroup: no more slots than there are.
+  static HopperForm some() { return {64, 128, 8, true}; }
+
+  int64_t columns() const { return slotsAreColumns ? slots : rows; }
+  int64_t stageBytes() const { return (slots + rows) * kRowBytes; }
+  /// With `spare` bytes for the caller.
+  int64_t sharedBytes(int64_t spare) const {
+    return stages * (stageBytes() + 16) + spare;
+  }
 };
 
-/// 128 rows (slots) times up to 256 columns (rows of the matrix) by a block of
-/// three warpgroups: one brings rows to shared memory, in steps of 128 bytes
-/// of each and four steps ahead, two multiply 64 rows each (wgmma), or
-/// leave the tensor core to the other where there are none. Full
-/// stages and empty ones are told by barriers that count. Columns come by the
-/// tensor map of the matrix, rows are gathered.
+/// A tile of an expert, from a slot and a row of the matrix on.
+struct HopperWork {
+  Num expert, begin, count, firstSlot, firstRow;
+};
+
+/// Tiles by a block of three warpgroups: one brings slots and rows to shared
+/// memory, in steps of 128 bytes of each and as many ahead as there are
+/// stages; two multiply (wgmma), or leave the tensor core to the other where
+/// there are no slots for them. Full stages and empty ones are told by barriers
+/// that count. Rows of the matrix come by its tensor map, slots are gathered.
 class HopperTile {
 public:
   using Nums = KernelBuilder::Nums;
   static constexpr int32_t kThreads = 384;
-  static constexpr int64_t kRows = 128, kStages = 4, kRowBytes = 128;
+  static constexpr int64_t kRowBytes = HopperForm::kRowBytes;
   static constexpr int64_t kStepDepth = kRowBytes / 2;
   /// Of a warpgroup.
   static constexpr int64_t kGroupRows = 64, kGroupThreads = 128;
@@ -31,13 +54,11 @@ public:
   static bool isSupported(const ExpertMatrix &matrix) {
     return !matrix.coded && matrix.element != Element::F32;
   }
-  /// Columns of a tile: few of them lie outside of the matrix, and larger tiles
-  /// read less.
-  static int64_t columnsFor(const ExpertMatrix &matrix);
 
-  /// `spare` bytes of shared memory are the caller's; see `spareOf`.
-  HopperTile(CudaBuilder &k, const ExpertMatrix &matrix, int64_t spare);
-  static int64_t sharedBytes(const ExpertMatrix &matrix, int64_t spare);
+  HopperTile(CudaBuilder &k, const ExpertMatrix &matrix, const HopperForm &form,
+             int64_t spare)
+      : form(form), k(k), matrix(matrix), spare(spare), thread(k.thread()),
+        group(k.warp() / 4) {}
 
   using RowOf = llvm::function_ref<Num(const HopperWork &, Num slot)>;
   using Put = llvm::function_ref<void(const HopperWork &, Num sums)>;
@@ -47,33 +68,36 @@ public:
   void run(Num left, llvm::ArrayRef<Num> offsetsActiveCount, RowOf rowOf,
            Put put);
 
-  /// The warpgroup's bytes of the caller's.
+  /// The warpgroup's half of the caller's bytes.
   Num spareOf();
   /// All threads of the warpgroup that multiplies.
   void meet();
-  /// The thread in its warpgroup, and the warpgroup's first row.
+  /// The thread in its warpgroup, and the warpgroup's first row of the product.
   Num inGroup() { return thread % kGroupThreads; }
   Num groupRow() { return (group - k.integer(1)) * kGroupRows; }
 
-  const int64_t columns;
+  const HopperForm form;
 
 private:
   int64_t steps() const { return (matrix.depth + kStepDepth - 1) / kStepDepth; }
-  int64_t stageBytes() const { return (kRows + columns) * kRowBytes; }
+  /// Slots lie first in a stage, then rows of the matrix.
   Num inStage(Num stage, int64_t at) {
-    return k.at(k.b.getI8Type(), k.shared(at), stage * stageBytes());
+    return k.at(k.b.getI8Type(), k.shared(at), stage * form.stageBytes());
   }
   Num full(Num stage) { return barrierOf(stage, 0); }
-  Num empty(Num stage) { return barrierOf(stage, kStages); }
+  Num empty(Num stage) { return barrierOf(stage, form.stages); }
   Num barrierOf(Num stage, int64_t first) {
-    return k.at(k.i64(), k.shared(kStages * stageBytes() + spare + first * 8),
+    return k.at(k.i64(),
+                k.shared(form.stages * form.stageBytes() + spare + first * 8),
                 stage);
   }
   /// Of the n-th step of a block: its stage, and the parity of the phase in
   /// which that is filled.
-  Num stageOf(Num n) { return n % kStages; }
-  Num parityOf(Num n) { return k.convert(n / kStages % 2, k.i32()); }
+  Num stageOf(Num n) { return n % form.stages; }
+  Num parityOf(Num n) { return k.convert(n / form.stages % 2, k.i32()); }
   void waitFor(Num barrier, Num parity);
+  /// Until the stage of step n may be filled.
+  void waitForEmpty(Num n);
 
   void makeBarriers();
   /// `body(work, n)` for the block's tiles; `n` steps have been before.
@@ -87,7 +111,7 @@ private:
   CudaBuilder &k;
   const ExpertMatrix &matrix;
   int64_t spare;
-  Num thread, warp, group;
+  Num thread, group;
 };
 } // namespace moe::cuda
 

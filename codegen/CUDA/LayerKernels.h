@@ -57,6 +57,11 @@ void emitHopperUp(mlir::ModuleOp module, llvm::StringRef name,
                   const LayerShape &shape);
 void emitHopperDown(mlir::ModuleOp module, llvm::StringRef name,
                     const LayerShape &shape);
+/// The same for some tokens, up to 64 to an expert.
+void emitHopperSomeUp(mlir::ModuleOp module, llvm::StringRef name,
+                      const LayerShape &shape);
+void emitHopperSomeDown(mlir::ModuleOp module, llvm::StringRef name,
+                        const LayerShape &shape);
 
 /// out[t] = sum over choices of weight * row, in the order of the choices:
 /// `name(rows, place, weights, T, out)`; `weights` [T, topK], `out` [T,

@@ -2,6 +2,7 @@
 #include "codegen/CUDA/DeviceCode.h"
 #include "codegen/CUDA/LayerKernels.h"
 #include "dialects/MoEGPU/MoEGPUOps.h"
+#include "runtime/IRInterface.h"
 
 using namespace mlir;
 using namespace moe;
@@ -44,6 +45,15 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
     else
       add("grouped_down", plain(emitGroupedDown));
     add("combine", plain(emitCombine));
+    // Others take those of many for some tokens, too.
+    if (isHopper && hasHopperUp(shape))
+      add("some_up", plain(emitHopperSomeUp), kHopperBoxRows);
+    else
+      own.push_back(KernelFacts(own[MOERT_KERNEL_GROUPED_UP]));
+    if (isHopper && hasHopperDown(shape))
+      add("some_down", plain(emitHopperSomeDown), kHopperBoxRows);
+    else
+      own.push_back(KernelFacts(own[MOERT_KERNEL_GROUPED_DOWN]));
   }
   return module;
 }

@@ -11,6 +11,8 @@ namespace {
 /// Up to about so many tokens to an expert a layer costs what reading its
 /// weights costs, and the kernels for few tokens read them best.
 constexpr int64_t fewTokens = 6;
+/// Up to so many, kernels take those of an expert at once.
+constexpr int64_t someTokens = 64;
 /// Choices of experts in one go: what lies between kernels stays below a few
 /// gigabytes whatever the number of tokens.
 constexpr int64_t mostSlots = 1 << 17;
@@ -211,7 +213,9 @@ Status ExpertLayers::launchAll(const Layer &layer, int64_t tokens) {
   CuPointer up = layer.up.pointer(), down = layer.down.pointer(),
             entries = layer.entries.pointer();
   int32_t count = static_cast<int32_t>(tokens);
-  bool few = tokens * pool.top_k <= fewTokens * pool.experts;
+  auto atMost = [&](int64_t each) {
+    return tokens * pool.top_k <= each * pool.experts;
+  };
   uint64_t all = 2 * uint64_t(device->info().multiprocessors);
   // Those with tensor maps fill a multiprocessor.
   auto blocksOf = [&](int which) {
@@ -223,8 +227,12 @@ Status ExpertLayers::launchAll(const Layer &layer, int64_t tokens) {
     return pool.kernels[which].map_rows ? const_cast<TensorMap *>(&map)
                                         : static_cast<void *>(&pointer);
   };
-  int upKernel = few ? MOERT_KERNEL_DECODE_UP : MOERT_KERNEL_GROUPED_UP;
-  int downKernel = few ? MOERT_KERNEL_DECODE_DOWN : MOERT_KERNEL_GROUPED_DOWN;
+  int upKernel = atMost(fewTokens)    ? MOERT_KERNEL_DECODE_UP
+                 : atMost(someTokens) ? MOERT_KERNEL_SOME_UP
+                                      : MOERT_KERNEL_GROUPED_UP;
+  int downKernel = atMost(fewTokens)    ? MOERT_KERNEL_DECODE_DOWN
+                   : atMost(someTokens) ? MOERT_KERNEL_SOME_DOWN
+                                        : MOERT_KERNEL_GROUPED_DOWN;
   auto start = [&](int which, uint64_t blocks,
                    std::initializer_list<void *> values) {
     std::vector<void *> arguments(values);

@@ -1,5 +1,5 @@
-// The kernels of a MoE layer for many tokens on sm_90a, in the emulator,
-// against the same in f64.
+// The kernels of a MoE layer for some and many tokens on sm_90a, in the
+// emulator, against the same in f64.
 #include "codegen/CUDA/HopperTile.h"
 #include "test/unit/codegen/LayerFixture.h"
 #include <cmath>
@@ -9,31 +9,31 @@ using namespace moe::cuda;
 using namespace moe::test;
 
 namespace {
-class HopperKernels : public testing::Test {
+class HopperKernels : public testing::TestWithParam<OnHopper> {
 protected:
   test::Context context;
 
   void check(Layer &layer, const Case &test) {
-    layer.onHopper = true;
+    layer.onHopper = GetParam();
     checkLayer(context, layer, test, /*grouped=*/true);
   }
 };
 
 /// One step of depth and several, whole and not; one tile of rows and more.
-TEST_F(HopperKernels, CountsOfTokens) {
+TEST_P(HopperKernels, CountsOfTokens) {
   Layer layer({4, 136, 40, 96, 2}, {0, 1, 2, 3});
   for (int64_t tokens : {0, 1, 2, 33, 300})
     check(layer, layer.makeCase(tokens));
 }
 
 /// More steps than stages, in several tiles of a block.
-TEST_F(HopperKernels, Deep) {
+TEST_P(HopperKernels, Deep) {
   Layer layer({2, 1100, 340, 70, 1}, {0, 1});
   check(layer, layer.makeCase(140));
 }
 
 /// Tiles of every width, with columns beyond the matrix.
-TEST_F(HopperKernels, Widths) {
+TEST_P(HopperKernels, Widths) {
   for (auto [isGlu, hidden, columns] : {std::tuple(true, 24, 64),
                                         {true, 60, 128},
                                         {true, 92, 192},
@@ -42,14 +42,17 @@ TEST_F(HopperKernels, Widths) {
                                         {false, 180, 192},
                                         {false, 250, 256},
                                         {false, 500, 256}}) {
+    // Tiles for some tokens have one width.
+    if (GetParam() == OnHopper::Some && columns != 64 && hidden != 180)
+      continue;
     LayerShape shape{2, 64, hidden, 2 * hidden, 1, isGlu};
-    EXPECT_EQ(HopperTile::columnsFor(ExpertMatrix::up(shape)), columns);
+    EXPECT_EQ(HopperForm::many(ExpertMatrix::up(shape)).rows, columns);
     Layer layer(shape, {0, 1});
     check(layer, layer.makeCase(9));
   }
 }
 
-TEST_F(HopperKernels, AllTokensToOneExpert) {
+TEST_P(HopperKernels, AllTokensToOneExpert) {
   Layer layer({4, 64, 32, 64, 2}, {0, 1, 2, 3});
   Case test = layer.makeCase(150);
   for (size_t i = 0; i < test.ids.size(); ++i)
@@ -57,7 +60,7 @@ TEST_F(HopperKernels, AllTokensToOneExpert) {
   check(layer, test);
 }
 
-TEST_F(HopperKernels, NullExpertsAndAliases) {
+TEST_P(HopperKernels, NullExpertsAndAliases) {
   Layer layer({3, 64, 32, 64, 3}, {-1, 0, 1, -1, 2, 1});
   check(layer, layer.makeCase(9));
   // Skipped slots, and tokens without any expert.
@@ -68,17 +71,20 @@ TEST_F(HopperKernels, NullExpertsAndAliases) {
   check(layer, test);
 }
 
-TEST_F(HopperKernels, OddSizes) {
+TEST_P(HopperKernels, OddSizes) {
   Layer layer({5, 37, 19, 50, 2}, {0, 1, 2, 3, 4});
   check(layer, layer.makeCase(6));
 }
 
-TEST_F(HopperKernels, Activations) {
+TEST_P(HopperKernels, Activations) {
   for (cuda::Activation activation :
        {cuda::Activation::Identity, cuda::Activation::Relu,
         cuda::Activation::Relu2, cuda::Activation::Silu,
         cuda::Activation::GeluTanh, cuda::Activation::Gelu})
     for (bool isGlu : {false, true}) {
+      // They are the same for some tokens and for many.
+      if (GetParam() == OnHopper::Some && activation != Activation::Gelu)
+        continue;
       Layer layer({3, 64, 24, 32, 2, isGlu, activation}, {0, 1, 2});
       check(layer, layer.makeCase(4));
     }
@@ -88,7 +94,7 @@ TEST_F(HopperKernels, Activations) {
   check(layer, layer.makeCase(4));
 }
 
-TEST_F(HopperKernels, Biases) {
+TEST_P(HopperKernels, Biases) {
   for (bool isGlu : {false, true}) {
     LayerShape shape{3, 40, 19, 50, 2, isGlu};
     shape.hasUpBias = true;
@@ -101,10 +107,10 @@ TEST_F(HopperKernels, Biases) {
 }
 
 /// What is no number in an input is none in what comes of it, and nowhere else.
-TEST_F(HopperKernels, NaNStays) {
+TEST_P(HopperKernels, NaNStays) {
   for (bool isGlu : {false, true}) {
     Layer layer({3, 40, 24, 32, 2, isGlu}, {0, 1, 2});
-    layer.onHopper = true;
+    layer.onHopper = GetParam();
     Case test = layer.makeCase(5);
     test.x[2 * 40 + 7] = NAN;
     test::Device device(context, layer, true);
@@ -115,7 +121,7 @@ TEST_F(HopperKernels, NaNStays) {
   }
 }
 
-TEST_F(HopperKernels, F16) {
+TEST_P(HopperKernels, F16) {
   LayerShape shape{4, 200, 37, 50, 2};
   shape.element = Element::F16;
   shape.hasUpBias = shape.hasDownBias = true;
@@ -129,10 +135,10 @@ TEST_F(HopperKernels, F16) {
 
 /// Nothing shares a bank of shared memory, and rows of the result are written
 /// in whole sectors; each weight is read once for each tile of rows.
-TEST_F(HopperKernels, MovesNoMoreThanItMust) {
+TEST_P(HopperKernels, MovesNoMoreThanItMust) {
   LayerShape shape{4, 512, 64, 512, 2};
   Layer layer(shape, {0, 1, 2, 3});
-  layer.onHopper = true;
+  layer.onHopper = GetParam();
   Case test = layer.makeCase(40);
   test::Device device(context, layer, true);
   device.options.count = true;
@@ -150,6 +156,15 @@ TEST_F(HopperKernels, MovesNoMoreThanItMust) {
   }
   EXPECT_EQ(found, 4u * (2 * 64 * 512 + 512 * 64) * 2);
   // Steps and tiles of four experts, by the one warpgroup that has rows.
-  EXPECT_EQ(products, 4u * (8 * 1 + 1 * 2));
+  // Or by both, of slots that are columns.
+  EXPECT_EQ(products, GetParam() == OnHopper::Many ? 4u * (8 * 1 + 1 * 2)
+                                                   : 2 * 4u * (8 * 1 + 1 * 4));
 }
+
+INSTANTIATE_TEST_SUITE_P(, HopperKernels,
+                         testing::Values(OnHopper::Some, OnHopper::Many),
+                         [](const testing::TestParamInfo<OnHopper> &info) {
+                           return info.param == OnHopper::Many ? "Many"
+                                                               : "Some";
+                         });
 } // namespace

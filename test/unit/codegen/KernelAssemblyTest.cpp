@@ -18,7 +18,7 @@ protected:
   test::Context context;
 };
 
-class HopperAssembly : public testing::Test {
+class HopperAssembly : public testing::TestWithParam<test::OnHopper> {
 protected:
   test::Context context;
 };
@@ -132,7 +132,7 @@ void expectClean(const std::string &said) {
 constexpr unsigned kMma = 0x03c, kWgmma = 0x1f0;
 
 /// wgmma runs unserialised, with the registers that three warpgroups can have.
-TEST_F(HopperAssembly, Assembles) {
+TEST_P(HopperAssembly, Assembles) {
   auto all = shapes();
   // The longest activation beside the most sums.
   for (bool isGlu : {false, true}) {
@@ -144,7 +144,7 @@ TEST_F(HopperAssembly, Assembles) {
     if (!hasHopperUp(shape) || !hasHopperDown(shape))
       continue;
     SCOPED_TRACE(name);
-    auto module = context.kernels(shape, shape.experts, true, true);
+    auto module = context.kernels(shape, shape.experts, true, GetParam());
     auto text = emitPtx(*module, "sm_90a");
     ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
     std::string cubin, said = assemble(*text, "sm_90a", cubin);
@@ -181,7 +181,7 @@ TEST_P(KernelAssembly, Assembles) {
 }
 #else
 TEST_P(KernelAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
-TEST_F(HopperAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
+TEST_P(HopperAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 #endif
 
 TEST_P(KernelAssembly, Ptx) {
@@ -209,14 +209,16 @@ TEST_P(KernelAssembly, Ptx) {
             std::string::npos);
 }
 
-TEST_F(HopperAssembly, Ptx) {
+TEST_P(HopperAssembly, Ptx) {
   LayerShape shape{8, 2048, 768, 2048, 8};
-  auto module = context.kernels(shape, 8, true, true);
+  auto module = context.kernels(shape, 8, true, GetParam());
   auto text = emitPtx(*module, "sm_90a");
   ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
   for (const char *part :
        {".target sm_90a",
-        "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16",
+        GetParam() == test::OnHopper::Many
+            ? "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16"
+            : "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16",
         "wgmma.fence.sync.aligned", "wgmma.commit_group.sync.aligned",
         "wgmma.wait_group.sync.aligned \t1", "wgmma.wait_group.sync.aligned 0",
         "cp.async.bulk.tensor.3d.shared::cta.global",
@@ -232,5 +234,12 @@ TEST_F(HopperAssembly, Ptx) {
 INSTANTIATE_TEST_SUITE_P(, KernelAssembly, testing::Bool(),
                          [](const testing::TestParamInfo<bool> &info) {
                            return info.param ? "Grouped" : "Decode";
+                         });
+INSTANTIATE_TEST_SUITE_P(, HopperAssembly,
+                         testing::Values(test::OnHopper::Some,
+                                         test::OnHopper::Many),
+                         [](const testing::TestParamInfo<test::OnHopper> &i) {
+                           return i.param == test::OnHopper::Many ? "Many"
+                                                                  : "Some";
                          });
 } // namespace

@@ -21,14 +21,17 @@ Context::Context() {
 }
 
 OwningOpRef<ModuleOp> Context::kernels(const LayerShape &shape, int64_t entries,
-                                       bool grouped, bool onHopper) {
+                                       bool grouped, OnHopper onHopper) {
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
   emitSort(*module, "sort", shape, entries);
   emitRound(*module, "round", shape);
-  (onHopper  ? emitHopperUp
+  bool isSome = onHopper == OnHopper::Some, isMany = onHopper == OnHopper::Many;
+  (isSome    ? emitHopperSomeUp
+   : isMany  ? emitHopperUp
    : grouped ? emitGroupedUp
              : emitDecodeUp)(*module, "up", shape);
-  (onHopper  ? emitHopperDown
+  (isSome    ? emitHopperSomeDown
+   : isMany  ? emitHopperDown
    : grouped ? emitGroupedDown
              : emitDecodeDown)(*module, "down", shape);
   emitCombine(*module, "combine", shape);
@@ -118,7 +121,7 @@ std::vector<float> test::Device::run(const Case &test) {
   auto matrix = [&](int which, const Packed &packed, int64_t matrixRows,
                     int64_t depth) -> void * {
     void *at = place(packed.values, which ? "down" : "up");
-    if (!layer.onHopper)
+    if (layer.onHopper == OnHopper::No)
       return at;
     uint64_t sizes[] = {uint64_t(depth), uint64_t(matrixRows),
                         uint64_t(s.experts)};

@@ -42,11 +42,14 @@ struct Reference {
   std::vector<double> values, down, up;
 };
 
+/// Which kernels of sm_90a stand for those of many tokens.
+enum class OnHopper { No, Some, Many };
+
 /// A layer: entries of the pool are the experts, with null experts between.
 struct Layer {
   cuda::LayerShape shape;
   std::vector<int32_t> entries; ///< expert of each, or -1
-  bool onHopper = false;        ///< kernels for many tokens are sm_90a's
+  OnHopper onHopper = OnHopper::No;
   std::vector<Matrix> gate, up, down;
   std::vector<std::vector<double>> gateBias, upBias, downBias;
   std::mt19937 random;
@@ -80,7 +83,7 @@ struct Context {
   Context();
   mlir::OwningOpRef<mlir::ModuleOp> kernels(const cuda::LayerShape &shape,
                                             int64_t entries, bool grouped,
-                                            bool onHopper = false);
+                                            OnHopper onHopper = OnHopper::No);
 };
 
 /// The layer's kernels on a device of emulated memory.

@@ -34,7 +34,8 @@ protected:
         {"sort", {8, 8, 4, 8, 8, 8, 8, 8}}, {"round", {8, 4, 8}},
         {"up", {8, 8, 8, 8, 8, 8, 8}},      {"down", {8, 8, 8, 8, 8}},
         {"UP", {8, 8, 8, 8, 8, 8, 8}},      {"DOWN", {8, 8, 8, 8, 8}},
-        {"combine", {8, 8, 8, 4, 8}}};
+        {"combine", {8, 8, 8, 4, 8}},       {"some_up", {8, 8, 8, 8, 8, 8, 8}},
+        {"some_down", {8, 8, 8, 8, 8}}};
     ptx = ptxOf("sort");
     for (int i = 0; i < MOERT_NUM_KERNELS; ++i) {
       const auto &[name, bytes] = wanted[i];
@@ -107,24 +108,39 @@ TEST_F(ExpertLayersFixture, SaysWhatMemoryIsMissing) {
             "experts take 66.0 KB");
 }
 
-/// What the kernel for many tokens got for its matrix.
-uint64_t seenMagic = 0;
+/// What the kernels for some and many tokens got for their matrix.
+uint64_t someMatrix = 0, manyMatrix = 0;
 
 TEST_F(ExpertLayersFixture, GivesKernelsTensorMaps) {
   pool.kernels[MOERT_KERNEL_GROUPED_UP].map_rows = 64;
   fake.kernels["UP"] = {[](void **arguments) {
-                          seenMagic = reinterpret_cast<uint64_t>(arguments[1]);
+                          manyMatrix = reinterpret_cast<uint64_t>(arguments[1]);
                         },
                         {8, sizeof(TensorMap), 8, 8, 8, 8, 8}};
+  fake.kernels["some_up"].entry = [](void **arguments) {
+    someMatrix = reinterpret_cast<uint64_t>(arguments[1]);
+  };
   auto layers = make();
   ASSERT_TRUE(layers) << layers.error().message;
-  constexpr int64_t tokens = 20;
-  std::vector<float> x(tokens * 8), chosen(tokens * 2), out(tokens * 1024);
-  std::vector<int32_t> ids(tokens * 2);
-  Status status = (*layers)->run(0, tokens, x.data(), ids.data(), chosen.data(),
-                                 nullptr, out.data());
-  ASSERT_TRUE(status.ok()) << status.message;
-  EXPECT_EQ(seenMagic, emu::TensorMap::expectedMagic);
+  // Two choices of two experts: tokens are as many as an expert has.
+  auto run = [&](int64_t tokens) {
+    someMatrix = manyMatrix = 0;
+    std::vector<float> x(tokens * 8), chosen(tokens * 2), out(tokens * 1024);
+    std::vector<int32_t> ids(tokens * 2);
+    Status status = (*layers)->run(0, tokens, x.data(), ids.data(),
+                                   chosen.data(), nullptr, out.data());
+    ASSERT_TRUE(status.ok()) << status.message;
+  };
+  constexpr uint64_t magic = emu::TensorMap::expectedMagic;
+  run(6);
+  EXPECT_TRUE(!someMatrix && !manyMatrix);
+  run(7);
+  EXPECT_TRUE(someMatrix && someMatrix != magic && !manyMatrix);
+  run(64);
+  EXPECT_TRUE(someMatrix && !manyMatrix);
+  run(65);
+  EXPECT_EQ(manyMatrix, magic);
+  EXPECT_FALSE(someMatrix);
 
   pool.kernels[MOERT_KERNEL_GROUPED_UP].map_rows = 300;
   auto large = make();
