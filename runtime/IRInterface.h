@@ -68,6 +68,10 @@ typedef struct {
   const char *name;
   uint32_t threads;      /* of a block */
   uint32_t shared_bytes; /* dynamic */
+  /* Where not 0, the kernel takes the tensor map of its matrix for the pointer:
+   * boxes of so many rows by 64 numbers. */
+  uint32_t map_rows;
+  uint32_t reserved;
 } moert_device_kernel;
 
 /* The kernels of a pool of experts, in this order; those that it has no use for
@@ -80,8 +84,10 @@ enum {
   MOERT_KERNEL_GROUPED_UP = 4, /* many */
   MOERT_KERNEL_GROUPED_DOWN = 5,
   MOERT_KERNEL_COMBINE = 6,
-  MOERT_KERNEL_FINISH = 7, /* of one matrix */
-  MOERT_NUM_KERNELS = 8
+  MOERT_KERNEL_SOME_UP = 7, /* up to 64 to an expert; may be those of many */
+  MOERT_KERNEL_SOME_DOWN = 8,
+  MOERT_KERNEL_FINISH = 9, /* of one matrix */
+  MOERT_NUM_KERNELS = 10
 };
 
 /* The matrix of an expert: in the model as the processor wants it, in panels of
@@ -267,9 +273,9 @@ static_assert(sizeof(void *) == 8, "64-bit targets only");
 static_assert(sizeof(moert_tensor) == 80, "emitted by the compiler");
 static_assert(sizeof(moert_port) == 32, "emitted by the compiler");
 static_assert(sizeof(moert_model) == 88, "emitted by the compiler");
-static_assert(sizeof(moert_device_kernel) == 16, "emitted by the compiler");
+static_assert(sizeof(moert_device_kernel) == 24, "emitted by the compiler");
 static_assert(sizeof(moert_device_matrix) == 64, "emitted by the compiler");
-static_assert(sizeof(moert_device_pool) == 288, "emitted by the compiler");
+static_assert(sizeof(moert_device_pool) == 400, "emitted by the compiler");
 static_assert(sizeof(moert_device_layer) == 80, "emitted by the compiler");
 static_assert(sizeof(moert_device_code) == 64, "emitted by the compiler");
 #endif

@@ -5,6 +5,7 @@
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Base64.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -47,8 +48,8 @@ llvm::Expected<DeviceCode> moe::cuda::makeDeviceCode(ModuleOp module,
   if (!pools)
     return llvm::createStringError("malformed " + llvm::Twine(kDevicePools));
   code.pools = std::move(*pools);
-  OwningOpRef<ModuleOp> kernels =
-      poolKernels(module.getContext(), code.pools, code.poolKernels);
+  OwningOpRef<ModuleOp> kernels = poolKernels(module.getContext(), code.pools,
+                                              architecture, code.poolKernels);
   std::string others;
   if (auto own = module.lookupSymbol<ModuleOp>(kDeviceModule)) {
     llvm::raw_string_ostream os(others);
@@ -124,6 +125,12 @@ static std::optional<StringRef> lineOf(StringRef text, StringRef prefix) {
   return text.drop_front(at + prefix.size()).split('\n').first;
 }
 
+/// What `.target` says: "sm_90a".
+static StringRef targetOfPtx(StringRef ptx) {
+  StringRef rest = ptx.split("\n.target ").second;
+  return rest.take_until([](char c) { return !llvm::isAlnum(c) && c != '_'; });
+}
+
 OwningOpRef<ModuleOp> moe::cuda::kernelsOfPtx(MLIRContext *context,
                                               StringRef ptx) {
   std::optional<StringRef> line = lineOf(ptx, kPoolsLine);
@@ -134,7 +141,8 @@ OwningOpRef<ModuleOp> moe::cuda::kernelsOfPtx(MLIRContext *context,
   if (!pools)
     return nullptr;
   std::vector<std::vector<KernelFacts>> facts;
-  OwningOpRef<ModuleOp> kernels = poolKernels(context, *pools, facts);
+  OwningOpRef<ModuleOp> kernels =
+      poolKernels(context, *pools, targetOfPtx(ptx), facts);
   if (std::optional<StringRef> others = lineOf(ptx, kKernelsLine)) {
     std::vector<char> bytes;
     if (llvm::Error error = llvm::decodeBase64(*others, bytes)) {

@@ -13,6 +13,7 @@ namespace moe::cuda {
 struct KernelFacts {
   std::string name;
   uint32_t threads = 0, sharedBytes = 0;
+  uint32_t mapRows = 0; ///< of moert_device_kernel
 };
 
 KernelFacts factsOf(moegpu::KernelOp kernel);
@@ -49,9 +50,11 @@ llvm::Error placeLayers(mlir::ModuleOp module, DeviceCode &code);
 
 /// A module of the kernels of pools (the context has all dialects), those of
 /// number i called "moe_i_sort" and so on, in the order of MOERT_KERNEL_SORT
-/// and the others.
+/// and the others. Those for some and many tokens are sm_90a's where
+/// `architecture` is.
 mlir::OwningOpRef<mlir::ModuleOp>
 poolKernels(mlir::MLIRContext *context, llvm::ArrayRef<Pool> pools,
+            llvm::StringRef architecture,
             std::vector<std::vector<KernelFacts>> &facts);
 
 /// The kernels that `ptx` was made from; null where it is not ours.

@@ -18,6 +18,9 @@ constexpr Inline kPackedFmaBF16 = {"fma.rn.bf16x2 $0, $1, $2, $3;", "=r,r,r,r"};
 constexpr Inline kPackedFmaF16 = {"fma.rn.f16x2 $0, $1, $2, $3;", "=r,r,r,r"};
 constexpr Inline kPermuteBytes = {"prmt.b32 $0, $1, $2, $3;", "=r,r,r,r"};
 
+/// Its constraints tie as many sums as there are.
+constexpr const char *kWgmmaWait = "wgmma.wait_group.sync.aligned 0;";
+
 constexpr Inline kExp2 = {"ex2.approx.ftz.f32 $0, $1;", "=f,f"};
 constexpr Inline kReciprocal = {"rcp.approx.ftz.f32 $0, $1;", "=f,f"};
 } // namespace moe::ptx

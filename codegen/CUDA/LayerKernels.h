@@ -47,6 +47,22 @@ void emitGroupedUp(mlir::ModuleOp module, llvm::StringRef name,
 void emitGroupedDown(mlir::ModuleOp module, llvm::StringRef name,
                      const LayerShape &shape);
 
+/// The same two on sm_90a. In place of the pointer to the matrix they take its
+/// tensor map: three dimensions (depth, rows of an expert, experts), boxes of
+/// 64 numbers, `kHopperBoxRows` rows and one expert, 128-byte swizzle.
+constexpr int64_t kHopperBoxRows = 64;
+bool hasHopperUp(const LayerShape &shape);
+bool hasHopperDown(const LayerShape &shape);
+void emitHopperUp(mlir::ModuleOp module, llvm::StringRef name,
+                  const LayerShape &shape);
+void emitHopperDown(mlir::ModuleOp module, llvm::StringRef name,
+                    const LayerShape &shape);
+/// The same for some tokens, up to 64 to an expert.
+void emitHopperSomeUp(mlir::ModuleOp module, llvm::StringRef name,
+                      const LayerShape &shape);
+void emitHopperSomeDown(mlir::ModuleOp module, llvm::StringRef name,
+                        const LayerShape &shape);
+
 /// out[t] = sum over choices of weight * row, in the order of the choices (+
 /// residual[t]): `name(rows, place, weights, T, out, residual, isAdded)`;
 /// `weights` [T, topK], `out` and `residual` [T, outputs] f32; `isAdded` 0

@@ -12,6 +12,9 @@ namespace moe {
 #include "codegen/CUDA/Passes.h.inc"
 } // namespace moe
 
+/// Of values on the stack, also of vectors that would like more.
+static constexpr unsigned kAlignment = 16;
+
 namespace {
 /// Replaces the ops of one kernel by calls.
 class Lowering {
@@ -25,6 +28,8 @@ public:
   void lower(Operation *op);
 
 private:
+  bool lowerBarrier(Operation *op);
+  Value wgmma(WgmmaOp op);
   Value constant(int64_t value) {
     return arith::ConstantIntOp::create(rewriter, loc, value, 32);
   }
@@ -43,7 +48,7 @@ private:
   /// A place on the stack, with `value` in it.
   Value spilled(Value value) {
     Value place = room(value.getType());
-    LLVM::StoreOp::create(rewriter, loc, value, place);
+    LLVM::StoreOp::create(rewriter, loc, value, place, kAlignment);
     return place;
   }
   Value room(Type type);
@@ -68,8 +73,7 @@ Value Lowering::room(Type type) {
   rewriter.setInsertionPointToStart(&function.getBody().front());
   Value one =
       LLVM::ConstantOp::create(rewriter, loc, rewriter.getI64IntegerAttr(1));
-  return LLVM::AllocaOp::create(rewriter, loc, pointer, type, one,
-                                /*alignment=*/16);
+  return LLVM::AllocaOp::create(rewriter, loc, pointer, type, one, kAlignment);
 }
 
 Value Lowering::site() {
@@ -105,6 +109,52 @@ Value Lowering::call(StringRef name, Type result, SmallVector<Value> operands,
   }
   auto made = LLVM::CallOp::create(rewriter, loc, callee, operands);
   return made.getNumResults() ? made.getResult() : Value();
+}
+
+Value Lowering::wgmma(WgmmaOp op) {
+  auto type = cast<VectorType>(op.getC().getType());
+  Value place = room(type);
+  call("wgmma", none,
+       {place, generic(op.getA()), generic(op.getB()), spilled(op.getC()),
+        constant(2 * type.getNumElements()),
+        constant(static_cast<int64_t>(op.getKind()))});
+  return LLVM::LoadOp::create(rewriter, loc, type, place, kAlignment);
+}
+
+/// What threads of sm_90 wait for; false where the op is another.
+bool Lowering::lowerBarrier(Operation *op) {
+  if (auto init = dyn_cast<MBarrierInitOp>(op)) {
+    call("mbarrier_init", none,
+         {generic(init.getBarrier()), constant(init.getCount())});
+  } else if (auto arrive = dyn_cast<MBarrierArriveOp>(op)) {
+    call("mbarrier_arrive", none, {generic(arrive.getBarrier()), constant(0)});
+  } else if (auto expect = dyn_cast<MBarrierExpectOp>(op)) {
+    call("mbarrier_arrive", none,
+         {generic(expect.getBarrier()), constant(expect.getBytes())});
+  } else if (auto arrive = dyn_cast<MBarrierArriveCopiesOp>(op)) {
+    call("mbarrier_arrive_copies", none, {generic(arrive.getBarrier())});
+  } else if (auto wait = dyn_cast<MBarrierWaitOp>(op)) {
+    call("mbarrier_wait", none, {generic(wait.getBarrier()), wait.getParity()});
+  } else if (auto load = dyn_cast<TensorLoadOp>(op)) {
+    call("tensor_load", none,
+         {load.getMap(), load.getMatrix(), load.getRow(), load.getDepth(),
+          generic(load.getTo()), generic(load.getBarrier())});
+  } else if (isa<ProxyFenceOp>(op)) {
+    call("proxy_fence", none, {}, false);
+  } else if (auto barrier = dyn_cast<NamedBarrierOp>(op)) {
+    call("barrier", none, {barrier.getId(), constant(barrier.getThreads())});
+  } else if (auto registers = dyn_cast<MaxRegistersOp>(op)) {
+    call("max_registers", none, {constant(registers.getCount())});
+  } else if (isa<WgmmaFenceOp>(op)) {
+    call("wgmma_fence", none, {});
+  } else if (isa<WgmmaCommitOp>(op)) {
+    call("wgmma_commit", none, {});
+  } else if (auto wait = dyn_cast<WgmmaWaitOp>(op)) {
+    call("wgmma_wait", none, {constant(wait.getPending())});
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void Lowering::lower(Operation *op) {
@@ -183,6 +233,14 @@ void Lowering::lower(Operation *op) {
          {place, generic(matrix.getRow()), constant(type.getNumElements()),
           constant(matrix.getTransposed())});
     result = LLVM::LoadOp::create(rewriter, loc, type, place);
+  } else if (auto product = dyn_cast<WgmmaOp>(op)) {
+    result = wgmma(product);
+  } else if (auto finish = dyn_cast<WgmmaFinishOp>(op)) {
+    auto type = cast<VectorType>(finish.getSums().getType());
+    Value place = room(type);
+    call("wgmma_finish", none,
+         {place, spilled(finish.getSums()), constant(type.getNumElements())});
+    result = LLVM::LoadOp::create(rewriter, loc, type, place, kAlignment);
   } else if (auto round = dyn_cast<RoundTF32Op>(op)) {
     result = call("round_tf32", i32, {round.getOperand()}, false);
   } else if (auto fma = dyn_cast<PackedFmaOp>(op)) {
@@ -198,7 +256,7 @@ void Lowering::lower(Operation *op) {
     result = call("exp2", f32, {power.getOperand()}, false);
   } else if (auto inverse = dyn_cast<ReciprocalOp>(op)) {
     result = call("reciprocal", f32, {inverse.getOperand()}, false);
-  } else {
+  } else if (!lowerBarrier(op)) {
     return;
   }
   if (op->getNumResults())
@@ -226,7 +284,12 @@ static void lowerKernel(KernelOp kernel, IRRewriter &rewriter) {
         LLVM::GEPOp::create(rewriter, loc, pointer, pointer,
                             entry->getArgument(0),
                             ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i)}));
-    bool isPointer = isa<LLVM::LLVMPointerType>(type);
+    auto address = dyn_cast<LLVM::LLVMPointerType>(type);
+    if (address && address.getAddressSpace() == kTensorMap) {
+      arguments.push_back(place); // by value
+      continue;
+    }
+    bool isPointer = static_cast<bool>(address);
     Value value =
         LLVM::LoadOp::create(rewriter, loc, isPointer ? pointer : type, place);
     arguments.push_back(

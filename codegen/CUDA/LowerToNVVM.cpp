@@ -53,6 +53,10 @@ private:
   Value load(LoadOp op);
   Value mma(MmaOp op);
   Value loadMatrix(LoadMatrixOp op);
+  Value descriptor(Value address);
+  Value wgmma(WgmmaOp op);
+  Value finish(WgmmaFinishOp op);
+  bool lowerBarrier(Operation *op);
 
   IRRewriter &rewriter;
   Type i32;
@@ -111,6 +115,129 @@ Value Lowering::loadMatrix(LoadMatrixOp op) {
       NVVM::LdStMatrixShapeAttr::get(context, 8, 8),
       NVVM::LdStMatrixEltType::B16);
   return gather(made, type);
+}
+
+/// Of rows of 128 bytes that follow each other, with the 128-byte swizzle: the
+/// address and 1024, from 8 rows to the next, in units of 16 bytes. PTX ISA,
+/// "Matrix Descriptor Format".
+Value Lowering::descriptor(Value address) {
+  Type i64 = rewriter.getI64Type();
+  auto number = [&](int64_t value) {
+    return arith::ConstantIntOp::create(rewriter, loc, value, 64);
+  };
+  Value at = LLVM::PtrToIntOp::create(rewriter, loc, i64, address);
+  at = arith::AndIOp::create(rewriter, loc, at, number(0x3FFFF));
+  at = arith::ShRUIOp::create(rewriter, loc, at, number(4));
+  return arith::OrIOp::create(
+      rewriter, loc, at,
+      number(int64_t(1) << 62 | int64_t(64) << 32 | int64_t(1) << 16));
+}
+
+Value Lowering::wgmma(WgmmaOp op) {
+  auto type = cast<VectorType>(op.getC().getType());
+  int64_t count = type.getNumElements();
+  auto members = LLVM::LLVMStructType::getLiteral(
+      rewriter.getContext(), SmallVector<Type>(count, rewriter.getF32Type()));
+  Value sums = LLVM::PoisonOp::create(rewriter, loc, members);
+  for (auto [i, part] : llvm::enumerate(parts(op.getC())))
+    sums = LLVM::InsertValueOp::create(rewriter, loc, sums, part, i);
+  Value a = descriptor(op.getA()), b = descriptor(op.getB());
+  NVVM::WGMMATypes number = op.getKind() == MmaKind::BF16
+                                ? NVVM::WGMMATypes::bf16
+                                : NVVM::WGMMATypes::f16;
+  for (int64_t step = 0; step < 4; ++step) {
+    // 32 bytes of each row.
+    auto at = [&](Value descriptor) -> Value {
+      return step == 0 ? descriptor
+                       : arith::AddIOp::create(rewriter, loc, descriptor,
+                                               arith::ConstantIntOp::create(
+                                                   rewriter, loc, 2 * step, 64))
+                             .getResult();
+    };
+    sums = NVVM::WgmmaMmaAsyncOp::create(
+        rewriter, loc, members, sums, at(a), at(b),
+        NVVM::MMAShapeAttr::get(rewriter.getContext(), 64,
+                                static_cast<int>(2 * count), 16),
+        number, number, NVVM::WGMMATypes::f32, NVVM::WGMMAScaleOut::one,
+        NVVM::WGMMAScaleIn::one, NVVM::WGMMAScaleIn::one, NVVM::MMALayout::row,
+        NVVM::MMALayout::col, NVVM::MMAIntOverflowAttr());
+  }
+  return gather(sums, type);
+}
+
+/// Waits with the sums as operands, so that nothing that uses them moves to
+/// before it.
+Value Lowering::finish(WgmmaFinishOp op) {
+  auto type = cast<VectorType>(op.getSums().getType());
+  int64_t count = type.getNumElements();
+  std::string constraints;
+  for (int64_t i = 0; i < count; ++i)
+    constraints += "=f,";
+  for (int64_t i = 0; i < count; ++i)
+    constraints += std::to_string(i) + ",";
+  constraints.pop_back();
+  auto members = LLVM::LLVMStructType::getLiteral(
+      rewriter.getContext(), SmallVector<Type>(count, rewriter.getF32Type()));
+  Value made = LLVM::InlineAsmOp::create(
+                   rewriter, loc, members, parts(op.getSums()), ptx::kWgmmaWait,
+                   constraints, /*has_side_effects=*/true,
+                   /*is_align_stack=*/false, LLVM::TailCallKind::None,
+                   LLVM::AsmDialectAttr(), ArrayAttr())
+                   .getResult(0);
+  return gather(made, type);
+}
+
+/// What threads of sm_90 wait for; false where the op is another.
+bool Lowering::lowerBarrier(Operation *op) {
+  if (auto init = dyn_cast<MBarrierInitOp>(op)) {
+    NVVM::MBarrierInitOp::create(rewriter, loc, init.getBarrier(),
+                                 constant(init.getCount()), Value());
+  } else if (auto arrive = dyn_cast<MBarrierArriveOp>(op)) {
+    NVVM::MBarrierArriveOp::create(rewriter, loc, rewriter.getI64Type(),
+                                   arrive.getBarrier());
+  } else if (auto expect = dyn_cast<MBarrierExpectOp>(op)) {
+    NVVM::MBarrierArriveExpectTxOp::create(
+        rewriter, loc, Type(), expect.getBarrier(), constant(expect.getBytes()),
+        NVVM::MemScopeKind::CTA,
+        /*relaxed=*/false, Value());
+  } else if (auto arrive = dyn_cast<MBarrierArriveCopiesOp>(op)) {
+    NVVM::CpAsyncMBarrierArriveOp::create(rewriter, loc, arrive.getBarrier(),
+                                          /*noinc=*/true);
+  } else if (auto wait = dyn_cast<MBarrierWaitOp>(op)) {
+    NVVM::MBarrierTryWaitParityOp::create(rewriter, loc, wait.getBarrier(),
+                                          wait.getParity(), constant(1000000));
+  } else if (auto load = dyn_cast<TensorLoadOp>(op)) {
+    NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
+        rewriter, loc, load.getTo(), load.getMap(),
+        ValueRange{load.getDepth(), load.getRow(), load.getMatrix()},
+        load.getBarrier(), ValueRange(), Value(), Value(),
+        NVVM::TMALoadMode::TILE, /*isCTAOnly=*/true, NVVM::CTAGroupKindAttr(),
+        Value());
+  } else if (isa<ProxyFenceOp>(op)) {
+    MLIRContext *context = rewriter.getContext();
+    NVVM::FenceProxyOp::create(
+        rewriter, loc,
+        NVVM::ProxyKindAttr::get(context, NVVM::ProxyKind::async_shared),
+        NVVM::SharedSpaceAttr::get(context, NVVM::SharedSpace::shared_cta));
+  } else if (auto barrier = dyn_cast<NamedBarrierOp>(op)) {
+    NVVM::BarrierOp::create(rewriter, loc, TypeRange(), barrier.getId(),
+                            constant(barrier.getThreads()),
+                            NVVM::BarrierReductionAttr(), Value());
+  } else if (auto registers = dyn_cast<MaxRegistersOp>(op)) {
+    NVVM::SetMaxRegisterOp::create(rewriter, loc, registers.getCount(),
+                                   registers.getIncrease()
+                                       ? NVVM::SetMaxRegisterAction::increase
+                                       : NVVM::SetMaxRegisterAction::decrease);
+  } else if (isa<WgmmaFenceOp>(op)) {
+    NVVM::WgmmaFenceAlignedOp::create(rewriter, loc);
+  } else if (isa<WgmmaCommitOp>(op)) {
+    NVVM::WgmmaGroupSyncAlignedOp::create(rewriter, loc);
+  } else if (auto wait = dyn_cast<WgmmaWaitOp>(op)) {
+    NVVM::WgmmaWaitGroupSyncOp::create(rewriter, loc, wait.getPending());
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void Lowering::lower(Operation *op) {
@@ -174,6 +301,10 @@ void Lowering::lower(Operation *op) {
     result = mma(product);
   } else if (auto matrix = dyn_cast<LoadMatrixOp>(op)) {
     result = loadMatrix(matrix);
+  } else if (auto product = dyn_cast<WgmmaOp>(op)) {
+    result = wgmma(product);
+  } else if (auto sums = dyn_cast<WgmmaFinishOp>(op)) {
+    result = finish(sums);
   } else if (auto round = dyn_cast<RoundTF32Op>(op)) {
     result = inlinePtx(ptx::kRoundTF32, i32, round.getOperand());
   } else if (auto fma = dyn_cast<PackedFmaOp>(op)) {
@@ -187,7 +318,7 @@ void Lowering::lower(Operation *op) {
   } else if (auto inverse = dyn_cast<ReciprocalOp>(op)) {
     result = inlinePtx(ptx::kReciprocal, rewriter.getF32Type(),
                        inverse.getOperand());
-  } else {
+  } else if (!lowerBarrier(op)) {
     return;
   }
   if (op->getNumResults())
@@ -208,6 +339,17 @@ static void lowerKernel(KernelOp kernel, IRRewriter &rewriter) {
                         {static_cast<int32_t>(kernel.getThreads())}));
   // Without it ptxas does not know the number of registers.
   function->setAttr("nvvm.minctasm", rewriter.getI32IntegerAttr(1));
+  // Tensor maps are parameters by value, where the hardware reads them.
+  for (auto [i, type] : llvm::enumerate(kernel.getArgumentTypes())) {
+    auto pointer = dyn_cast<LLVM::LLVMPointerType>(type);
+    if (!pointer || pointer.getAddressSpace() != kTensorMap)
+      continue;
+    auto bytes =
+        LLVM::LLVMArrayType::get(rewriter.getI8Type(), kTensorMapBytes);
+    function.setArgAttr(i, "llvm.byval", TypeAttr::get(bytes));
+    function.setArgAttr(i, "nvvm.grid_constant", rewriter.getUnitAttr());
+    function.setArgAttr(i, "llvm.align", rewriter.getI64IntegerAttr(128));
+  }
   rewriter.inlineRegionBefore(kernel.getBody(), function.getBody(),
                               function.getBody().end());
   rewriter.eraseOp(kernel);

@@ -4,6 +4,7 @@
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
+#include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
 #include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVMPass.h"
@@ -40,6 +41,9 @@ static void buildToLLVM(OpPassManager &pm) {
 void moe::cuda::buildGpuPipeline(OpPassManager &pm) {
   pm.addPass(createMoEGPUToNVVMPass());
   buildToLLVM(pm);
+  // What NVVM itself writes as inline PTX.
+  pm.addPass(createConvertNVVMToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
 }
 
 void moe::cuda::buildEmulatorPipeline(OpPassManager &pm) {

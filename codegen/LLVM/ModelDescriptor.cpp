@@ -197,7 +197,8 @@ public:
       return structure({facts.name.empty() ? llvm::ConstantPointerNull::get(ptr)
                                            : string(facts.name),
                         number(i32, facts.threads),
-                        number(i32, facts.sharedBytes)});
+                        number(i32, facts.sharedBytes),
+                        number(i32, facts.mapRows), number(i32, 0)});
     };
     SmallVector<llvm::Constant *> pools, layers, kernels;
     for (const cuda::KernelFacts &facts : code.kernels)

@@ -120,9 +120,13 @@ LogicalResult KernelOp::verify() {
   for (Type type : getArgumentTypes()) {
     auto pointer = dyn_cast<LLVM::LLVMPointerType>(type);
     bool isNumber = type.isInteger(32) || type.isInteger(64) || type.isF32();
-    if (!isNumber && !(pointer && pointer.getAddressSpace() == kGlobal))
+    bool isPointer = pointer && (pointer.getAddressSpace() == kGlobal ||
+                                 pointer.getAddressSpace() == kTensorMap);
+    if (!isNumber && !isPointer)
       return emitOpError("takes ")
-             << type << "; arguments are !llvm.ptr<1>, i32, i64 or f32";
+             << type
+             << "; arguments are !llvm.ptr<1>, i32, i64, f32 or, as tensor "
+                "maps, !llvm.ptr";
   }
   return success();
 }
@@ -168,5 +172,59 @@ LogicalResult AsyncCopyOp::verify() {
   int64_t size = static_cast<int32_t>(getSize());
   if (size != 4 && size != 8 && size != 16)
     return emitOpError("copies ") << size << " bytes, not 4, 8 or 16";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// sm_90
+//===----------------------------------------------------------------------===//
+
+/// What counters of a barrier hold.
+static LogicalResult verifyCount(Operation *op, const char *verb,
+                                 int64_t count) {
+  if (count < 1 || count >= 1 << 20)
+    return op->emitOpError(verb)
+           << " " << count << "; it can be 1 to " << (1 << 20) - 1;
+  return success();
+}
+
+// mbarrier_init_c1
+LogicalResult MBarrierInitOp::verify() {
+  return verifyCount(*this, "counts to", static_cast<int32_t>(getCount()));
+}
+
+// mbarrier_expect_c1
+LogicalResult MBarrierExpectOp::verify() {
+  return verifyCount(*this, "expects bytes:", static_cast<int32_t>(getBytes()));
+}
+
+// named_barrier_c1
+LogicalResult NamedBarrierOp::verify() {
+  int64_t threads = static_cast<int32_t>(getThreads());
+  if (threads < 32 || threads > 1024 || threads % 32 != 0)
+    return emitOpError("is of ") << threads
+                                 << " threads; it takes a multiple of 32, at "
+                                    "most 1024";
+  return success();
+}
+
+// max_registers_c1
+LogicalResult MaxRegistersOp::verify() {
+  int64_t count = static_cast<int32_t>(getCount());
+  if (count < 24 || count > 256 || count % 8 != 0)
+    return emitOpError("asks for ")
+           << count << " registers; it can be a multiple of 8, 24 to 256";
+  return success();
+}
+
+// wgmma_c1, wgmma_c2
+LogicalResult WgmmaOp::verify() {
+  int64_t sums = getC().getType().getNumElements();
+  if (sums % 4 != 0 || sums > 128)
+    return emitOpError("has ") << sums
+                               << " sums of a thread; it can be a multiple of "
+                                  "4, at most 128";
+  if (getKind() == MmaKind::TF32)
+    return emitOpError("takes tf32 numbers; rows hold bf16 or f16");
   return success();
 }

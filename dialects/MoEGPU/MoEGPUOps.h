@@ -18,6 +18,9 @@
 namespace moe::moegpu {
 /// Address spaces of pointers.
 constexpr unsigned kGlobal = 1, kShared = 3;
+/// Of a kernel's argument that is a tensor map, of `kTensorMapBytes`.
+constexpr unsigned kTensorMap = 0;
+constexpr int64_t kTensorMapBytes = 128;
 
 /// Bytes of a value that `moegpu.load` reads.
 int64_t sizeOf(mlir::Type value);

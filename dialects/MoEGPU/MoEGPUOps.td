@@ -25,6 +25,8 @@ def MoEGPU_Dialect : Dialect {
 
 def MoEGPU_Global : LLVM_PointerInAddressSpace<1>;
 def MoEGPU_Shared : LLVM_PointerInAddressSpace<3>;
+/// A tensor map among a kernel's arguments.
+def MoEGPU_TensorMap : LLVM_PointerInAddressSpace<0>;
 def MoEGPU_Pointer : AnyTypeOf<[MoEGPU_Global, MoEGPU_Shared]>;
 def MoEGPU_Number : AnyTypeOf<[I8, I16, I32, I64, F16, BF16, F32]>;
 def MoEGPU_Value : AnyTypeOf<[
@@ -44,8 +46,9 @@ def KernelOp : MoEGPU_Op<"kernel", [
   let summary = "A kernel, run by every thread of a one-dimensional grid";
   let description = [{
     `threads` of a block (a multiple of 32, at most 1024), and the bytes of
-    `shared` memory that it asks for. Arguments are pointers to global memory
-    and numbers.
+    `shared` memory that it asks for. Arguments are pointers to global memory,
+    numbers, and, as `!llvm.ptr`, tensor maps: 128 bytes by value, which
+    `tensor_load` alone may use.
 
     ```mlir
     moegpu.kernel @copy(%from: !llvm.ptr<1>, %to: !llvm.ptr<1>) threads 128 shared 0 {
@@ -169,12 +172,130 @@ def AsyncWaitOp : MoEGPU_Op<"async_wait", [
 }
 
 //===----------------------------------------------------------------------===//
+// Barriers that count, and tensor maps (sm_90)
+//===----------------------------------------------------------------------===//
+
+// Effects as of anything that other threads wait for.
+class MoEGPU_WaitOp<string mnemonic>
+    : MoEGPU_Op<mnemonic, [MemoryEffects<[MemRead, MemWrite]>]>;
+
+def MBarrierInitOp : MoEGPU_WaitOp<"mbarrier_init"> {
+  let summary = "Makes 8 bytes of shared memory a barrier that counts";
+  let description = [{
+    A phase of it ends after `count` arrivals, and once all bytes that were
+    expected have come; the next one begins at once. Phases have parity 0, 1,
+    0, ... One thread does it; before others use the barrier, its warp passes a
+    `proxy_fence` and the block a `barrier`.
+
+    - (C1) `count` is 1 to 1048575.
+  }];
+  let arguments = (ins MoEGPU_Shared:$barrier, I32Attr:$count);
+  let assemblyFormat = "$barrier `count` $count attr-dict `:` qualified(type($barrier))";
+  let hasVerifier = 1;
+}
+
+def MBarrierArriveOp : MoEGPU_WaitOp<"mbarrier_arrive"> {
+  let summary = "The thread arrives: what it did is seen by who waits";
+  let arguments = (ins MoEGPU_Shared:$barrier);
+  let assemblyFormat = "$barrier attr-dict `:` qualified(type($barrier))";
+}
+
+def MBarrierExpectOp : MoEGPU_WaitOp<"mbarrier_expect"> {
+  let summary = "Announces bytes of `tensor_load`s in this phase, and arrives";
+  let description = [{
+    - (C1) `bytes` is 1 to 1048575.
+  }];
+  let arguments = (ins MoEGPU_Shared:$barrier, I32Attr:$bytes);
+  let assemblyFormat = "$barrier `bytes` $bytes attr-dict `:` qualified(type($barrier))";
+  let hasVerifier = 1;
+}
+
+def MBarrierArriveCopiesOp : MoEGPU_WaitOp<"mbarrier_arrive_copies"> {
+  let summary = "The thread arrives once its `async_copy`s so far are done";
+  let description = [{
+    They need neither `async_commit` nor `async_wait` then. Who multiplies what
+    they brought (`wgmma`) passes a `proxy_fence` after waiting.
+  }];
+  let arguments = (ins MoEGPU_Shared:$barrier);
+  let assemblyFormat = "$barrier attr-dict `:` qualified(type($barrier))";
+}
+
+def MBarrierWaitOp : MoEGPU_WaitOp<"mbarrier_wait"> {
+  let summary = "Waits until the phase of that parity has ended";
+  let description = [{
+    That is, until the current phase has the other parity. On a new barrier
+    parity 1 waits for nothing.
+  }];
+  let arguments = (ins MoEGPU_Shared:$barrier, I32:$parity);
+  let assemblyFormat = "$barrier `,` $parity attr-dict `:` qualified(type($barrier))";
+}
+
+def TensorLoadOp : MoEGPU_Op<"tensor_load", [
+    MemoryEffects<[MemRead, MemWrite]>, AllTypesMatch<["to", "barrier"]>]> {
+  let summary = "Copies a box of rows of matrices to shared memory";
+  let description = [{
+    `map` describes matrices of one shape, and the box; it was encoded by who
+    launches the kernel (`cuTensorMapEncodeTiled`): 3 dimensions, rows of the
+    box of 128 bytes, 128-byte swizzle. The box begins at number `depth` of row
+    `row` of matrix `matrix`; zero where it lies outside. In shared memory 16
+    bytes `i` of row `r` are chunk `8 r + (i xor r % 8)`, as `wgmma` wants it.
+    `to` is a multiple of 1024. One thread does it; `barrier` counts the bytes
+    of the whole box when they are there.
+
+    ```mlir
+    moegpu.tensor_load %map[%matrix, %row, %depth] to %to, %barrier : !llvm.ptr, !llvm.ptr<3>
+    ```
+  }];
+  let arguments = (ins MoEGPU_TensorMap:$map, I32:$matrix, I32:$row, I32:$depth,
+                       MoEGPU_Shared:$to, MoEGPU_Shared:$barrier);
+  let assemblyFormat = "$map `[` $matrix `,` $row `,` $depth `]` `to` $to `,` $barrier attr-dict `:` qualified(type($map)) `,` qualified(type($to))";
+}
+
+def ProxyFenceOp : MoEGPU_WaitOp<"proxy_fence"> {
+  let summary = "What was stored is seen by `wgmma` and `tensor_load`";
+  let description = [{
+    These read and write shared memory another way than `store` and
+    `async_copy` do. Between a write of the latter kind and `wgmma` lies a fence,
+    of the writer or of who waited for it; likewise between `mbarrier_init`
+    and `tensor_load`.
+  }];
+  let assemblyFormat = "attr-dict";
+}
+
+//===----------------------------------------------------------------------===//
 // Threads together
 //===----------------------------------------------------------------------===//
 
 def BarrierOp : MoEGPU_Op<"barrier", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "All threads of the block meet";
   let assemblyFormat = "attr-dict";
+}
+
+def NamedBarrierOp : MoEGPU_Op<"named_barrier", [
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "So many threads of the block meet at barrier `id`";
+  let description = [{
+    `id` is 1 to 15; 0 is `barrier`'s. All threads give the same number.
+
+    - (C1) `threads` is a multiple of 32, at most 1024.
+  }];
+  let arguments = (ins I32:$id, I32Attr:$threads);
+  let assemblyFormat = "$id `threads` $threads attr-dict";
+  let hasVerifier = 1;
+}
+
+def MaxRegistersOp : MoEGPU_Op<"max_registers", [
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "A warpgroup gives registers back, or takes more";
+  let description = [{
+    `setmaxnreg`: all warps of a warpgroup (128 threads) do it. A thread has so
+    many registers afterwards.
+
+    - (C1) `count` is a multiple of 8, 24 to 256.
+  }];
+  let arguments = (ins I32Attr:$count, UnitAttr:$increase);
+  let assemblyFormat = "(`increase` $increase^):(`decrease`)? $count attr-dict";
+  let hasVerifier = 1;
 }
 
 def MoEGPU_ShuffleKind : I32EnumAttr<"ShuffleKind", "which lane to read", [
@@ -250,6 +371,76 @@ def LoadMatrixOp : MoEGPU_Op<"load_matrix", [
   let arguments = (ins MoEGPU_Shared:$row, UnitAttr:$transposed);
   let results = (outs VectorOfLengthAndType<[2, 4], [I32]>:$result);
   let assemblyFormat = "$row (`transposed` $transposed^)? attr-dict `:` qualified(type($row)) `->` type($result)";
+}
+
+//===----------------------------------------------------------------------===//
+// Tensor cores by warpgroups (sm_90a)
+//===----------------------------------------------------------------------===//
+
+def MoEGPU_Sums : VectorOfRankAndType<[1], [F32]>;
+
+def WgmmaOp : MoEGPU_Op<"wgmma", [
+    MemoryEffects<[MemRead, MemWrite]>, AllTypesMatch<["a", "b"]>,
+    TypesMatchWith<"the result is sums like c", "c", "result", "$_self">]> {
+  let summary = "d = a b^T + c of 64 rows and N rows of 128 bytes, by a warpgroup";
+  let description = [{
+    `wgmma.mma_async.m64nNk16`, four times: 64 rows of `a` and N of `b`, 64
+    numbers of 16 bits each, lie in shared memory as `tensor_load` puts them.
+    All 128 threads give the same two addresses, multiples of 1024.
+
+    A thread holds N / 2 sums: with g = lane / 4 and t = lane % 4, of the row g
+    of the 16 of its warp those of columns 8i + 2t and 8i + 2t + 1 (numbers 4i
+    and 4i + 1), and of row g + 8 the same (4i + 2 and 4i + 3). PTX ISA, "WGMMA
+    Matrix D".
+
+    It runs in its own time. Until `wgmma_finish` the result may only be the
+    `c` of another `wgmma`; until it or a `wgmma_wait` nobody writes to the
+    operands.
+
+    - (C1) There are N / 2 sums, N a multiple of 8, at most 256.
+    - (C2) Numbers are bf16 or f16.
+
+    ```mlir
+    %d = moegpu.wgmma bf16 %a, %b, %c : !llvm.ptr<3>, vector<128xf32>
+    ```
+  }];
+  let arguments = (ins MoEGPU_Shared:$a, MoEGPU_Shared:$b, MoEGPU_Sums:$c,
+                       MoEGPU_MmaKind:$kind);
+  let results = (outs MoEGPU_Sums:$result);
+  let assemblyFormat = "$kind $a `,` $b `,` $c attr-dict `:` qualified(type($a)) `,` type($c)";
+  let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "::mlir::Value":$a, "::mlir::Value":$b,
+                                 "::mlir::Value":$c, "MmaKind":$kind), [{
+    build($_builder, $_state, c.getType(), a, b, c, kind);
+  }]>];
+}
+
+def WgmmaFenceOp : MoEGPU_WaitOp<"wgmma_fence"> {
+  let summary = "Orders registers that a `wgmma` takes as sums";
+  let description = [{
+    Comes before the first `wgmma` that gets sums from elsewhere than a `wgmma`.
+  }];
+  let assemblyFormat = "attr-dict";
+}
+
+def WgmmaCommitOp : MoEGPU_WaitOp<"wgmma_commit"> {
+  let summary = "Ends a group of `wgmma`s";
+  let assemblyFormat = "attr-dict";
+}
+
+def WgmmaWaitOp : MoEGPU_WaitOp<"wgmma_wait"> {
+  let summary = "Waits until at most so many groups of the warp are under way";
+  let arguments = (ins I32Attr:$pending);
+  let assemblyFormat = "$pending attr-dict";
+}
+
+def WgmmaFinishOp : MoEGPU_Op<"wgmma_finish", [
+    MemoryEffects<[MemRead, MemWrite]>,
+    TypesMatchWith<"the result is sums like the operand", "sums", "result", "$_self">]> {
+  let summary = "Waits for all groups of the warp; gives the sums";
+  let arguments = (ins MoEGPU_Sums:$sums);
+  let results = (outs MoEGPU_Sums:$result);
+  let assemblyFormat = "$sums attr-dict `:` type($sums)";
 }
 
 //===----------------------------------------------------------------------===//

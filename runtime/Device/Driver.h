@@ -70,6 +70,10 @@ enum CuFunctionAttribute : int {
 enum CuJitOption : int { CuJitErrorLog = 5, CuJitErrorLogBytes = 6 };
 enum CuJitInput : int { CuJitInputPtx = 1 };
 
+constexpr int CuTensorMapUint16 = 1;     // numbers
+constexpr int CuTensorMapSwizzle128 = 3; // bytes
+constexpr int CuTensorMapPromote256 = 3; // bytes into the second cache
+
 constexpr unsigned CuStreamNonBlocking = 1;
 constexpr unsigned CuEventDisableTiming = 2;
 constexpr unsigned CuMemHostPortable = 1;
@@ -135,7 +139,8 @@ constexpr unsigned CuMemHostPortable = 1;
      unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,  \
      CuStream stream, void **parameters, void **extra))
 
-// Null in the table where the driver lacks them (CUDA before 11.4).
+// Null in the table where the driver lacks them (CUDA before 11.4; tensor maps:
+// before 12.0).
 #define MOE_CUDA_OPTIONAL(X)                                                   \
   X(memAllocAsync, cuMemAllocAsync,                                            \
     (CuPointer * pointer, size_t bytes, CuStream stream))                      \
@@ -146,7 +151,12 @@ constexpr unsigned CuMemHostPortable = 1;
     (CuGraphExec * exec, CuGraph graph, unsigned long long flags))             \
   X(graphLaunch, cuGraphLaunch, (CuGraphExec exec, CuStream stream))           \
   X(graphExecDestroy, cuGraphExecDestroy, (CuGraphExec exec))                  \
-  X(graphDestroy, cuGraphDestroy, (CuGraph graph))
+  X(graphDestroy, cuGraphDestroy, (CuGraph graph))                             \
+  X(tensorMapEncodeTiled, cuTensorMapEncodeTiled,                              \
+    (void *map, int type, uint32_t rank, CuPointer address,                    \
+     const uint64_t *sizes, const uint64_t *strides, const uint32_t *box,      \
+     const uint32_t *elementStrides, int interleave, int swizzle,              \
+     int promotion, int fill))
 
 /// The functions, and what the driver says of itself.
 struct Driver {

@@ -144,6 +144,19 @@ Result<ExpertMatrices> ExpertMatrices::upload(Device &device,
   return made;
 }
 
+Status ExpertMatrices::map(Device &device, const moert_device_pool &pool,
+                           const moert_device_matrix &matrix,
+                           uint32_t boxRows) {
+  auto made = encodeTensorMap(device, parts[Values].buffer,
+                              {static_cast<uint64_t>(pool.experts),
+                               static_cast<uint64_t>(16 * matrix.tiles),
+                               static_cast<uint64_t>(matrix.padded_depth)},
+                              boxRows);
+  if (made)
+    tensorMap = *made;
+  return made.error();
+}
+
 void ExpertMatrices::addArguments(std::vector<void *> &arguments) {
   for (int i = Scales; i < NumParts; ++i)
     if (parts[i].address)

@@ -3,6 +3,7 @@
 #define MOE_RUNTIME_DEVICE_EXPERTMATRICES_H
 
 #include "runtime/Device/Device.h"
+#include "runtime/Device/TensorMap.h"
 #include "runtime/IRInterface.h"
 
 namespace moe::rt {
@@ -23,7 +24,14 @@ public:
 
   ExpertMatrices() = default;
 
-  void *values() { return &parts[Values].address; }
+  /// What kernels get that want a tensor map in boxes of `boxRows` rows.
+  Status map(Device &device, const moert_device_pool &pool,
+             const moert_device_matrix &matrix, uint32_t boxRows);
+
+  /// The argument of kernels that take the address, or the tensor map.
+  void *values(bool asMap) {
+    return asMap ? static_cast<void *>(&tensorMap) : &parts[Values].address;
+  }
   /// What kernels that multiply take at the end.
   void addArguments(std::vector<void *> &arguments);
 
@@ -34,6 +42,7 @@ private:
     CuPointer address = 0;
   };
   Part parts[NumParts];
+  TensorMap tensorMap;
 };
 
 } // namespace moe::rt

@@ -10,33 +10,59 @@ namespace {
 /// Up to about so many tokens to an expert a layer costs what reading its
 /// weights costs, and the kernels for few tokens read them best.
 constexpr int64_t fewTokens = 6;
+/// Up to so many, kernels take those of an expert at once.
+constexpr int64_t someTokens = 64;
 /// Choices of experts in one go: what lies between kernels stays below a few
 /// gigabytes whatever the number of tokens.
 constexpr int64_t mostSlots = 1 << 17;
 
-/// Launches kernels one after the other until one fails.
+/// Launches kernels of a pool one after the other until one fails.
 class Launches {
 public:
-  Launches(const std::vector<Kernel> &kernels, uint64_t blocks)
-      : kernels(kernels), blocks(blocks) {}
+  Launches(const moert_device_pool &pool, const std::vector<Kernel> &kernels,
+           uint64_t blocks)
+      : pool(pool), kernels(kernels), blocks(blocks) {}
 
-  void start(int which, std::initializer_list<void *> values,
-             ExpertMatrices *matrices = nullptr) {
-    std::vector<void *> arguments(values);
-    if (matrices)
-      matrices->addArguments(arguments);
-    if (status.ok())
-      status =
-          launch(kernels[static_cast<size_t>(which)],
-                 which == MOERT_KERNEL_SORT ? 1 : blocks, arguments.data());
+  void start(int which, std::initializer_list<void *> values) {
+    start(which, std::vector<void *>(values));
+  }
+  /// One that multiplies, with the matrices between its other arguments.
+  void multiply(int which, void *x, ExpertMatrices &matrices,
+                std::initializer_list<void *> values) {
+    std::vector<void *> arguments = {
+        x, matrices.values(pool.kernels[which].map_rows != 0)};
+    arguments.insert(arguments.end(), values.begin(), values.end());
+    matrices.addArguments(arguments);
+    start(which, std::move(arguments));
   }
 
   Status status;
 
 private:
+  void start(int which, std::vector<void *> arguments) {
+    // Those with tensor maps fill a multiprocessor.
+    uint64_t wanted = which == MOERT_KERNEL_SORT     ? 1
+                      : pool.kernels[which].map_rows ? blocks / 2
+                                                     : blocks;
+    if (status.ok())
+      status =
+          launch(kernels[static_cast<size_t>(which)], wanted, arguments.data());
+  }
+
+  const moert_device_pool &pool;
   const std::vector<Kernel> &kernels;
   uint64_t blocks;
 };
+
+/// The kernel that multiplies `slots` rows of all experts best.
+int kernelFor(int64_t slots, int64_t experts, bool isUp) {
+  auto atMost = [&](int64_t each) { return slots <= each * experts; };
+  if (atMost(fewTokens))
+    return isUp ? MOERT_KERNEL_DECODE_UP : MOERT_KERNEL_DECODE_DOWN;
+  if (atMost(someTokens))
+    return isUp ? MOERT_KERNEL_SOME_UP : MOERT_KERNEL_SOME_DOWN;
+  return isUp ? MOERT_KERNEL_GROUPED_UP : MOERT_KERNEL_GROUPED_DOWN;
+}
 
 CuPointer addressOf(const void *memory) {
   return reinterpret_cast<CuPointer>(memory);
@@ -89,20 +115,17 @@ Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
             residual = addressOf(rows.residual), out = addressOf(rows.out),
             entries = layer.entries.pointer();
   int32_t count = static_cast<int32_t>(tokens), isAdded = residual != 0;
-  bool few = tokens * pool.top_k <= fewTokens * pool.experts;
-  Launches run(*layer.kernels, blocks());
+  int64_t slots = tokens * pool.top_k;
+  Launches run(pool, *layer.kernels, blocks());
   run.start(MOERT_KERNEL_SORT,
             {&ids, &entries, &count, &at[Offsets], &at[Order], &at[Place],
              &at[Active], &at[ActiveCount]});
   run.start(MOERT_KERNEL_ROUND, {&x, &count, &at[Rounded]});
-  run.start(few ? MOERT_KERNEL_DECODE_UP : MOERT_KERNEL_GROUPED_UP,
-            {&at[Rounded], layer.up.values(), &at[Order], &at[Offsets],
-             &at[Active], &at[ActiveCount], &at[Hidden]},
-            &layer.up);
-  run.start(few ? MOERT_KERNEL_DECODE_DOWN : MOERT_KERNEL_GROUPED_DOWN,
-            {&at[Hidden], layer.down.values(), &at[Offsets], &at[Active],
-             &at[ActiveCount], &at[Sums]},
-            &layer.down);
+  run.multiply(
+      kernelFor(slots, pool.experts, true), &at[Rounded], layer.up,
+      {&at[Order], &at[Offsets], &at[Active], &at[ActiveCount], &at[Hidden]});
+  run.multiply(kernelFor(slots, pool.experts, false), &at[Hidden], layer.down,
+               {&at[Offsets], &at[Active], &at[ActiveCount], &at[Sums]});
   run.start(MOERT_KERNEL_COMBINE, {&at[Sums], &at[Place], &weights, &count,
                                    &out, &residual, &isAdded});
   return run.status;
@@ -125,13 +148,10 @@ Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
   int32_t number = static_cast<int32_t>(count), isAdded = residual != 0;
   // Sums that need no more work go where they are wanted.
   bool isDone = !residual && pool.down.rows == 16 * pool.down.tiles;
-  bool few = count <= fewTokens;
-  Launches run(*layer.kernels, blocks());
+  Launches run(pool, *layer.kernels, blocks());
   run.start(MOERT_KERNEL_ROUND, {&x, &number, &rounded});
-  run.start(few ? MOERT_KERNEL_DECODE_DOWN : MOERT_KERNEL_GROUPED_DOWN,
-            {&rounded, layer.down.values(), &offsets, &active, &activeCount,
-             isDone ? &out : &sums},
-            &layer.down);
+  run.multiply(kernelFor(count, 1, false), &rounded, layer.down,
+               {&offsets, &active, &activeCount, isDone ? &out : &sums});
   if (!isDone)
     run.start(MOERT_KERNEL_FINISH, {&sums, &number, &out, &residual, &isAdded});
   return run.status;

@@ -48,6 +48,11 @@ SharedShadow::Access Multiprocessor::sharedAccess(const void *address,
                     " of shared memory; the block has ", launch.sharedBytes,
                     " bytes"));
   checkAlignment(address, bytes, verb, site);
+  for (const CountingBarrier &barrier : counting)
+    if (offset < barrier.offset + CountingBarrier::bytes &&
+        barrier.offset < offset + bytes)
+      fail(site, text(verb, " ", bytes, " bytes at byte ", offset,
+                      " of shared memory, where a barrier that counts is"));
   return {offset, bytes, thread, site};
 }
 
@@ -69,6 +74,8 @@ void *Multiprocessor::access(void *address, int32_t size, bool isStore,
                     "2, 4, 8 or 16"));
   if (isShared(address)) {
     SharedShadow::Access shared = sharedAccess(address, bytes, verb, site);
+    if (isStore)
+      checkOverwrites(shared);
     failIfFound(isStore ? shadow.write(shared) : shadow.read(shared), site);
   } else {
     checkGlobal(address, bytes, isStore, verb, site);
@@ -81,7 +88,9 @@ void *Multiprocessor::access(void *address, int32_t size, bool isStore,
 void Multiprocessor::checkAtomic(void *address, const char *site) {
   const char *verb = "adds to";
   if (isShared(address)) {
-    failIfFound(shadow.atomic(sharedAccess(address, 4, verb, site)), site);
+    SharedShadow::Access shared = sharedAccess(address, 4, verb, site);
+    checkOverwrites(shared);
+    failIfFound(shadow.atomic(shared), site);
   } else {
     checkGlobal(address, 4, true, verb, site);
     checkAlignment(address, 4, verb, site);

@@ -17,6 +17,28 @@ void AsyncCopies::issue(Copy copy) {
   }
   copy.group = groups;
   copies.push_back(copy);
+  ++issued;
+}
+
+void AsyncCopies::landAll() {
+  for (size_t i = 0; i < size(); ++i)
+    land(i);
+}
+
+const AsyncCopies::Arrival *AsyncCopies::landedArrival() const {
+  if (arrivals.empty())
+    return nullptr;
+  uint64_t finished = issued - size();
+  for (uint64_t i = finished; i < arrivals.front().copies; ++i)
+    if (!copies[first + (i - finished)].landed)
+      return nullptr;
+  return &arrivals.front();
+}
+
+const AsyncCopies::Copy *AsyncCopies::finishFor(const Arrival &arrival) {
+  if (size() == 0 || issued - size() >= arrival.copies)
+    return nullptr;
+  return &copies[first++];
 }
 
 void AsyncCopies::land(size_t index) {
@@ -58,6 +80,7 @@ void Multiprocessor::asyncCopy(void *to, const void *from, int32_t size,
     checkAlignment(from, bytes, verb, site);
     count(from, static_cast<uint32_t>(valid), Counter::Read, site);
   }
+  checkOverwrites(target);
   failIfFound(shadow.startCopy(target), site);
   count(to, bytes, Counter::Write, site);
   AsyncCopies &mine = copies[thread];
@@ -78,15 +101,38 @@ void Multiprocessor::asyncWait(int32_t pending, const char *site) {
   while (const AsyncCopies::Copy *copy =
              mine.finishOne(static_cast<uint32_t>(pending)))
     shadow.endCopy({sharedOffset(copy->to), copy->size, thread, copy->site});
+  arriveForCopies(thread);
 }
 
 /// One that is on its way anywhere in the block, at times.
 void Multiprocessor::landSomeCopy() {
   if (random.below(landingPeriod))
     return;
-  AsyncCopies &some = copies[random.below(launch.threads)];
-  if (some.size())
-    some.land(random.below(some.size()));
+  if (!boxes.empty() && random.below(2))
+    landBox(random.below(boxes.size()));
+  uint32_t some = static_cast<uint32_t>(random.below(launch.threads));
+  if (!copies[some].size())
+    return;
+  copies[some].land(random.below(copies[some].size()));
+  arriveForCopies(some);
+}
+
+/// Where all wait, copies that barriers count land. False where there are none.
+bool Multiprocessor::landWhatIsWaitedFor() {
+  if (!boxes.empty()) {
+    landBox(random.below(boxes.size()));
+    return true;
+  }
+  uint32_t from = static_cast<uint32_t>(random.below(launch.threads));
+  for (uint32_t i = 0; i < launch.threads; ++i) {
+    uint32_t some = (from + i) % launch.threads;
+    if (!copies[some].hasArrivals())
+      continue;
+    copies[some].landAll();
+    arriveForCopies(some);
+    return true;
+  }
+  return false;
 }
 
 } // namespace moe::emu

@@ -21,6 +21,13 @@ public:
     const char *site;
   };
 
+  /// At a barrier that counts, once the copies before it are there.
+  struct Arrival {
+    size_t barrier;  // where in shared memory
+    uint64_t copies; // that were issued before it
+    const char *site;
+  };
+
   void issue(Copy copy);
   void commit() { ++groups; }
   size_t size() const { return copies.size() - first; }
@@ -31,10 +38,23 @@ public:
   /// ones. Call until null.
   const Copy *finishOne(uint32_t pending);
 
+  void arriveAfter(size_t barrier, const char *site) {
+    arrivals.push_back({barrier, issued, site});
+  }
+  bool hasArrivals() const { return !arrivals.empty(); }
+  void landAll();
+  /// The next arrival, if its copies have landed.
+  const Arrival *landedArrival() const;
+  /// The oldest copy of those. Call until null, then drop the arrival.
+  const Copy *finishFor(const Arrival &arrival);
+  void dropArrival() { arrivals.erase(arrivals.begin()); }
+
 private:
   std::vector<Copy> copies;
   size_t first = 0; // before it: done
   uint32_t groups = 0;
+  uint64_t issued = 0;
+  std::vector<Arrival> arrivals;
 };
 
 } // namespace moe::emu

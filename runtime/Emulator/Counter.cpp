@@ -104,6 +104,15 @@ void Counter::request(const char *site, Space space, const Request &request,
   close(sum, space, request);
 }
 
+void Counter::bulk(const char *site, uint64_t bytesRead,
+                   uint64_t bytesWritten) {
+  SiteCounts &sum = sums[indexOf(site)];
+  ++sum.global.requests, ++sum.shared.requests;
+  sum.global.bytesRead += bytesRead;
+  sum.shared.bytesWritten += bytesWritten;
+  sum.sectors += (bytesRead + 31) / 32;
+}
+
 void Counter::converge(uint32_t warp) {
   for (uint32_t place : waiting[warp]) {
     Open &here = open[place];

@@ -43,6 +43,8 @@ public:
   /// A request of a whole warp.
   void request(const char *site, Space space, const Request &request,
                Direction direction);
+  /// A copy of whole rows from global to shared memory.
+  void bulk(const char *site, uint64_t bytesRead, uint64_t bytesWritten);
   void mma(const char *site) { ++sums[indexOf(site)].mma; }
   /// The warp's lanes have come together.
   void converge(uint32_t warp);

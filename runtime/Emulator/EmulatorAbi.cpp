@@ -67,6 +67,54 @@ void moegpu_emu_async_wait(int32_t pending, const char *site) {
   current().asyncWait(pending, site);
 }
 
+void moegpu_emu_mbarrier_init(void *barrier, int32_t count, const char *site) {
+  current().barrierInit(barrier, count, site);
+}
+
+void moegpu_emu_mbarrier_arrive(void *barrier, int32_t bytes,
+                                const char *site) {
+  current().barrierArrive(barrier, bytes, site);
+}
+
+void moegpu_emu_mbarrier_arrive_copies(void *barrier, const char *site) {
+  current().barrierArriveCopies(barrier, site);
+}
+
+void moegpu_emu_mbarrier_wait(void *barrier, int32_t parity, const char *site) {
+  current().barrierWait(barrier, parity, site);
+}
+
+void moegpu_emu_tensor_load(const void *map, int32_t matrix, int32_t row,
+                            int32_t depth, void *shared, void *barrier,
+                            const char *site) {
+  const int32_t at[3] = {depth, row, matrix};
+  current().tensorLoad(map, at, shared, barrier, site);
+}
+
+void moegpu_emu_proxy_fence() { current().proxyFence(); }
+
+void moegpu_emu_max_registers(int32_t count, const char *site) {
+  current().maxRegisters(count, site);
+}
+
+void moegpu_emu_wgmma(float *d, const void *a, const void *b, const float *c,
+                      int32_t columns, int32_t kind, const char *site) {
+  current().wgmma(d, a, b, c, columns, kind, site);
+}
+
+void moegpu_emu_wgmma_fence(const char *site) { current().wgmmaFence(site); }
+
+void moegpu_emu_wgmma_commit(const char *site) { current().wgmmaCommit(site); }
+
+void moegpu_emu_wgmma_wait(int32_t pending, const char *site) {
+  current().wgmmaWait(pending, site);
+}
+
+void moegpu_emu_wgmma_finish(float *d, const float *c, int32_t count,
+                             const char *site) {
+  current().wgmmaFinish(d, c, count, site);
+}
+
 int32_t moegpu_emu_atomic_add_i32(void *address, int32_t value,
                                   const char *site) {
   return current().atomicAdd(static_cast<int32_t *>(address), value, site);
@@ -124,17 +172,40 @@ const rt::RuntimeSymbol *emulatorSymbols() {
     #function, reinterpret_cast<void *>(&function)                             \
   }
   static const rt::RuntimeSymbol symbols[] = {
-      SYMBOL(moegpu_emu_thread_id),      SYMBOL(moegpu_emu_block_id),
-      SYMBOL(moegpu_emu_grid_size),      SYMBOL(moegpu_emu_shared),
-      SYMBOL(moegpu_emu_access),         SYMBOL(moegpu_emu_barrier),
-      SYMBOL(moegpu_emu_shuffle),        SYMBOL(moegpu_emu_ballot),
-      SYMBOL(moegpu_emu_mma_m16n8k16),   SYMBOL(moegpu_emu_ldmatrix),
-      SYMBOL(moegpu_emu_async_copy),     SYMBOL(moegpu_emu_async_commit),
-      SYMBOL(moegpu_emu_async_wait),     SYMBOL(moegpu_emu_atomic_add_i32),
-      SYMBOL(moegpu_emu_atomic_add_f32), SYMBOL(moegpu_emu_exp2),
-      SYMBOL(moegpu_emu_mma_m16n8k8),    SYMBOL(moegpu_emu_round_tf32),
-      SYMBOL(moegpu_emu_packed_fma),     SYMBOL(moegpu_emu_permute_bytes),
-      SYMBOL(moegpu_emu_reciprocal),     {nullptr, nullptr}};
+      SYMBOL(moegpu_emu_thread_id),
+      SYMBOL(moegpu_emu_block_id),
+      SYMBOL(moegpu_emu_grid_size),
+      SYMBOL(moegpu_emu_shared),
+      SYMBOL(moegpu_emu_access),
+      SYMBOL(moegpu_emu_barrier),
+      SYMBOL(moegpu_emu_shuffle),
+      SYMBOL(moegpu_emu_ballot),
+      SYMBOL(moegpu_emu_mma_m16n8k16),
+      SYMBOL(moegpu_emu_ldmatrix),
+      SYMBOL(moegpu_emu_async_copy),
+      SYMBOL(moegpu_emu_async_commit),
+      SYMBOL(moegpu_emu_async_wait),
+      SYMBOL(moegpu_emu_atomic_add_i32),
+      SYMBOL(moegpu_emu_atomic_add_f32),
+      SYMBOL(moegpu_emu_exp2),
+      SYMBOL(moegpu_emu_mma_m16n8k8),
+      SYMBOL(moegpu_emu_round_tf32),
+      SYMBOL(moegpu_emu_packed_fma),
+      SYMBOL(moegpu_emu_permute_bytes),
+      SYMBOL(moegpu_emu_reciprocal),
+      SYMBOL(moegpu_emu_mbarrier_init),
+      SYMBOL(moegpu_emu_mbarrier_arrive),
+      SYMBOL(moegpu_emu_mbarrier_arrive_copies),
+      SYMBOL(moegpu_emu_mbarrier_wait),
+      SYMBOL(moegpu_emu_tensor_load),
+      SYMBOL(moegpu_emu_proxy_fence),
+      SYMBOL(moegpu_emu_max_registers),
+      SYMBOL(moegpu_emu_wgmma),
+      SYMBOL(moegpu_emu_wgmma_fence),
+      SYMBOL(moegpu_emu_wgmma_commit),
+      SYMBOL(moegpu_emu_wgmma_wait),
+      SYMBOL(moegpu_emu_wgmma_finish),
+      {nullptr, nullptr}};
 #undef SYMBOL
   return symbols;
 }

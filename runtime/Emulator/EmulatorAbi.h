@@ -57,6 +57,34 @@ void moegpu_emu_async_commit(const char *site);
 /// Until at most `pending` of the thread's groups are on their way.
 void moegpu_emu_async_wait(int32_t pending, const char *site);
 
+/// mbarrier.init, .arrive (with the `bytes` that it expects, or 0), .try_wait
+/// until the phase of `parity` has ended, and cp.async.mbarrier.arrive.noinc.
+void moegpu_emu_mbarrier_init(void *barrier, int32_t count, const char *site);
+void moegpu_emu_mbarrier_arrive(void *barrier, int32_t bytes, const char *site);
+void moegpu_emu_mbarrier_arrive_copies(void *barrier, const char *site);
+void moegpu_emu_mbarrier_wait(void *barrier, int32_t parity, const char *site);
+
+/// cp.async.bulk.tensor of three dimensions, by a map of TensorMap.h.
+void moegpu_emu_tensor_load(const void *map, int32_t matrix, int32_t row,
+                            int32_t depth, void *shared, void *barrier,
+                            const char *site);
+/// fence.proxy.async; counts for a warp when all its lanes have passed it.
+void moegpu_emu_proxy_fence();
+/// setmaxnreg.
+void moegpu_emu_max_registers(int32_t count, const char *site);
+
+/// Four wgmma.m64nNk16 (N `columns`; `kind` 0 bf16, 1 f16): 64 rows `a` times
+/// rows `b`, 128 bytes each. `d` and `c` are N / 2 floats of the thread; until
+/// they are finished, `d` holds NaNs that name the sums.
+void moegpu_emu_wgmma(float *d, const void *a, const void *b, const float *c,
+                      int32_t columns, int32_t kind, const char *site);
+void moegpu_emu_wgmma_fence(const char *site);
+void moegpu_emu_wgmma_commit(const char *site);
+void moegpu_emu_wgmma_wait(int32_t pending, const char *site);
+/// Waits for all, and puts the sums that `c` names in `d`, `count` of a thread.
+void moegpu_emu_wgmma_finish(float *d, const float *c, int32_t count,
+                             const char *site);
+
 /// Adds; returns what was there.
 int32_t moegpu_emu_atomic_add_i32(void *address, int32_t value,
                                   const char *site);

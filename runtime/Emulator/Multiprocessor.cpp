@@ -15,7 +15,8 @@ Multiprocessor::Multiprocessor(const Launch &launch, const Memory &memory,
                                const Options &options, Counter *counter)
     : launch(launch), memory(memory), options(options), counter(counter),
       numWarps(launch.threads / warpSize), random(options.seed),
-      shadow(launch.sharedBytes, numWarps), copies(launch.threads) {}
+      shadow(launch.sharedBytes, numWarps), copies(launch.threads),
+      warpgroups(launch.threads / warpgroupSize) {}
 
 Multiprocessor::~Multiprocessor() { std::free(sharedBase); }
 
@@ -35,6 +36,10 @@ Status Multiprocessor::runBlock(uint32_t index) {
   std::memset(sharedBase, 0xFF, launch.sharedBytes); // NaN
   std::fill(std::begin(warps), std::end(warps), Warp());
   std::fill(std::begin(barriers), std::end(barriers), Barrier());
+  counting.clear();
+  std::fill(warpgroups.begin(), warpgroups.end(), Warpgroup());
+  std::fill(std::begin(fencing), std::end(fencing), 0);
+  std::fill(std::begin(registers), std::end(registers), 0);
   landingPeriod = uint64_t(1) << random.below(8);
   ready.start(launch.threads);
   for (uint32_t i = 0; i < launch.threads; ++i) {
@@ -60,6 +65,8 @@ void Multiprocessor::threadMain() {
 Fiber &Multiprocessor::next() {
   if (alive == 0)
     return host;
+  while (ready.empty() && landWhatIsWaitedFor()) {
+  }
   if (ready.empty()) {
     error = Status(Code::ModelFailed, describeDeadlock());
     return host;
@@ -81,6 +88,9 @@ void Multiprocessor::endThread() {
   if (const AsyncCopies::Copy *copy = copies[thread].oldest())
     fail(copy->site, "the thread ends while its asynchronous copy is on its "
                      "way; commit and wait for it");
+  if (alive == 1 && !boxes.empty())
+    fail(boxes.front().site, "the block ends while the box is on its way; wait "
+                             "for the barrier that counts it");
   warp.ended |= 1u << thread % warpSize;
   if (warp.meeting.lanes)
     failDivergence(nullptr);

@@ -4,10 +4,12 @@
 
 #include "runtime/Emulator/AsyncCopies.h"
 #include "runtime/Emulator/Counter.h"
+#include "runtime/Emulator/CountingBarrier.h"
 #include "runtime/Emulator/Emulator.h"
 #include "runtime/Emulator/Fiber.h"
 #include "runtime/Emulator/ReadyThreads.h"
 #include "runtime/Emulator/SharedShadow.h"
+#include "runtime/Emulator/Warpgroup.h"
 #include "runtime/Runner/Random.h"
 
 #include <memory>
@@ -16,7 +18,16 @@ namespace moe::emu {
 
 /// What the lanes of a warp do together.
 struct Act {
-  enum Kind : uint8_t { Barrier, Shuffle, Ballot, Mma, Ldmatrix };
+  enum Kind : uint8_t {
+    Barrier,
+    Shuffle,
+    Ballot,
+    Mma,
+    Ldmatrix,
+    Wgmma,
+    WgmmaWait,
+    Registers
+  };
 
   Kind kind = Barrier;
   const char *site = nullptr;
@@ -47,6 +58,7 @@ struct Barrier {
 class Multiprocessor {
 public:
   static constexpr int32_t numBarriers = 16;
+  static constexpr uint32_t numRegisters = 1 << 16;
 
   Multiprocessor(const Launch &launch, const Memory &memory,
                  const Options &options, Counter *counter);
@@ -77,6 +89,20 @@ public:
                  const char *site);
   void asyncCommit();
   void asyncWait(int32_t pending, const char *site);
+  void barrierInit(void *at, int32_t count, const char *site);
+  void barrierArrive(void *at, int32_t bytes, const char *site);
+  void barrierArriveCopies(void *at, const char *site);
+  void barrierWait(void *at, int32_t parity, const char *site);
+  void tensorLoad(const void *map, const int32_t at[3], void *to, void *barrier,
+                  const char *site);
+  void proxyFence();
+  void maxRegisters(int32_t count, const char *site);
+  void wgmma(float *d, const void *a, const void *b, const float *c,
+             int32_t columns, int32_t kind, const char *site);
+  void wgmmaFence(const char *site);
+  void wgmmaCommit(const char *site);
+  void wgmmaWait(int32_t pending, const char *site);
+  void wgmmaFinish(float *d, const float *c, int32_t count, const char *site);
   int32_t atomicAdd(int32_t *address, int32_t value, const char *site);
   float atomicAdd(float *address, float value, const char *site);
 
@@ -121,6 +147,35 @@ private:
   void count(const void *address, uint32_t bytes, Counter::Direction direction,
              const char *site);
   void landSomeCopy();
+  bool landWhatIsWaitedFor();
+  void landBox(size_t index);
+
+  // Barriers that count.
+  CountingBarrier *barrierAt(size_t offset);
+  CountingBarrier &usedBarrier(void *at, const char *verb, bool byTensorUnit,
+                               const char *site);
+  void checkPhase(CountingBarrier &barrier, const char *site);
+  void arrive(CountingBarrier &barrier, const char *site);
+  void arriveForCopies(uint32_t thread);
+
+  // Products of warpgroups.
+  Warpgroup &warpgroup(const char *site);
+  void startProduct(Warpgroup &group, uint32_t columns, int32_t kind,
+                    const char *site);
+  size_t checkOperand(const void *at, uint32_t rows, const char *site);
+  void finishProducts(Warpgroup &group, uint32_t last);
+  void waitForProducts(Warpgroup &group, uint32_t pending, const char *site);
+  void checkOverwrites(const SharedShadow::Access &access);
+  /// `body(lane of the warpgroup, register, number of the sum)`.
+  template <typename Body>
+  static void forSums(uint32_t columns, Body body) {
+    for (uint32_t lane = 0; lane < warpgroupSize; ++lane)
+      for (uint32_t i = 0; i < columns / 2; ++i)
+        body(lane, i,
+             (lane / 32 * 16 + lane % 32 / 4 + i / 2 % 2 * 8) *
+                     size_t(columns) +
+                 i / 4 * 8 + lane % 4 * 2 + i % 2);
+  }
 
   // Errors.
   /// `site` may be null. Strings that the caller holds are lost.
@@ -128,6 +183,7 @@ private:
   [[noreturn]] void failDivergence(const Act *mine);
   std::string describeDivergence(const Act *mine) const;
   std::string describeDeadlock() const;
+  std::string describeWaiters() const;
   std::string describePlace(const void *address) const;
 
   const Launch &launch;
@@ -149,6 +205,13 @@ private:
   Warp warps[maxWarps];
   Barrier barriers[numBarriers];
   std::vector<AsyncCopies> copies; // of each thread
+  std::vector<TensorCopy> boxes;   // on their way
+  std::vector<CountingBarrier> counting;
+  uint32_t columnClocks[Clocks::count] = {};
+  std::vector<Warpgroup> warpgroups;
+  std::vector<float> left, right;    // operands of a product
+  uint32_t fencing[maxWarps] = {};   // lanes that have passed a proxy fence
+  uint32_t registers[maxWarps] = {}; // that warps asked for
   /// In late mode, of a block: how rarely copies land before they must.
   uint64_t landingPeriod = 1;
   uint32_t thread = 0;

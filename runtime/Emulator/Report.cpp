@@ -48,6 +48,12 @@ static std::string describeAct(const Act &act) {
     return text("the mma at ", quote(act.site));
   case Act::Ldmatrix:
     return text("the ldmatrix at ", quote(act.site));
+  case Act::Wgmma:
+    return text("the wgmma at ", quote(act.site));
+  case Act::WgmmaWait:
+    return text("the wait for products at ", quote(act.site));
+  case Act::Registers:
+    return text("the change of registers at ", quote(act.site));
   }
   return {};
 }
@@ -83,8 +89,39 @@ void Multiprocessor::failDivergence(const Act *mine) {
   fail(mine ? mine->site : nullptr, std::move(what));
 }
 
-/// Who waits where. Only barriers can be waited for in vain: lanes that miss a
-/// meeting of their warp have ended or are elsewhere, which is divergence.
+/// "2 of 3 arrivals and 64 bytes".
+static std::string describeMissing(const CountingBarrier &barrier) {
+  std::string out = text(barrier.pending, " of ", barrier.count, " arrivals");
+  if (barrier.bytesMissing > 0)
+    out += text(" and ", barrier.bytesMissing, " bytes");
+  return out;
+}
+
+std::string Multiprocessor::describeWaiters() const {
+  std::string out;
+  for (const CountingBarrier &barrier : counting) {
+    if (barrier.waiters.empty())
+      continue;
+    std::map<std::string, std::pair<uint32_t, uint32_t>> sites;
+    for (const CountingBarrier::Waiter &waiter : barrier.waiters)
+      ++sites.try_emplace(waiter.site, 0, waiter.thread).first->second.first;
+    for (const auto &[site, who] : sites)
+      out += text(who.first, who.first == 1 ? " thread waits" : " threads wait",
+                  " at ", quote(site), " (", describeThread(who.second), "), ");
+    out += text("for the barrier at byte ", barrier.offset, ", whose phase ",
+                barrier.phase, " lacks ", describeMissing(barrier), "; ");
+  }
+  for (uint32_t i = 0; i < warpgroups.size(); ++i)
+    if (warpgroups[i].arrived)
+      out += text(__builtin_popcount(warpgroups[i].arrived),
+                  " warps of warpgroup ", i, " wait at ",
+                  quote(warpgroups[i].site), " for the others; ");
+  return out;
+}
+
+/// Who waits where. Only barriers and warpgroups can be waited for in vain:
+/// lanes that miss a meeting of their warp have ended or are elsewhere, which
+/// is divergence.
 std::string Multiprocessor::describeDeadlock() const {
   std::string out =
       text("kernel ", quote(launch.name), ", block ", block, ": deadlock: ");
@@ -103,6 +140,7 @@ std::string Multiprocessor::describeDeadlock() const {
     }
     out += text(" for barrier ", id, ", which takes ", barrier.threads, "; ");
   }
+  out += describeWaiters();
   if (uint32_t ended = launch.threads - alive)
     out += text(ended, " threads have ended; ");
   return out + "as many threads must come to a barrier as it takes";

@@ -12,6 +12,13 @@ using rt::text;
 
 static constexpr size_t wordBytes = 4;
 
+void Clocks::join(const Clocks &other) {
+  for (uint32_t i = 0; i < count; ++i) {
+    seen[i] = std::max(seen[i], other.seen[i]);
+    fenced[i] = std::max(fenced[i], other.fenced[i]);
+  }
+}
+
 SharedShadow::SharedShadow(size_t bytes, uint32_t warps)
     : warps(warps), words((bytes + wordBytes - 1) / wordBytes),
       reads(words.size() * warps) {
@@ -20,20 +27,30 @@ SharedShadow::SharedShadow(size_t bytes, uint32_t warps)
 
 void SharedShadow::startBlock() {
   ++block;
-  std::memset(clocks, 0, sizeof clocks);
+  std::fill(std::begin(clocks), std::end(clocks), Clocks());
 }
 
 void SharedShadow::synchronise(uint32_t group) {
-  uint32_t joined[maxWarps] = {};
+  Clocks joined;
   for (uint32_t warp = 0; warp < warps; ++warp)
     if (group >> warp & 1)
-      for (uint32_t other = 0; other < warps; ++other)
-        joined[other] = std::max(joined[other], clocks[warp][other]);
+      joined.join(clocks[warp]);
   for (uint32_t warp = 0; warp < warps; ++warp)
-    joined[warp] += group >> warp & 1;
+    joined.seen[warp] += group >> warp & 1;
   for (uint32_t warp = 0; warp < warps; ++warp)
     if (group >> warp & 1)
-      std::memcpy(clocks[warp], joined, sizeof joined);
+      clocks[warp] = joined;
+}
+
+void SharedShadow::release(uint32_t warp, Clocks &to) {
+  ++clocks[warp].seen[warp];
+  to.join(clocks[warp]);
+}
+
+void SharedShadow::fence(uint32_t warp) {
+  Clocks &mine = clocks[warp];
+  ++mine.seen[warp];
+  std::copy(std::begin(mine.seen), std::end(mine.seen), mine.fenced);
 }
 
 SharedShadow::Word &SharedShadow::wordAt(size_t index) {
@@ -70,7 +87,15 @@ bool SharedShadow::writeInOrder(const Word &word, uint32_t bytes,
   uint32_t mine = thread / warpSize, its = word.writer / warpSize;
   if (mine == its && (word.write != Write::Copy || word.writer == thread))
     return true;
-  return clocks[mine][its] > word.writeClock;
+  return clocks[mine].seen[its] > word.writeClock;
+}
+
+/// Whether the asynchronous proxy sees what was written last.
+bool SharedShadow::isFenced(const Word &word, uint32_t thread) const {
+  if (word.write == Write::None || word.write == Write::Tensor)
+    return true;
+  return clocks[thread / warpSize].fenced[word.writer / warpSize] >
+         word.writeClock;
 }
 
 int SharedShadow::readerOutOfOrder(size_t index, uint32_t bytes,
@@ -80,7 +105,7 @@ int SharedShadow::readerOutOfOrder(size_t index, uint32_t bytes,
   for (; others; others &= others - 1) {
     int warp = __builtin_ctz(others);
     const Read &last = reads[index * warps + warp];
-    if ((last.bytes & bytes) && clocks[mine][warp] <= last.clock)
+    if ((last.bytes & bytes) && clocks[mine].seen[warp] <= last.clock)
       return warp;
   }
   return -1;
@@ -89,7 +114,7 @@ int SharedShadow::readerOutOfOrder(size_t index, uint32_t bytes,
 void SharedShadow::noteRead(size_t index, uint32_t bytes,
                             const Access &access) {
   uint32_t warp = access.thread / warpSize;
-  uint32_t clock = clocks[warp][warp];
+  uint32_t clock = clocks[warp].seen[warp];
   Word &word = words[index];
   Read &last = reads[index * warps + warp];
   bool again = (word.readers >> warp & 1) && last.clock == clock;
@@ -115,6 +140,26 @@ bool SharedShadow::read(const Access &access) {
   return true;
 }
 
+bool SharedShadow::readByTensorCore(const Access &access) {
+  if (!read(access))
+    return false;
+  for (size_t i = firstWord(access), last = lastWord(access); i <= last; ++i)
+    if (!isFenced(words[i], access.thread))
+      return findUnfenced(access, "multiplies", words[i]);
+  return true;
+}
+
+bool SharedShadow::seesWrite(const Access &access, bool byTensorUnit) {
+  for (size_t i = firstWord(access), last = lastWord(access); i <= last; ++i) {
+    Word &word = wordAt(i);
+    if (!writeInOrder(word, 15, access.thread, Write::None))
+      return findWriter(access, "uses", word);
+    if (byTensorUnit && !isFenced(word, access.thread))
+      return findUnfenced(access, "copies with the barrier in", word);
+  }
+  return true;
+}
+
 bool SharedShadow::store(const Access &access, Write kind) {
   for (size_t i = firstWord(access), last = lastWord(access); i <= last; ++i) {
     Word &word = wordAt(i);
@@ -130,7 +175,7 @@ bool SharedShadow::store(const Access &access, Write kind) {
     word.writeBytes = bytes & 15;
     word.write = kind;
     word.writer = static_cast<uint16_t>(access.thread);
-    word.writeClock = clocks[warp][warp];
+    word.writeClock = clocks[warp].seen[warp];
     word.writeSite = access.site;
     if (bytes == 15)
       word.readers = 0; // all before this write
@@ -152,7 +197,7 @@ bool SharedShadow::atomic(const Access &access) {
   return store(access, Write::Atomic);
 }
 
-bool SharedShadow::startCopy(const Access &access) {
+bool SharedShadow::startCopy(const Access &access, bool isTensor) {
   for (size_t i = firstWord(access), last = lastWord(access); i <= last; ++i) {
     Word &word = wordAt(i);
     const char *verb = "starts an asynchronous copy to";
@@ -162,6 +207,8 @@ bool SharedShadow::startCopy(const Access &access) {
       return findWriter(access, verb, word);
     if (int warp = readerOutOfOrder(i, 15, access.thread); warp >= 0)
       return findReader(access, verb, word, static_cast<uint32_t>(warp));
+    if (isTensor && !isFenced(word, access.thread))
+      return findUnfenced(access, verb, word);
     word.inFlight = true;
     word.copier = static_cast<uint16_t>(access.thread);
     word.copySite = access.site;
@@ -172,18 +219,29 @@ bool SharedShadow::startCopy(const Access &access) {
   return true;
 }
 
-void SharedShadow::endCopy(const Access &access) {
-  uint32_t warp = access.thread / warpSize;
+void SharedShadow::landed(const Access &access, Write kind, uint32_t writer,
+                          uint32_t clock) {
   for (size_t i = firstWord(access), last = lastWord(access); i <= last; ++i) {
     Word &word = wordAt(i);
     word.inFlight = false;
     word.written = 15;
-    word.write = Write::Copy;
+    word.write = kind;
     word.writeBytes = 15;
-    word.writer = word.copier;
-    word.writeClock = clocks[warp][warp];
+    word.writer = static_cast<uint16_t>(writer);
+    word.writeClock = clock;
     word.writeSite = word.copySite;
   }
+}
+
+void SharedShadow::endCopy(const Access &access) {
+  uint32_t warp = access.thread / warpSize;
+  landed(access, Write::Copy, access.thread, clocks[warp].seen[warp]);
+}
+
+void SharedShadow::endCounted(const Access &access, uint32_t column,
+                              uint32_t clock, bool isTensor) {
+  landed(access, isTensor ? Write::Tensor : Write::Copied, column * warpSize,
+         clock);
 }
 
 //===----------------------------------------------------------------------===//
@@ -219,9 +277,24 @@ bool SharedShadow::findUnwritten(const Access &access) {
 
 bool SharedShadow::findWriter(const Access &access, const char *verb,
                               const Word &word) {
-  found = text(what(access, verb), ", which ", who(word.writer, word.writeSite),
-               word.write == Write::Copy ? " copied asynchronously" : " wrote",
-               " with no barrier since (data race); put a barrier between");
+  bool isCounted = word.write == Write::Copied || word.write == Write::Tensor;
+  bool isCopy = isCounted || word.write == Write::Copy;
+  found = text(what(access, verb), ", which ",
+               who(isCopy ? word.copier : word.writer, word.writeSite),
+               isCopy ? " copied asynchronously" : " wrote",
+               isCounted ? "; wait for the barrier that counts the copy"
+                         : " with no barrier since (data race); put a barrier "
+                           "between");
+  return false;
+}
+
+bool SharedShadow::findUnfenced(const Access &access, const char *verb,
+                                const Word &word) {
+  bool isCopy = word.write == Write::Copied || word.write == Write::Copy;
+  found = text(what(access, verb), ", which ",
+               who(isCopy ? word.copier : word.writer, word.writeSite),
+               isCopy ? " copied" : " wrote",
+               ", with no proxy fence since; put one between");
   return false;
 }
 

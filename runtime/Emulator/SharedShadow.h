@@ -12,6 +12,18 @@ namespace moe::emu {
 constexpr uint32_t warpSize = 32;
 constexpr uint32_t maxWarps = 32;
 
+/// What somebody knows of others' accesses: those before these clocks have
+/// happened; those before the fenced ones are seen by the asynchronous proxy,
+/// too (wgmma, tensor copies). Besides warps, barriers that count have a clock,
+/// of the copies that they counted.
+struct Clocks {
+  static constexpr uint32_t count = 2 * maxWarps;
+  uint32_t seen[count] = {};
+  uint32_t fenced[count] = {};
+
+  void join(const Clocks &other);
+};
+
 /// Who wrote and read each word (4 bytes) last, and which asynchronous copy is
 /// on its way to it. Two accesses of different warps are in order when a chain
 /// of barriers lies between them that both took part in: each warp has a
@@ -34,26 +46,41 @@ public:
   /// A new block: nothing was written, no barrier has been.
   void startBlock();
   bool read(const Access &access);
+  /// The same by wgmma.
+  bool readByTensorCore(const Access &access);
   bool write(const Access &access);
   /// Reads and writes; in order with all of its kind.
   bool atomic(const Access &access);
-  /// A copy to the words is on its way.
-  bool startCopy(const Access &access);
+  /// A copy to the words is on its way; `isTensor`: by the asynchronous proxy.
+  bool startCopy(const Access &access, bool isTensor = false);
   /// Its thread has waited for it.
   void endCopy(const Access &access);
+  /// It is there, and counted by a barrier whose copies have the clock `column`
+  /// at `clock`; who has waited for that barrier may use it.
+  void endCounted(const Access &access, uint32_t column, uint32_t clock,
+                  bool isTensor);
+  /// The words were written before, as the thread (and, `byTensorUnit`, the
+  /// asynchronous proxy) can see.
+  bool seesWrite(const Access &access, bool byTensorUnit);
   /// The warps (a bit each) have met at a barrier.
   void synchronise(uint32_t warps);
+  /// A warp tells what it knows and did, or learns what others did.
+  void release(uint32_t warp, Clocks &to);
+  void acquire(uint32_t warp, const Clocks &from) { clocks[warp].join(from); }
+  /// What the warp knows of is seen by the asynchronous proxy.
+  void fence(uint32_t warp);
 
   const std::string &finding() const { return found; }
 
 private:
-  enum class Write : uint8_t { None, Plain, Atomic, Copy };
+  /// Copied: a copy that a barrier counted; Tensor: by a tensor copy.
+  enum class Write : uint8_t { None, Plain, Atomic, Copy, Copied, Tensor };
 
   struct Word {
     uint32_t block = 0; // that the other fields are of
     uint32_t writeClock = 0;
     uint32_t readers = 0; // warps, since the last write
-    uint16_t writer = 0;  // threads
+    uint16_t writer = 0;  // threads; a barrier's clock times warpSize
     uint16_t reader = 0;
     uint16_t copier = 0;
     uint8_t written : 4;    // bytes that hold something
@@ -74,6 +101,9 @@ private:
 
   Word &wordAt(size_t index);
   bool store(const Access &access, Write kind);
+  void landed(const Access &access, Write kind, uint32_t writer,
+              uint32_t clock);
+  bool isFenced(const Word &word, uint32_t thread) const;
   bool writeInOrder(const Word &word, uint32_t bytes, uint32_t thread,
                     Write kind) const;
   /// A warp whose read is not in order with a write by `thread`, or -1.
@@ -83,12 +113,13 @@ private:
                         const Word &word);
   bool findUnwritten(const Access &access);
   bool findWriter(const Access &access, const char *verb, const Word &word);
+  bool findUnfenced(const Access &access, const char *verb, const Word &word);
   bool findReader(const Access &access, const char *verb, const Word &word,
                   uint32_t warp);
 
   uint32_t warps;
   uint32_t block = 0;
-  uint32_t clocks[maxWarps][maxWarps];
+  Clocks clocks[maxWarps];
   std::vector<Word> words;
   std::vector<Read> reads; // of each word, by each warp
   std::string found;

@@ -90,6 +90,7 @@ Driver FakeDriver::table() const {
 #define ENTER(member, symbol, parameters) driver.member = symbol;
   MOE_CUDA_REQUIRED(ENTER)
 #undef ENTER
+  driver.tensorMapEncodeTiled = cuTensorMapEncodeTiled;
   driver.version = version;
   return driver;
 }

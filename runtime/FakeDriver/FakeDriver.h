@@ -24,8 +24,8 @@ struct FakeDevice {
   rt::CuResult openResult = rt::CuSuccess;
 };
 
-/// What a `.entry` of that name runs. Parameters have 4 or 8 bytes; the entry
-/// gets each in a pointer.
+/// What a `.entry` of that name runs. Parameters have 4, 8 or (tensor maps) 128
+/// bytes; the entry gets each in a pointer, of tensor maps the first 8 bytes.
 struct FakeKernel {
   void (*entry)(void **arguments) = nullptr;
   std::vector<uint32_t> parameterBytes;

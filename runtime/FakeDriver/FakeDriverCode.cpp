@@ -2,6 +2,8 @@
 // PTX behind the target, its kernels run on the emulator.
 #include "runtime/FakeDriver/FakeDriverState.h"
 
+#include "runtime/Emulator/TensorMap.h"
+
 #include <cstring>
 
 using namespace moe;
@@ -134,6 +136,29 @@ CuResult cuFuncSetAttribute(CuFunction function, CuFunctionAttribute attribute,
   return CuSuccess;
 }
 
+CuResult cuTensorMapEncodeTiled(void *map, int type, uint32_t rank,
+                                CuPointer address, const uint64_t *sizes,
+                                const uint64_t *strides, const uint32_t *box,
+                                const uint32_t *elementStrides, int interleave,
+                                int swizzle, int, int fill) {
+  Entered entered;
+  if (entered.error)
+    return entered.error;
+  // The only kind that our kernels take.
+  if (type != CuTensorMapUint16 || rank != 3 || interleave || fill ||
+      swizzle != CuTensorMapSwizzle128 || reinterpret_cast<uintptr_t>(map) % 64)
+    return CuInvalidValue;
+  for (int i = 0; i < 3; ++i)
+    if (elementStrides[i] != 1)
+      return CuInvalidValue;
+  auto made = emu::encodeTensorMap(reinterpret_cast<const void *>(address), 2,
+                                   sizes, strides, box);
+  if (!made)
+    return fail(made.error().message), CuInvalidValue;
+  std::memcpy(map, &*made, sizeof *made);
+  return CuSuccess;
+}
+
 CuResult cuLaunchKernel(CuFunction handle, unsigned gridX, unsigned gridY,
                         unsigned gridZ, unsigned blockX, unsigned blockY,
                         unsigned blockZ, unsigned sharedBytes, CuStream stream,
@@ -147,12 +172,13 @@ CuResult cuLaunchKernel(CuFunction handle, unsigned gridX, unsigned gridY,
   if (!gridX || gridY != 1 || gridZ != 1 || !blockX || blockY != 1 ||
       blockZ != 1 || static_cast<int>(sharedBytes) > function.dynamicBytes)
     return CuInvalidValue;
-  std::vector<void *> arguments;
-  for (size_t i = 0; i < function.kernel->parameterBytes.size(); ++i) {
-    void *argument = nullptr;
-    std::memcpy(&argument, parameters[i], function.kernel->parameterBytes[i]);
-    arguments.push_back(argument);
-  }
+  struct Parameter {
+    alignas(64) void *bytes[16] = {};
+  };
+  std::vector<Parameter> arguments;
+  for (size_t i = 0; i < function.kernel->parameterBytes.size(); ++i)
+    std::memcpy(arguments.emplace_back().bytes, parameters[i],
+                function.kernel->parameterBytes[i]);
   ++fake->numLaunched;
   return enqueue(stream, [=]() mutable {
     emu::Launch launch;
@@ -161,11 +187,11 @@ CuResult cuLaunchKernel(CuFunction handle, unsigned gridX, unsigned gridY,
     launch.threads = blockX;
     launch.sharedBytes = sharedBytes;
     launch.entry = function.kernel->entry;
-    std::vector<void *> addresses;
-    for (void *&argument : arguments)
-      addresses.push_back(&argument);
-    launch.arguments =
-        function.kernel->byAddress ? addresses.data() : arguments.data();
+    std::vector<void *> values;
+    for (Parameter &argument : arguments)
+      values.push_back(function.kernel->byAddress ? argument.bytes
+                                                  : argument.bytes[0]);
+    launch.arguments = values.data();
     Status status =
         emu::run(launch, function.context->memory, fake->schedule, nullptr);
     return status.ok() ? CuSuccess : fail(status.message);

@@ -94,6 +94,11 @@ extern "C" {
 #define DECLARE(member, symbol, parameters) CuResult symbol parameters;
 MOE_CUDA_REQUIRED(DECLARE)
 #undef DECLARE
+CuResult cuTensorMapEncodeTiled(void *map, int type, uint32_t rank,
+                                CuPointer address, const uint64_t *sizes,
+                                const uint64_t *strides, const uint32_t *box,
+                                const uint32_t *elementStrides, int interleave,
+                                int swizzle, int promotion, int fill);
 }
 } // namespace moe::rt
 

@@ -18,9 +18,12 @@ using Kernels = std::map<std::string, fakecuda::FakeKernel>;
 std::vector<uint32_t> parametersOf(moegpu::KernelOp kernel) {
   std::vector<uint32_t> bytes;
   for (Type type : kernel.getBody().getArgumentTypes())
-    bytes.push_back(type.isIntOrFloat() ? static_cast<uint32_t>(
-                                              type.getIntOrFloatBitWidth() / 8)
-                                        : 8);
+    if (auto pointer = dyn_cast<LLVM::LLVMPointerType>(type))
+      bytes.push_back(pointer.getAddressSpace() == moegpu::kTensorMap
+                          ? moegpu::kTensorMapBytes
+                          : 8);
+    else
+      bytes.push_back(type.getIntOrFloatBitWidth() / 8);
   return bytes;
 }
 

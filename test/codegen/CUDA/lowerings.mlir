@@ -98,3 +98,68 @@ moegpu.kernel @all(%x: !llvm.ptr<1>, %n: i32) threads 64 shared 4096 {
   // EMU: llvm.return
   moegpu.return
 }
+
+// What sm_90a has.
+
+// GPU-LABEL: llvm.func @hopper(%arg0: !llvm.ptr {llvm.align = 128 : i64, llvm.byval = !llvm.array<128 x i8>, nvvm.grid_constant}, %arg1: i32)
+// EMU-LABEL: llvm.func @hopper(%arg0: !llvm.ptr) {
+// EMU:         %[[MAP:.*]] = llvm.load %{{.*}} : !llvm.ptr -> !llvm.ptr
+moegpu.kernel @hopper(%map: !llvm.ptr, %i: i32) threads 128 shared 49160 {
+  %to = moegpu.shared 0 : !llvm.ptr<3>
+  %b = moegpu.shared 16384 : !llvm.ptr<3>
+  %barrier = moegpu.shared 49152 : !llvm.ptr<3>
+  // GPU: nvvm.mbarrier.init %[[BAR:.*]], %{{.*}} : !llvm.ptr<3>, i32
+  // EMU: llvm.call @moegpu_emu_mbarrier_init
+  moegpu.mbarrier_init %barrier count 129 : !llvm.ptr<3>
+  // GPU: nvvm.fence.proxy {kind = #nvvm.proxy_kind<async.shared>, space = #nvvm.shared_space<cta>}
+  // EMU: llvm.call @moegpu_emu_proxy_fence
+  moegpu.proxy_fence
+  // GPU: nvvm.barrier id = %arg1 number_of_threads = %{{.*}}
+  // EMU: llvm.call @moegpu_emu_barrier
+  moegpu.named_barrier %i threads 128
+  // GPU: nvvm.mbarrier.arrive.expect_tx %[[BAR]]
+  // EMU: llvm.call @moegpu_emu_mbarrier_arrive(
+  moegpu.mbarrier_expect %barrier bytes 32768 : !llvm.ptr<3>
+  // GPU: nvvm.cp.async.bulk.tensor.shared.cluster.global %{{.*}}, %arg0, %[[BAR]], box[%arg1, %arg1, %arg1] {isCTAOnly = true}
+  // EMU: llvm.call @moegpu_emu_tensor_load(%[[MAP]]
+  moegpu.tensor_load %map[%i, %i, %i] to %to, %barrier : !llvm.ptr, !llvm.ptr<3>
+  // GPU: nvvm.cp.async.mbarrier.arrive %[[BAR]] {noinc = true}
+  // EMU: llvm.call @moegpu_emu_mbarrier_arrive_copies
+  moegpu.mbarrier_arrive_copies %barrier : !llvm.ptr<3>
+  // GPU: nvvm.mbarrier.arrive %[[BAR]]
+  // EMU: llvm.call @moegpu_emu_mbarrier_arrive(
+  moegpu.mbarrier_arrive %barrier : !llvm.ptr<3>
+  // GPU: nvvm.mbarrier.try_wait.parity %[[BAR]], %arg1
+  // EMU: llvm.call @moegpu_emu_mbarrier_wait
+  moegpu.mbarrier_wait %barrier, %i : !llvm.ptr<3>
+  // GPU: nvvm.setmaxregister increase 224
+  // EMU: llvm.call @moegpu_emu_max_registers
+  moegpu.max_registers increase 224
+  // GPU: nvvm.setmaxregister decrease 56
+  // EMU: llvm.call @moegpu_emu_max_registers
+  moegpu.max_registers decrease 56
+  %c = arith.constant dense<0.0> : vector<16xf32>
+  // GPU: nvvm.wgmma.fence.aligned
+  // EMU: llvm.call @moegpu_emu_wgmma_fence
+  moegpu.wgmma_fence
+  // GPU: %[[AT:.*]] = llvm.ptrtoint
+  // GPU: %[[LOW:.*]] = arith.andi %[[AT]], %{{.*}} : i64
+  // GPU: %[[UNITS:.*]] = arith.shrui %[[LOW]]
+  // GPU: arith.ori %[[UNITS]]
+  // GPU-COUNT-4: nvvm.wgmma.mma_async %{{.*}}, <m = 64, n = 32, k = 16>, D[<f32>, <one>], A[<bf16>, <one>, <row>], B[<bf16>, <one>, <col>]
+  // EMU: llvm.call @moegpu_emu_wgmma(
+  %d = moegpu.wgmma bf16 %to, %b, %c : !llvm.ptr<3>, vector<16xf32>
+  // GPU: nvvm.wgmma.mma_async {{.*}}A[<f16>
+  // EMU: llvm.call @moegpu_emu_wgmma(
+  %e = moegpu.wgmma f16 %to, %b, %d : !llvm.ptr<3>, vector<16xf32>
+  // GPU: nvvm.wgmma.commit.group.sync.aligned
+  // EMU: llvm.call @moegpu_emu_wgmma_commit
+  moegpu.wgmma_commit
+  // GPU: nvvm.wgmma.wait.group.sync.aligned 1
+  // EMU: llvm.call @moegpu_emu_wgmma_wait
+  moegpu.wgmma_wait 1
+  // GPU: llvm.inline_asm has_side_effects "wgmma.wait_group.sync.aligned 0;", "=f,{{.*}},0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15"
+  // EMU: llvm.call @moegpu_emu_wgmma_finish
+  %sums = moegpu.wgmma_finish %e : vector<16xf32>
+  moegpu.return
+}

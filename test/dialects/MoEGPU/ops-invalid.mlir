@@ -21,7 +21,7 @@ moegpu.kernel @results() -> i32 threads 32 shared 0 {
 
 // -----
 
-// expected-error @below {{'moegpu.kernel' op takes 'f64'; arguments are !llvm.ptr<1>, i32, i64 or f32}}
+// expected-error @below {{'moegpu.kernel' op takes 'f64'; arguments are !llvm.ptr<1>, i32, i64, f32 or, as tensor maps, !llvm.ptr}}
 moegpu.kernel @arguments(%x: f64) threads 32 shared 0 {
   moegpu.return
 }
@@ -62,8 +62,8 @@ moegpu.kernel @copies(%x: !llvm.ptr<1>, %n: i32) threads 32 shared 64 {
 
 // -----
 
-// expected-error @below {{'moegpu.kernel' op takes '!llvm.ptr'; arguments are !llvm.ptr<1>, i32, i64 or f32}}
-moegpu.kernel @spaces(%x: !llvm.ptr) threads 32 shared 0 {
+// expected-error @below {{'moegpu.kernel' op takes '!llvm.ptr<3>'; arguments are !llvm.ptr<1>, i32, i64, f32 or, as tensor maps, !llvm.ptr}}
+moegpu.kernel @spaces(%x: !llvm.ptr<3>) threads 32 shared 0 {
   moegpu.return
 }
 
@@ -72,5 +72,59 @@ moegpu.kernel @spaces(%x: !llvm.ptr) threads 32 shared 0 {
 moegpu.kernel @packs(%n: i32) threads 32 shared 0 {
   // expected-error @below {{'moegpu.packed_fma' op takes tf32 numbers; registers hold two of bf16 or f16}}
   %two = moegpu.packed_fma tf32 %n, %n, %n
+  moegpu.return
+}
+
+// -----
+
+moegpu.kernel @mbarrier_init_c1() threads 32 shared 64 {
+  %s = moegpu.shared 0 : !llvm.ptr<3>
+  // expected-error @below {{'moegpu.mbarrier_init' op counts to 0; it can be 1 to 1048575}}
+  moegpu.mbarrier_init %s count 0 : !llvm.ptr<3>
+  moegpu.return
+}
+
+// -----
+
+moegpu.kernel @mbarrier_expect_c1() threads 32 shared 64 {
+  %s = moegpu.shared 0 : !llvm.ptr<3>
+  // expected-error @below {{'moegpu.mbarrier_expect' op expects bytes: 1048576; it can be 1 to 1048575}}
+  moegpu.mbarrier_expect %s bytes 1048576 : !llvm.ptr<3>
+  moegpu.return
+}
+
+// -----
+
+moegpu.kernel @named_barrier_c1(%id: i32) threads 128 shared 0 {
+  // expected-error @below {{'moegpu.named_barrier' op is of 100 threads; it takes a multiple of 32, at most 1024}}
+  moegpu.named_barrier %id threads 100
+  moegpu.return
+}
+
+// -----
+
+moegpu.kernel @max_registers_c1() threads 128 shared 0 {
+  // expected-error @below {{'moegpu.max_registers' op asks for 20 registers; it can be a multiple of 8, 24 to 256}}
+  moegpu.max_registers decrease 20
+  moegpu.return
+}
+
+// -----
+
+moegpu.kernel @wgmma_c1(%c: f32) threads 128 shared 65536 {
+  %s = moegpu.shared 0 : !llvm.ptr<3>
+  %sums = vector.broadcast %c : f32 to vector<132xf32>
+  // expected-error @below {{'moegpu.wgmma' op has 132 sums of a thread; it can be a multiple of 4, at most 128}}
+  %d = moegpu.wgmma bf16 %s, %s, %sums : !llvm.ptr<3>, vector<132xf32>
+  moegpu.return
+}
+
+// -----
+
+moegpu.kernel @wgmma_c2(%c: f32) threads 128 shared 65536 {
+  %s = moegpu.shared 0 : !llvm.ptr<3>
+  %sums = vector.broadcast %c : f32 to vector<4xf32>
+  // expected-error @below {{'moegpu.wgmma' op takes tf32 numbers; rows hold bf16 or f16}}
+  %d = moegpu.wgmma tf32 %s, %s, %sums : !llvm.ptr<3>, vector<4xf32>
   moegpu.return
 }

@@ -59,3 +59,45 @@ moegpu.kernel @all(%x: !llvm.ptr<1>, %n: i32) threads 64 shared 4096 {
   %r = moegpu.reciprocal %e
   moegpu.return
 }
+
+// CHECK-LABEL: moegpu.kernel @hopper(%{{.*}}: !llvm.ptr, %{{.*}}: i32, %{{.*}}: i32, %{{.*}}: i32)
+moegpu.kernel @hopper(%map: !llvm.ptr, %matrix: i32, %row: i32, %depth: i32) threads 128 shared 49160 {
+  // CHECK: %[[TO:.*]] = moegpu.shared 0
+  %to = moegpu.shared 0 : !llvm.ptr<3>
+  // CHECK: %[[BARRIER:.*]] = moegpu.shared 49152
+  %barrier = moegpu.shared 49152 : !llvm.ptr<3>
+  // CHECK: moegpu.mbarrier_init %[[BARRIER]] count 129 : !llvm.ptr<3>
+  moegpu.mbarrier_init %barrier count 129 : !llvm.ptr<3>
+  // CHECK: moegpu.proxy_fence
+  moegpu.proxy_fence
+  // CHECK: moegpu.named_barrier %{{.*}} threads 128
+  moegpu.named_barrier %matrix threads 128
+  // CHECK: moegpu.mbarrier_expect %[[BARRIER]] bytes 32768 : !llvm.ptr<3>
+  moegpu.mbarrier_expect %barrier bytes 32768 : !llvm.ptr<3>
+  // CHECK: moegpu.tensor_load %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}] to %[[TO]], %[[BARRIER]] : !llvm.ptr, !llvm.ptr<3>
+  moegpu.tensor_load %map[%matrix, %row, %depth] to %to, %barrier : !llvm.ptr, !llvm.ptr<3>
+  // CHECK: moegpu.mbarrier_arrive_copies %[[BARRIER]] : !llvm.ptr<3>
+  moegpu.mbarrier_arrive_copies %barrier : !llvm.ptr<3>
+  // CHECK: moegpu.mbarrier_arrive %[[BARRIER]] : !llvm.ptr<3>
+  moegpu.mbarrier_arrive %barrier : !llvm.ptr<3>
+  // CHECK: moegpu.mbarrier_wait %[[BARRIER]], %{{.*}} : !llvm.ptr<3>
+  moegpu.mbarrier_wait %barrier, %matrix : !llvm.ptr<3>
+  // CHECK: moegpu.max_registers increase 224
+  moegpu.max_registers increase 224
+  // CHECK: moegpu.max_registers decrease 56
+  moegpu.max_registers decrease 56
+  %a = moegpu.shared 1024 : !llvm.ptr<3>
+  %b = moegpu.shared 16384 : !llvm.ptr<3>
+  %c = arith.constant dense<0.0> : vector<128xf32>
+  // CHECK: moegpu.wgmma_fence
+  moegpu.wgmma_fence
+  // CHECK: %[[D:.*]] = moegpu.wgmma bf16 %{{.*}}, %{{.*}}, %{{.*}} : !llvm.ptr<3>, vector<128xf32>
+  %d = moegpu.wgmma bf16 %a, %b, %c : !llvm.ptr<3>, vector<128xf32>
+  // CHECK: moegpu.wgmma_commit
+  moegpu.wgmma_commit
+  // CHECK: moegpu.wgmma_wait 1
+  moegpu.wgmma_wait 1
+  // CHECK: moegpu.wgmma_finish %[[D]] : vector<128xf32>
+  %sums = moegpu.wgmma_finish %d : vector<128xf32>
+  moegpu.return
+}

@@ -16,6 +16,11 @@ protected:
   test::Context context;
 };
 
+class HopperAssembly : public testing::TestWithParam<test::OnHopper> {
+protected:
+  test::Context context;
+};
+
 /// Layers of models, in all forms of weights that there are.
 std::vector<std::pair<std::string, LayerShape>> shapes() {
   using rt::CodedRows, rt::RowCoding, rt::RowScale;
@@ -75,8 +80,43 @@ std::map<unsigned, int> operations(const std::string &cubin, StringRef kernel) {
   return found;
 }
 
+/// Registers that the assembler gave `kernel`, by its report.
+std::string registersOf(const std::string &said, const std::string &kernel) {
+  size_t at = said.find("'" + kernel + "'");
+  at = at == std::string::npos ? at : said.find("Used ", at);
+  return at == std::string::npos ? "?" : said.substr(at + 5, 3);
+}
+
+constexpr unsigned kMma = 0x03c, kWgmma = 0x1f0;
+
+/// wgmma runs unserialised, with the registers that three warpgroups can have.
+TEST_P(HopperAssembly, Assembles) {
+  auto all = shapes();
+  // The longest activation beside the most sums.
+  for (bool isGlu : {false, true}) {
+    LayerShape wide{8, 2052, 2048, 2048, 2, isGlu, cuda::Activation::Gelu};
+    wide.hasUpBias = wide.hasDownBias = true;
+    all.push_back({isGlu ? "wide_gelu_glu" : "wide_gelu", wide});
+  }
+  for (const auto &[name, shape] : all) {
+    if (!hasHopperUp(shape) || !hasHopperDown(shape))
+      continue;
+    SCOPED_TRACE(name);
+    auto module = context.kernels(shape, shape.experts, true, GetParam());
+    auto text = emitPtx(*module, "sm_90a");
+    ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
+    std::string cubin, said = test::assemble(*text, "sm_90a", cubin);
+    test::expectClean(said);
+    for (const char *kernel : {"up", "down"}) {
+      auto found = operations(cubin, kernel);
+      EXPECT_GT(found[kWgmma], 0);
+      EXPECT_EQ(found[kMma], 0);
+      EXPECT_EQ(registersOf(said, kernel), "168") << kernel;
+    }
+  }
+}
+
 TEST_P(KernelAssembly, Assembles) {
-  constexpr unsigned kMma = 0x03c;
   for (const auto &[name, shape] : shapes()) {
     SCOPED_TRACE(name);
     OwningOpRef<ModuleOp> module =
@@ -99,6 +139,7 @@ TEST_P(KernelAssembly, Assembles) {
 }
 #else
 TEST_P(KernelAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
+TEST_P(HopperAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 #endif
 
 TEST_P(KernelAssembly, Ptx) {
@@ -126,8 +167,37 @@ TEST_P(KernelAssembly, Ptx) {
             std::string::npos);
 }
 
+TEST_P(HopperAssembly, Ptx) {
+  LayerShape shape{8, 2048, 768, 2048, 8};
+  auto module = context.kernels(shape, 8, true, GetParam());
+  auto text = emitPtx(*module, "sm_90a");
+  ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
+  for (const char *part :
+       {".target sm_90a",
+        GetParam() == test::OnHopper::Many
+            ? "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16"
+            : "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16",
+        "wgmma.fence.sync.aligned", "wgmma.commit_group.sync.aligned",
+        "wgmma.wait_group.sync.aligned \t1", "wgmma.wait_group.sync.aligned 0",
+        "cp.async.bulk.tensor.3d.shared::cta.global",
+        "cp.async.cg.shared.global", "cp.async.mbarrier.arrive.noinc",
+        "mbarrier.init.shared", "mbarrier.arrive.expect_tx",
+        "mbarrier.try_wait.parity", "fence.proxy.async.shared::cta",
+        "setmaxnreg.dec.sync.aligned.u32 \t56",
+        "setmaxnreg.inc.sync.aligned.u32 \t224", ".maxntid 384",
+        ".param .align 128 .b8 up_param_1[128]"})
+    EXPECT_NE(text->find(part), std::string::npos) << part;
+}
+
 INSTANTIATE_TEST_SUITE_P(, KernelAssembly, testing::Bool(),
                          [](const testing::TestParamInfo<bool> &info) {
                            return info.param ? "Grouped" : "Decode";
+                         });
+INSTANTIATE_TEST_SUITE_P(, HopperAssembly,
+                         testing::Values(test::OnHopper::Some,
+                                         test::OnHopper::Many),
+                         [](const testing::TestParamInfo<test::OnHopper> &i) {
+                           return i.param == test::OnHopper::Many ? "Many"
+                                                                  : "Some";
                          });
 } // namespace

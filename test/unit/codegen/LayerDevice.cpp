@@ -3,6 +3,7 @@
 #include "dialects/MoEGPU/MoEGPUOps.h"
 #include "dialects/RegisterDialects.h"
 #include "mlir/IR/Verifier.h"
+#include "runtime/Emulator/TensorMap.h"
 #include "test/unit/codegen/LayerFixture.h"
 #include <cmath>
 
@@ -20,12 +21,19 @@ Context::Context() {
 }
 
 OwningOpRef<ModuleOp> Context::kernels(const LayerShape &shape, int64_t entries,
-                                       bool grouped) {
+                                       bool grouped, OnHopper onHopper) {
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
   emitSort(*module, "sort", shape, entries);
   emitRound(*module, "round", shape);
-  (grouped ? emitGroupedUp : emitDecodeUp)(*module, "up", shape);
-  (grouped ? emitGroupedDown : emitDecodeDown)(*module, "down", shape);
+  bool isSome = onHopper == OnHopper::Some, isMany = onHopper == OnHopper::Many;
+  (isSome    ? emitHopperSomeUp
+   : isMany  ? emitHopperUp
+   : grouped ? emitGroupedUp
+             : emitDecodeUp)(*module, "up", shape);
+  (isSome    ? emitHopperSomeDown
+   : isMany  ? emitHopperDown
+   : grouped ? emitGroupedDown
+             : emitDecodeDown)(*module, "down", shape);
   emitCombine(*module, "combine", shape);
   return module;
 }
@@ -34,7 +42,8 @@ test::Device::Device(Context &context, Layer &layer, bool grouped)
     : layer(layer) {
   if (layer.kernels)
     return;
-  layer.module = context.kernels(layer.shape, layer.entries.size(), grouped);
+  layer.module = context.kernels(layer.shape, layer.entries.size(), grouped,
+                                 layer.onHopper);
   EXPECT_TRUE(succeeded(verify(*layer.module)));
   auto made = EmulatedKernels::compile(*layer.module);
   if (made)
@@ -63,8 +72,12 @@ void test::Device::launch(const char *name, uint32_t blocks,
   auto kernel = layer.module->lookupSymbol<moegpu::KernelOp>(name);
   ASSERT_EQ(kernel.getArgumentTypes().size(), values.size()) << name;
   std::vector<void *> arguments;
-  for (void *&value : values)
-    arguments.push_back(&value);
+  for (auto [type, value] : llvm::zip(kernel.getArgumentTypes(), values)) {
+    auto pointer = dyn_cast<LLVM::LLVMPointerType>(type);
+    // Tensor maps are values.
+    bool isMap = pointer && pointer.getAddressSpace() == moegpu::kTensorMap;
+    arguments.push_back(isMap ? value : &value);
+  }
   emu::Launch launch;
   launch.name = name;
   launch.blocks = blocks;
@@ -104,16 +117,31 @@ std::vector<float> test::Device::run(const Case &test) {
       arguments.push_back(place(packed.bias, "bias"));
     return arguments;
   };
+  emu::TensorMap maps[2];
+  auto matrix = [&](int which, const Packed &packed, int64_t matrixRows,
+                    int64_t depth) -> void * {
+    void *at = place(packed.values, which ? "down" : "up");
+    if (layer.onHopper == OnHopper::No)
+      return at;
+    uint64_t sizes[] = {uint64_t(depth), uint64_t(matrixRows),
+                        uint64_t(s.experts)};
+    uint64_t strides[] = {2 * sizes[0], 2 * sizes[0] * sizes[1]};
+    uint32_t box[] = {64, uint32_t(kHopperBoxRows), 1};
+    auto map = emu::encodeTensorMap(at, 2, sizes, strides, box);
+    EXPECT_TRUE(static_cast<bool>(map));
+    maps[which] = *map;
+    return &maps[which];
+  };
   launch("sort", 1,
          {did, table, count, offsets, order, where, active, activeCount});
   launch("round", 2, {dx, count, rounded});
   launch("up", 3,
-         more({rounded, place(up.values, "up"), order, offsets, active,
-               activeCount, hidden},
+         more({rounded, matrix(0, up, s.upTiles() * 16, s.paddedInputs()),
+               order, offsets, active, activeCount, hidden},
               up));
   launch("down", 3,
-         more({hidden, place(down.values, "down"), offsets, active, activeCount,
-               rows},
+         more({hidden, matrix(1, down, s.paddedOutputs(), s.paddedHidden()),
+               offsets, active, activeCount, rows},
               down));
   int32_t isAdded = 0;
   launch("combine", 2, {rows, where, dw, count, out, out, isAdded});

@@ -42,10 +42,14 @@ struct Reference {
   std::vector<double> values, down, up;
 };
 
+/// Which kernels of sm_90a stand for those of many tokens.
+enum class OnHopper { No, Some, Many };
+
 /// A layer: entries of the pool are the experts, with null experts between.
 struct Layer {
   cuda::LayerShape shape;
   std::vector<int32_t> entries; ///< expert of each, or -1
+  OnHopper onHopper = OnHopper::No;
   std::vector<Matrix> gate, up, down;
   std::vector<std::vector<double>> gateBias, upBias, downBias;
   std::mt19937 random;
@@ -78,7 +82,8 @@ struct Context {
   mlir::MLIRContext context;
   Context();
   mlir::OwningOpRef<mlir::ModuleOp> kernels(const cuda::LayerShape &shape,
-                                            int64_t entries, bool grouped);
+                                            int64_t entries, bool grouped,
+                                            OnHopper onHopper = OnHopper::No);
 };
 
 /// The layer's kernels on a device of emulated memory.

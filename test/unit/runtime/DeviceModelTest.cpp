@@ -1,5 +1,6 @@
 // The host's side of a model on a device; the kernels are stand-ins.
 #include "runtime/Device/DeviceModel.h"
+#include "runtime/Emulator/TensorMap.h"
 #include "test/unit/runtime/DeviceFixture.h"
 
 #include <gtest/gtest.h>
@@ -158,6 +159,59 @@ TEST_F(DeviceModelFixture, SaysWhatMemoryIsMissing) {
   EXPECT_EQ(
       layers.error().message,
       "device 0 (Fake H200) has 65.5 KB of memory; the weights take 66.0 KB");
+}
+
+/// What the kernels for some and many tokens got for their matrix.
+uint64_t someMatrix = 0, manyMatrix = 0;
+
+TEST_F(DeviceModelFixture, GivesKernelsTensorMaps) {
+  pool.kernels[MOERT_KERNEL_GROUPED_UP].map_rows = 64;
+  fake.kernels["UP"] = {[](void **arguments) {
+                          manyMatrix = reinterpret_cast<uint64_t>(arguments[1]);
+                        },
+                        {8, sizeof(TensorMap), 8, 8, 8, 8, 8}};
+  fake.kernels["some_up"].entry = [](void **arguments) {
+    someMatrix = reinterpret_cast<uint64_t>(arguments[1]);
+  };
+  auto made = make();
+  ASSERT_TRUE(made) << made.error().message;
+  DeviceModel &model = **made;
+  // Two choices of two experts: tokens are as many as an expert has.
+  auto run = [&](int64_t tokens) {
+    someMatrix = manyMatrix = 0;
+    std::vector<float> x(tokens * 8), chosen(tokens * 2), out(tokens * 1024);
+    std::vector<int32_t> ids(tokens * 2);
+    Status status =
+        model.layer(0, tokens,
+                    {uploaded(model, x), uploaded(model, ids),
+                     uploaded(model, chosen), nullptr, uploaded(model, out)});
+    ASSERT_TRUE(status.ok()) << status.message;
+    ASSERT_TRUE(
+        model.download(out.data(), uploaded(model, out), tokens * 4096).ok());
+  };
+  constexpr uint64_t magic = emu::TensorMap::expectedMagic;
+  run(6);
+  EXPECT_TRUE(!someMatrix && !manyMatrix);
+  run(7);
+  EXPECT_TRUE(someMatrix && someMatrix != magic && !manyMatrix);
+  run(64);
+  EXPECT_TRUE(someMatrix && !manyMatrix);
+  run(65);
+  EXPECT_EQ(manyMatrix, magic);
+  EXPECT_FALSE(someMatrix);
+
+  pool.kernels[MOERT_KERNEL_GROUPED_UP].map_rows = 300;
+  auto large = make();
+  ASSERT_FALSE(large);
+  EXPECT_EQ(large.error().message,
+            "device 0 (Fake H200): cannot encode a tensor map: fake words "
+            "(CUDA_ERROR_INVALID_VALUE)");
+  table.tensorMapEncodeTiled = nullptr;
+  auto old = make();
+  ASSERT_FALSE(old);
+  EXPECT_EQ(old.error().code, Code::Unsupported);
+  EXPECT_EQ(old.error().message, "the NVIDIA driver is too old: it lacks "
+                                 "cuTensorMapEncodeTiled");
 }
 
 TEST_F(DeviceModelFixture, KnowsThatItIsBroken) {

@@ -1,0 +1,301 @@
+// A MoE layer for some and for many tokens on sm_90a.
+#include "codegen/CUDA/HopperTile.h"
+#include "codegen/CUDA/LayerKernels.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::cuda;
+using Nums = KernelBuilder::Nums;
+
+bool moe::cuda::hasHopperUp(const LayerShape &shape) {
+  return HopperTile::isSupported(ExpertMatrix::up(shape));
+}
+
+bool moe::cuda::hasHopperDown(const LayerShape &shape) {
+  return HopperTile::isSupported(ExpertMatrix::down(shape));
+}
+
+static SmallVector<Type> argumentTypes(const ExpertMatrix &matrix,
+                                       MLIRContext *context, unsigned own) {
+  SmallVector<Type> types = matrix.arguments(context, own);
+  types[1] = LLVM::LLVMPointerType::get(context, moegpu::kTensorMap);
+  return types;
+}
+
+namespace {
+/// Which of a tile's sums a thread has (`moegpu.wgmma`): rows `row` and `row` +
+/// 8 of the product, at columns 8i + `pair` and the next.
+struct OwnSums {
+  OwnSums(CudaBuilder &k, HopperTile &tile)
+      : row(tile.inGroup() / 32 * 16 + k.lane() / 4), pair(k.lane() % 4 * 2) {}
+  static int64_t number(int64_t eight, int64_t half, int64_t column) {
+    return eight * 4 + half * 2 + column;
+  }
+  Num row, pair;
+};
+
+/// Hidden values go through shared memory, where they get from the threads
+/// that computed them to those that write 16 bytes of a row: 64 neurons of 64
+/// slots at a time, by each warpgroup.
+class HiddenRows {
+public:
+  static constexpr int64_t kNeurons = 64, kSlots = 64, kRowBytes = 2 * kNeurons;
+  static constexpr int64_t kBytes = 2 * kSlots * kRowBytes;
+
+  HiddenRows(CudaBuilder &k, HopperTile &tile, const ExpertMatrix &up,
+             const LayerShape &shape, Num hidden)
+      : k(k), tile(tile), up(up), shape(shape), hidden(hidden), own(k, tile) {}
+
+  void put(const HopperWork &work, Num sums) {
+    tile.form.slotsAreColumns ? putColumns(work, sums) : putRows(work, sums);
+  }
+
+private:
+  /// Rows of the matrix that become 8 neurons.
+  int64_t rowsOfEight() const { return shape.isGlu ? 16 : 8; }
+  Num neuronOf(Num row) { return row / (rowsOfEight() / 8); }
+  Num element(Num value) { return k.convert(value, typeOf(k, shape.element)); }
+  /// 16 bytes of a slot. Threads that write or read together find them in
+  /// different banks.
+  Num place(Num slot, Num chunk) {
+    Num turn = slot % 2 * 4 + slot / 2 % 4;
+    return k.at(k.b.getI8Type(), tile.spareOf(),
+                slot * kRowBytes + k.exclusiveOr(chunk, turn) * 16);
+  }
+  /// Rows beyond the matrix are not kept, whatever they are.
+  Num biasOf(const HopperWork &work, Num row) {
+    return k.load(k.f32(), up.bias,
+                  work.expert * up.rows + k.min(row, k.integer(up.rows - 1)));
+  }
+
+  void putRows(const HopperWork &work, Num sums);
+  void putColumns(const HopperWork &work, Num sums);
+  void computeRows(const HopperWork &work, Num sums, int64_t eight);
+  void computeColumns(const HopperWork &work, Num sums);
+  void write(const HopperWork &work, Num firstSlot, Num firstNeuron,
+             int64_t count);
+
+  CudaBuilder &k;
+  HopperTile &tile;
+  const ExpertMatrix &up;
+  const LayerShape &shape;
+  Num hidden;
+  OwnSums own;
+};
+} // namespace
+
+/// Of slots that are rows of the product: two neurons of two slots, of the
+/// tile's group `eight`.
+void HiddenRows::computeRows(const HopperWork &work, Num sums, int64_t eight) {
+  // Sums of two neighbouring columns and rows 8 apart.
+  auto four = [&](int64_t column) {
+    Nums made;
+    for (int64_t i = 0; i < 4; ++i)
+      made.push_back(k.extract(sums, OwnSums::number(column / 8, 0, i)));
+    for (int64_t c = 0; up.hasBias && c < 2; ++c) {
+      Num bias = biasOf(work, work.firstRow + (column + c) + own.pair);
+      for (int64_t half = 0; half < 4; half += 2)
+        made[half + c] = made[half + c] + bias;
+    }
+    return made;
+  };
+  Nums gate = four(eight * rowsOfEight()), linear;
+  if (shape.isGlu)
+    linear = four(eight * rowsOfEight() + 8);
+  for (int64_t half = 0; half < 2; ++half) {
+    Nums values;
+    for (int64_t i = half * 2; i < half * 2 + 2; ++i)
+      values.push_back(element(shape.isGlu
+                                   ? activateGlu(k, shape, gate[i], linear[i])
+                                   : activate(k, shape, gate[i])));
+    k.store(k.pack(values),
+            place(own.row + half * 8, k.integer(eight % (kNeurons / 8))),
+            own.pair);
+  }
+}
+
+void HiddenRows::putRows(const HopperWork &work, Num sums) {
+  int64_t neurons = tile.form.rows * 8 / rowsOfEight();
+  for (int64_t first = 0; first < neurons; first += kNeurons) {
+    int64_t count = std::min(kNeurons, neurons - first);
+    // Nobody reads what was there.
+    tile.meet();
+    for (int64_t eight = first / 8; eight < (first + count) / 8; ++eight)
+      computeRows(work, sums, eight);
+    tile.meet();
+    write(work, work.firstSlot + tile.groupRow(),
+          neuronOf(work.firstRow) + first, count);
+  }
+}
+
+/// Of slots that are columns: gate and linear value of a neuron are 8 rows
+/// apart.
+void HiddenRows::computeColumns(const HopperWork &work, Num sums) {
+  Num row = work.firstRow + tile.groupRow() + own.row;
+  Nums bias;
+  if (up.hasBias)
+    bias = {biasOf(work, row), biasOf(work, row + 8)};
+  Num warp = tile.inGroup() / 32, neuron = k.lane() / 4;
+  for (int64_t eight = 0; eight < tile.form.slots / 8; ++eight)
+    k.when(work.firstSlot + eight * 8 < work.count, [&] {
+      for (int64_t c = 0; c < 2; ++c) {
+        Num slot = own.pair + (eight * 8 + c);
+        Nums two;
+        for (int64_t half = 0; half < 2; ++half) {
+          Num sum = k.extract(sums, OwnSums::number(eight, half, c));
+          two.push_back(up.hasBias ? sum + bias[half] : sum);
+        }
+        if (shape.isGlu) {
+          k.store(element(activateGlu(k, shape, two[0], two[1])),
+                  place(slot, warp), neuron);
+          continue;
+        }
+        for (int64_t half = 0; half < 2; ++half)
+          k.store(element(activate(k, shape, two[half])),
+                  place(slot, warp * 2 + half), neuron);
+      }
+    });
+}
+
+void HiddenRows::putColumns(const HopperWork &work, Num sums) {
+  tile.meet();
+  computeColumns(work, sums);
+  tile.meet();
+  write(work, work.firstSlot, neuronOf(work.firstRow + tile.groupRow()),
+        HopperTile::kGroupRows * 8 / rowsOfEight());
+}
+
+/// `count` neurons of the warpgroup's slots, 16 bytes a thread.
+void HiddenRows::write(const HopperWork &work, Num firstSlot, Num firstNeuron,
+                       int64_t count) {
+  int64_t across = llvm::PowerOf2Ceil(count / 8);
+  int64_t atOnce = HopperTile::kGroupThreads / across;
+  VectorType eight = k.vector(8, typeOf(k, shape.element));
+  Num chunk = tile.inGroup() % across;
+  Num neuron = firstNeuron + chunk * 8;
+  Num isOurs = neuron < k.integer(shape.paddedHidden());
+  if (across != count / 8)
+    isOurs = isOurs & (chunk < k.integer(count / 8));
+  k.when(isOurs, [&] {
+    for (int64_t i = 0; i < kSlots / atOnce; ++i) {
+      Num row = tile.inGroup() / across + k.integer(i * atOnce);
+      Num slot = firstSlot + row;
+      k.when(slot < work.count, [&] {
+        k.store(k.load(eight, place(row, chunk), k.integer(0)), hidden,
+                (work.begin + slot) * shape.paddedHidden() + neuron);
+      });
+    }
+  });
+}
+
+static void emitUp(ModuleOp module, StringRef name, const LayerShape &shape,
+                   ExpertMatrix up, const HopperForm &form) {
+  CudaBuilder::kernel(
+      module, name, argumentTypes(up, module.getContext(), 7),
+      HopperTile::kThreads, form.sharedBytes(HiddenRows::kBytes),
+      [&](CudaBuilder &k, ArrayRef<Num> arguments) {
+        up.take(arguments, 1, 7);
+        HopperTile tile(k, up, form, HiddenRows::kBytes);
+        HiddenRows rows(k, tile, up, shape, arguments[6]);
+        tile.run(
+            arguments[0], arguments.slice(3, 3),
+            [&](const HopperWork &work, Num slot) {
+              return at32(k, arguments[2], work.begin + slot) / shape.topK;
+            },
+            [&](const HopperWork &work, Num sums) { rows.put(work, sums); });
+      });
+}
+
+namespace {
+/// f32 rows of the second product: lanes that write together fill sectors.
+struct OutputRows {
+  void put(const HopperWork &work, Num sums) {
+    tile.form.slotsAreColumns ? putColumns(work, sums) : putRows(work, sums);
+  }
+  /// The place of an output of a slot.
+  Num at(const HopperWork &work, Num slot, Num output) {
+    return (work.begin + slot) * down.rows + output;
+  }
+
+  void putRows(const HopperWork &work, Num sums) {
+    for (int64_t half = 0; half < 2; ++half) {
+      Num slot = work.firstSlot + tile.groupRow() + own.row + half * 8;
+      k.when(slot < work.count, [&] {
+        for (int64_t c = 0; c < tile.form.rows; c += 8) {
+          Num output = work.firstRow + c + own.pair;
+          k.when(output < k.integer(down.rows), [&] {
+            Nums two;
+            for (int64_t i = 0; i < 2; ++i)
+              two.push_back(down.biased(
+                  k, k.extract(sums, OwnSums::number(c / 8, half, i)),
+                  work.expert, output + i));
+            k.store(k.pack(two), rows, at(work, slot, output));
+          });
+        }
+      });
+    }
+  }
+
+  void putColumns(const HopperWork &work, Num sums) {
+    for (int64_t half = 0; half < 2; ++half) {
+      Num output = work.firstRow + tile.groupRow() + own.row + half * 8;
+      k.when(output < k.integer(down.rows), [&] {
+        Num bias = down.biased(k, k.real(0), work.expert, output);
+        for (int64_t eight = 0; eight < tile.form.slots / 8; ++eight)
+          for (int64_t c = 0; c < 2; ++c) {
+            Num slot = work.firstSlot + own.pair + (eight * 8 + c);
+            k.when(slot < work.count, [&] {
+              k.store(k.extract(sums, OwnSums::number(eight, half, c)) + bias,
+                      rows, at(work, slot, output));
+            });
+          }
+      });
+    }
+  }
+
+  CudaBuilder &k;
+  HopperTile &tile;
+  const ExpertMatrix &down;
+  Num rows;
+  OwnSums own;
+};
+} // namespace
+
+static void emitDown(ModuleOp module, StringRef name, ExpertMatrix down,
+                     const HopperForm &form) {
+  CudaBuilder::kernel(
+      module, name, argumentTypes(down, module.getContext(), 6),
+      HopperTile::kThreads, form.sharedBytes(0),
+      [&](CudaBuilder &k, ArrayRef<Num> arguments) {
+        down.take(arguments, 1, 6);
+        HopperTile tile(k, down, form, 0);
+        OutputRows rows = {k, tile, down, arguments[5], OwnSums(k, tile)};
+        tile.run(
+            arguments[0], arguments.slice(2, 3),
+            [&](const HopperWork &work, Num slot) { return work.begin + slot; },
+            [&](const HopperWork &work, Num sums) { rows.put(work, sums); });
+      });
+}
+
+void moe::cuda::emitHopperUp(ModuleOp module, StringRef name,
+                             const LayerShape &shape) {
+  ExpertMatrix up = ExpertMatrix::up(shape);
+  emitUp(module, name, shape, up, HopperForm::many(up));
+}
+
+void moe::cuda::emitHopperDown(ModuleOp module, StringRef name,
+                               const LayerShape &shape) {
+  ExpertMatrix down = ExpertMatrix::down(shape);
+  emitDown(module, name, down, HopperForm::many(down));
+}
+
+void moe::cuda::emitHopperSomeUp(ModuleOp module, StringRef name,
+                                 const LayerShape &shape) {
+  emitUp(module, name, shape, ExpertMatrix::up(shape), HopperForm::some());
+}
+
+void moe::cuda::emitHopperSomeDown(ModuleOp module, StringRef name,
+                                   const LayerShape &shape) {
+  emitDown(module, name, ExpertMatrix::down(shape), HopperForm::some());
+}

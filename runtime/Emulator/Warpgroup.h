@@ -1,0 +1,62 @@
+// wgmma: products that a warpgroup has on their way.
+#ifndef MOE_RUNTIME_EMULATOR_WARPGROUP_H
+#define MOE_RUNTIME_EMULATOR_WARPGROUP_H
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace moe::emu {
+
+constexpr uint32_t warpgroupSize = 128;
+
+struct Warpgroup {
+  static constexpr uint32_t rows = 64, rowBytes = 128, depth = 64;
+  static constexpr uint32_t all = 15; // its four warps, a bit each
+
+  /// 64 rows of sums. Registers hold its number until they are waited for, so
+  /// that what uses them earlier computes with NaN.
+  struct Sums {
+    uint32_t id;
+    uint32_t columns;
+    uint32_t taken = 0; // by warps
+    std::vector<float> values;
+  };
+
+  struct Product {
+    uint32_t sums; // id
+    size_t a, b;   // in shared memory
+    uint32_t columns;
+    bool isF16;
+    bool isDone = false;
+    uint32_t group;
+    uint32_t waited = 0; // warps
+    const char *site;
+
+    bool reads(size_t offset, size_t bytes) const {
+      auto meets = [&](size_t at, size_t size) {
+        return offset < at + size && at < offset + bytes;
+      };
+      return meets(a, rows * rowBytes) || meets(b, columns * rowBytes);
+    }
+  };
+
+  uint32_t arrived = 0; // warps, at the next product
+  const char *site = nullptr;
+  uint32_t fenced = 0; // warps
+  uint32_t groups[4] = {};
+  uint32_t nextId = 0;
+  std::vector<Product> products;
+  std::vector<Sums> sums;
+
+  Sums *find(uint32_t id) {
+    for (Sums &one : sums)
+      if (one.id == id)
+        return &one;
+    return nullptr;
+  }
+};
+
+} // namespace moe::emu
+
+#endif // MOE_RUNTIME_EMULATOR_WARPGROUP_H

@@ -1,0 +1,243 @@
+// What sm_90a has: counting barriers, tensor copies, products of warpgroups;
+// each mistake in using them is found, in every schedule.
+#include "test/unit/runtime/EmulatorPipeline.h"
+
+#include <cmath>
+
+using namespace moe;
+using namespace moe::test;
+
+namespace {
+
+TEST(EmulatorHopper, MultipliesWhatArrives) {
+  for (const emu::Options &options : schedules()) {
+    SCOPED_TRACE(describe(options));
+    PipelineRun pipeline;
+    rt::Status status = pipeline.run(Pipeline::run<Mistake::None>, options);
+    ASSERT_TRUE(status.ok()) << status.message;
+    for (int64_t r = 0; r < Pipeline::rows; ++r)
+      for (int64_t c = 0; c < Pipeline::columns; ++c) {
+        double sum = 0;
+        for (int64_t k = 0; k < Pipeline::depth; ++k)
+          sum += double(emu::fromBf16(pipeline.a[r * Pipeline::depth + k])) *
+                 double(emu::fromBf16(pipeline.b[c * Pipeline::depth + k]));
+        ASSERT_NEAR(pipeline.out[r * Pipeline::columns + c], sum, 1e-4);
+      }
+  }
+}
+
+TEST(EmulatorHopper, CountsProductsAndBytes) {
+  PipelineRun pipeline;
+  emu::Counts counts;
+  ASSERT_TRUE(
+      pipeline.run(Pipeline::run<Mistake::None>, {0, false, true}, &counts)
+          .ok());
+  EXPECT_EQ(counts.find("multiply")->mma, uint64_t(Pipeline::steps));
+  EXPECT_EQ(counts.find("load box")->global.bytesRead,
+            uint64_t(2 * Pipeline::columns * Pipeline::depth));
+  EXPECT_EQ(counts.find("load box")->shared.bytesWritten,
+            uint64_t(2 * Pipeline::columns * Pipeline::depth));
+  EXPECT_EQ(counts.find("copy")->bankConflicts, 0u);
+}
+
+/// Fails in every schedule; the message has one of the lists of parts.
+void expectMistake(void (*kernel)(void **),
+                   const std::vector<std::vector<std::string>> &findings) {
+  for (const emu::Options &options : schedules()) {
+    SCOPED_TRACE(describe(options));
+    PipelineRun pipeline;
+    rt::Status status = pipeline.run(kernel, options);
+    EXPECT_EQ(status.code, rt::Code::ModelFailed);
+    bool isFound = false;
+    for (const auto &parts : findings) {
+      bool hasAll = true;
+      for (const std::string &part : parts)
+        hasAll &= status.message.find(part) != std::string::npos;
+      isFound |= hasAll;
+    }
+    EXPECT_TRUE(isFound) << status.message;
+  }
+}
+
+TEST(EmulatorHopper, BarriersAreFencedBeforeBoxes) {
+  expectMistake(Pipeline::run<Mistake::NoFenceAfterInit>,
+                {{"'load box'", "copies with the barrier in shared bytes",
+                  "'make full'", "no proxy fence since"}});
+}
+
+TEST(EmulatorHopper, WaitsForCopies) {
+  expectMistake(
+      Pipeline::run<Mistake::NoWaitForFull>,
+      {{"'multiply'", "which nobody in the block has written"},
+       {"'multiply'", "while an asynchronous copy to them", "is on its way"},
+       {"'multiply'", "copied asynchronously; wait for the barrier that counts "
+                      "the copy"}});
+}
+
+TEST(EmulatorHopper, FindsOverwrittenOperands) {
+  expectMistake(
+      Pipeline::run<Mistake::NoWaitForEmpty>,
+      {{"an operand of the wgmma on its way at 'multiply'"},
+       {"starts an asynchronous copy to", "'multiply'", "(data race)"},
+       {"starts an asynchronous copy to", "copied asynchronously"},
+       {"starts an asynchronous copy to", "is on its way"},
+       {"whose 129 arrivals of this phase have been"}});
+  expectMistake(Pipeline::run<Mistake::EarlyRelease>,
+                {{"overwrites", "an operand of the wgmma on its way at "
+                                "'multiply'; wait for it first"}});
+}
+
+TEST(EmulatorHopper, NeedsFences) {
+  expectMistake(Pipeline::run<Mistake::NoProxyFence>,
+                {{"'multiply'", "multiplies shared bytes", "'copy'",
+                  "with no proxy fence since; put one between"}});
+  expectMistake(Pipeline::run<Mistake::NoWgmmaFence>,
+                {{"'multiply'", "with no wgmma fence before"}});
+}
+
+TEST(EmulatorHopper, ChecksTheBytesOfTransactions) {
+  expectMistake(Pipeline::run<Mistake::ExpectsLess>,
+                {{"has got 64 bytes more than were expected"}});
+  expectMistake(Pipeline::run<Mistake::ExpectsMore>,
+                {{"deadlock", "128 threads wait at 'wait full' (thread ",
+                  "phase 0 lacks 0 of 129 arrivals and 64 bytes"}});
+}
+
+TEST(EmulatorHopper, ChecksArrivals) {
+  expectMistake(Pipeline::run<Mistake::CountsMore>,
+                {{"deadlock", "128 threads wait at 'wait full'",
+                  "lacks 1 of 130 arrivals"}});
+  // The last one is the next phase's.
+  expectMistake(Pipeline::run<Mistake::CountsLess>,
+                {{"'multiply'", "while an asynchronous copy to them"},
+                 {"'multiply'", "copied asynchronously; wait for the barrier"},
+                 {"'multiply'", "which nobody in the block has written"},
+                 {"whose 128 arrivals of this phase have been"}});
+}
+
+TEST(EmulatorHopper, FinishesProducts) {
+  expectMistake(Pipeline::run<Mistake::FinishesUncommitted>,
+                {{"'finish'", "the product at 'multiply' is in no group"}});
+  PipelineRun pipeline;
+  ASSERT_TRUE(pipeline.run(Pipeline::run<Mistake::UsesUnfinished>, {}).ok());
+  for (float x : pipeline.out)
+    EXPECT_TRUE(std::isnan(x));
+}
+
+TEST(EmulatorHopper, ThreadsOutliveTheirCopies) {
+  // Copies may have landed: seen where they come late.
+  int found = 0;
+  for (const emu::Options &options : schedules()) {
+    PipelineRun pipeline;
+    rt::Status status =
+        pipeline.run(Pipeline::run<Mistake::EndsEarly>, options);
+    found += !status.ok();
+    if (!status.ok())
+      EXPECT_NE(status.message.find("ends while"), std::string::npos)
+          << status.message;
+  }
+  EXPECT_GT(found, 0);
+}
+
+TEST(EmulatorHopper, ChecksOperands) {
+  auto fails = [](void (*kernel)(void **), Shape shape,
+                  std::vector<std::string> parts) {
+    expectError(kernel, shape, parts);
+  };
+  fails([](void **) { moegpu_emu_mbarrier_wait(shared(), 0, "wait"); },
+        {1, 32, 64},
+        {"'wait'", "waits at byte 0 of shared memory, where no barrier that "
+                   "counts was made"});
+  fails(
+      [](void **) {
+        if (moegpu_emu_thread_id())
+          return;
+        moegpu_emu_mbarrier_init(shared(), 1, "make");
+        moegpu_emu_mbarrier_init(shared(), 1, "again");
+      },
+      {1, 32, 64}, {"'again'", "where"});
+  fails(
+      [](void **) {
+        if (moegpu_emu_thread_id())
+          return;
+        moegpu_emu_mbarrier_init(shared(), 1, "make");
+        store(shared(1), 1.0f, "clear");
+      },
+      {1, 32, 64}, {"misaligned"});
+  fails(
+      [](void **) {
+        if (moegpu_emu_thread_id())
+          return;
+        moegpu_emu_mbarrier_init(shared(), 1, "make");
+        store(shared(4), 1.0f, "clear");
+      },
+      {1, 32, 64}, {"'clear'", "where a barrier that counts is"});
+  fails(
+      [](void **) {
+        if (moegpu_emu_thread_id() == 0)
+          moegpu_emu_mbarrier_init(shared(), 1, "make");
+        moegpu_emu_mbarrier_arrive(shared(), 0, "arrive");
+      },
+      {1, 64, 64}, {"'arrive'"});
+  fails(
+      [](void **arguments) {
+        moegpu_emu_tensor_load(arguments[0], 0, 0, 0, shared(), shared(),
+                               "load");
+      },
+      {1, 32, 64}, {"'load'", "no tensor map"});
+  fails(
+      [](void **) {
+        float sums[4] = {};
+        moegpu_emu_wgmma(sums, shared(512), shared(1024), sums, 8, 0,
+                         "multiply");
+      },
+      {1, 128, 65536},
+      {"'multiply'", "begin at a multiple of 1024 in shared memory"});
+  fails(
+      [](void **) {
+        float sums[4] = {};
+        int32_t second = moegpu_emu_thread_id() == 77;
+        moegpu_emu_wgmma(sums, shared(size_t(second) * 1024), shared(1024),
+                         sums, 8, 0, "multiply");
+      },
+      {1, 128, 65536}, {"other rows than another thread"});
+  fails([](void **) { moegpu_emu_wgmma_fence("fence"); }, {1, 96, 0},
+        {"'fence'", "a block of 96 threads"});
+  fails(
+      [](void **) {
+        if (moegpu_emu_thread_id() < 96)
+          moegpu_emu_wgmma(nullptr, shared(), shared(), nullptr, 8, 0,
+                           "multiply");
+      },
+      {1, 128, 65536},
+      {"deadlock", "3 warps of warpgroup 0 wait at 'multiply' for the others"});
+  fails([](void **) { moegpu_emu_max_registers(240, "take"); }, {1, 384, 0},
+        {"'take'", "; it started with 64512"});
+}
+
+TEST(EmulatorHopper, RefusesMapsAsTheDriverDoes) {
+  alignas(16) static uint8_t memory[64];
+  uint64_t sizes[] = {64, 16, 2}, strides[] = {128, 2048};
+  uint32_t box[] = {64, 16, 1};
+  auto message = [&](const void *begin) {
+    auto map = emu::encodeTensorMap(begin, 2, sizes, strides, box);
+    return map ? std::string() : map.error().message;
+  };
+  EXPECT_EQ(message(memory), "");
+  EXPECT_EQ(message(memory + 2),
+            "tensor map: the address is not a multiple of 16");
+  strides[0] = 130;
+  EXPECT_EQ(message(memory), "tensor map: stride 0 is 130; it can be a "
+                             "multiple of 16 below 2^40");
+  strides[0] = 128, box[0] = 32;
+  EXPECT_EQ(message(memory),
+            "tensor map: rows of the box have 64 bytes, not the swizzle's 128");
+  box[0] = 64, box[1] = 257;
+  EXPECT_EQ(message(memory),
+            "tensor map: size 1 of the box is 257; it can be 1 to 256");
+  box[1] = 16, sizes[2] = 0;
+  EXPECT_EQ(message(memory),
+            "tensor map: size 2 is 0; it can be 1 to 4294967296");
+}
+
+} // namespace
