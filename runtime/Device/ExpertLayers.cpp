@@ -1,19 +1,13 @@
 #include "runtime/Device/ExpertLayers.h"
 
 #include "runtime/Core/Text.h"
+#include "runtime/Device/KernelChoice.h"
 #include "runtime/Device/PackRows.h"
 
 #include <algorithm>
 
 namespace moe::rt {
 namespace {
-
-/// Up to about so many tokens to an expert a layer costs what reading its
-/// weights costs, and the kernels for few tokens read them best.
-constexpr int64_t fewTokens = 6;
-/// Choices of experts in one go: what lies between kernels stays below a few
-/// gigabytes whatever the number of tokens.
-constexpr int64_t mostSlots = 1 << 17;
 
 int64_t padded(int64_t size, int64_t to) { return (size + to - 1) / to * to; }
 
@@ -187,8 +181,8 @@ Status ExpertLayers::launchAll(const Layer &layer, int64_t tokens) {
   CuPointer up = layer.up.pointer(), down = layer.down.pointer(),
             entries = layer.entries.pointer();
   int32_t count = static_cast<int32_t>(tokens);
-  bool few = tokens * pool.top_k <= fewTokens * pool.experts;
-  uint64_t all = 2 * uint64_t(device->info().multiprocessors);
+  bool few = areFewTokens(tokens, pool.top_k, pool.experts);
+  uint64_t all = kBlocksOfMultiprocessor * device->info().multiprocessors;
   auto start = [&](int which, uint64_t blocks,
                    std::initializer_list<void *> values) {
     std::vector<void *> arguments(values);
@@ -240,7 +234,7 @@ Status ExpertLayers::run(int32_t index, int64_t tokens, const float *x,
             text("the model has no layer ", index, " for the device")};
   const Layer &layer = layers[index];
   const moert_device_pool &pool = *layer.pool;
-  int64_t step = std::max<int64_t>(1, mostSlots / pool.top_k);
+  int64_t step = std::max<int64_t>(1, kMostSlots / pool.top_k);
   for (int64_t first = 0; first < tokens;) {
     int64_t some = std::min(step, tokens - first);
     Status status = grow(pool, some);

@@ -1,6 +1,7 @@
 // moe-bench: how close to the machine's limits, and to a peer, generated code
 // comes.
 #include "tools/moe-bench/Beside.h"
+#include "tools/moe-bench/GpuPredict.h"
 #include "tools/moe-bench/LayerRun.h"
 #include "tools/moe-bench/Limits.h"
 #include "tools/moe-bench/Options.h"
@@ -18,6 +19,8 @@ int main(int argc, char **argv) {
   switch (options.mode) {
   case Options::Limits:
     return runLimits(options.threads, options.rounds);
+  case Options::Predict:
+    return runPredict(options);
   case Options::Layer:
     return runLayer(options);
   case Options::Beside:

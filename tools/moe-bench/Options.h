@@ -15,7 +15,15 @@ struct LayerShape {
 };
 
 struct Options {
-  enum Mode { Whole, Decode, Beside, Serve, Layer, Limits } mode = Whole;
+  enum Mode {
+    Whole,
+    Decode,
+    Beside,
+    Serve,
+    Layer,
+    Limits,
+    Predict
+  } mode = Whole;
   int threads = 1;
   int rounds = 7;
 
@@ -34,6 +42,11 @@ struct Options {
   std::string work;     // folder for what is made
   std::string compiler; // moe-opt
   std::vector<std::string> compilerFlags;
+
+  // Layers on a GPU; `shape` has no name where all known ones are wanted.
+  std::string device; // "cuda"
+  std::string arch = "sm_90a";
+  bool verbose = false;
 };
 
 /// False after a message when the arguments are wrong; `done` is set when help
