@@ -37,7 +37,13 @@ llvm::Expected<DeviceCode> moe::cuda::makeDeviceCode(ModuleOp module,
   if (!ptx)
     return ptx.takeError();
   code.ptx = std::move(*ptx);
-  llvm::raw_string_ostream(code.ptx) << kPoolsLine << Attribute(list) << "\n";
+  llvm::raw_string_ostream stream(code.ptx);
+  // What a launch has to know, for those who have nothing but the text.
+  for (const std::vector<KernelFacts> &pool : code.kernels)
+    for (const KernelFacts &kernel : pool)
+      stream << "// moe-opt kernel: " << kernel.name << " " << kernel.threads
+             << " " << kernel.sharedBytes << "\n";
+  stream << kPoolsLine << Attribute(list) << "\n";
   return code;
 }
 

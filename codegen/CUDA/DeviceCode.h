@@ -17,7 +17,8 @@ struct KernelFacts {
 /// What a model with layers on a GPU is written with.
 struct DeviceCode {
   std::string architecture;
-  /// With a last line, a comment, from which `poolsOfPtx` reads the pools.
+  /// With a last line, a comment, from which `poolsOfPtx` reads the pools, and
+  /// one for each kernel before it: "// moe-opt kernel: NAME THREADS BYTES".
   std::string ptx;
   std::vector<Pool> pools;
   std::vector<std::vector<KernelFacts>> kernels; ///< of each pool

@@ -2,6 +2,7 @@
 // comes.
 #include "tools/moe-bench/Beside.h"
 #include "tools/moe-bench/GpuPredict.h"
+#include "tools/moe-bench/GpuRun.h"
 #include "tools/moe-bench/LayerRun.h"
 #include "tools/moe-bench/Limits.h"
 #include "tools/moe-bench/Options.h"
@@ -21,6 +22,8 @@ int main(int argc, char **argv) {
     return runLimits(options.threads, options.rounds);
   case Options::Predict:
     return runPredict(options);
+  case Options::Gpu:
+    return runGpu(options);
   case Options::Layer:
     return runLayer(options);
   case Options::Beside:

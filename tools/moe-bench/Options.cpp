@@ -16,7 +16,7 @@ static const char usage[] =
     "       moe-bench MODEL --decode N [options]          tokens one by one\n"
     "       moe-bench --layer SHAPE [options]             a layer of experts\n"
     "       moe-bench --limits [--threads N]              of this machine\n"
-    "       moe-bench --device cuda --predict [options]   layers on a GPU\n"
+    "       moe-bench --device cuda [--predict] [options] layers on a GPU\n"
     "MODEL is a library or a bundle made by moe-opt. Times are medians with\n"
     "quartiles.\n"
     "\n"
@@ -53,12 +53,17 @@ static const char usage[] =
     "  --flag FLAG       for the compiler (--flag=--road=oracle)\n"
     "\n"
     "layers on a GPU (bf16; all models with targets, or that of --layer):\n"
-    "  --device cuda     an NVIDIA GPU\n"
+    "  --device DEVICE   cuda: an NVIDIA GPU; emu: this processor plays one,\n"
+    "                    for small layers and without speeds\n"
     "  --predict         nothing runs: what kernels cost by what they do, "
     "beside\n"
     "                    floors and targets. Exit code 3: a target is missed\n"
-    "  --arch ARCH       whose kernels: sm_80 or sm_90a (sm_90a)\n"
+    "  --arch ARCH       whose kernels: sm_80 or sm_90a (the device's; "
+    "sm_90a)\n"
     "  --tokens LIST     tokens per run (1,16,64,512,4096,16384)\n"
+    "  --kernels FOLDER  with LAYER-ARCH.ptx, instead of compiling\n"
+    "  --peer PROGRAM    python3 PROGRAM runs others' layers on request\n"
+    "                    (tools/moe-bench/peer_torch.py)\n"
     "  -v                each kernel, and what it waits for\n";
 
 static bool wrong(const std::string &why) {
@@ -157,6 +162,7 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
                         : flag == "--weights"  ? &options.weights
                         : flag == "--device"   ? &options.device
                         : flag == "--arch"     ? &options.arch
+                        : flag == "--kernels"  ? &options.kernels
                         : flag == "--work"     ? &options.work
                         : flag == "--compiler" ? &options.compiler
                                                : nullptr;
@@ -204,16 +210,24 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
                  "': known are qwen3-30b-a3b, mixtral-8x7b, deepseek-v3, "
                  "gpt-oss-20b, bytelm, and sizes as in 2048x768x128x8");
   if (gpu) {
-    if (options.device != "cuda")
-      return wrong("unknown device '" + options.device + "': known is cuda");
+    if (options.device != "cuda" && options.device != "emu")
+      return wrong("unknown device '" + options.device +
+                   "': known are cuda and emu");
+    if (options.device == "emu" && layer.empty())
+      return wrong("--device emu needs --layer, a small one: 64x32x4x2");
+    if (options.device == "emu")
+      options.driver = besideUs("../lib/libmoe_cuda_emulator.so");
     if (!hasTokens)
       options.tokens = {1, 16, 64, 512, 4096, 16384};
+    if (predict && options.arch.empty())
+      options.arch = "sm_90a";
+    if (!options.arch.empty() && options.arch != "sm_80" &&
+        options.arch != "sm_90a")
+      return wrong("unknown architecture '" + options.arch +
+                   "': there are kernels for sm_80 and sm_90a");
+  } else if (predict || !options.arch.empty() || !options.kernels.empty()) {
+    return wrong("--predict, --arch and --kernels go with --device");
   }
-  if (predict && !gpu)
-    return wrong("--predict goes with --device cuda");
-  if (predict && options.arch != "sm_80" && options.arch != "sm_90a")
-    return wrong("unknown architecture '" + options.arch +
-                 "': predictions know sm_80 and sm_90a");
   if (!options.weights.empty() && options.type != "f32")
     return wrong("--weights compares with f32: give no --type beside it");
   for (const std::string &type : {options.type, options.weights}) {
@@ -229,7 +243,7 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
   }
   if (!options.model.empty() && options.inputs.empty() == !options.steps)
     return wrong("a model needs either --inputs or --decode");
-  if (options.peer.empty() != options.onnx.empty())
+  if (options.peer.empty() != options.onnx.empty() && !gpu)
     return wrong("the peer needs both --peer and --onnx");
   if ((serve || !options.beside.empty()) &&
       (options.model.empty() || !options.peer.empty()))
@@ -238,6 +252,7 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
     return wrong("--serve runs one model: give no --beside with it");
   options.mode = limits                    ? Options::Limits
                  : predict                 ? Options::Predict
+                 : gpu                     ? Options::Gpu
                  : !layer.empty()          ? Options::Layer
                  : serve                   ? Options::Serve
                  : !options.beside.empty() ? Options::Beside

@@ -22,7 +22,8 @@ struct Options {
     Serve,
     Layer,
     Limits,
-    Predict
+    Predict,
+    Gpu
   } mode = Whole;
   int threads = 1;
   int rounds = 7;
@@ -44,8 +45,10 @@ struct Options {
   std::vector<std::string> compilerFlags;
 
   // Layers on a GPU; `shape` has no name where all known ones are wanted.
-  std::string device; // "cuda"
-  std::string arch = "sm_90a";
+  std::string device;  // "cuda" or "emu"
+  std::string driver;  // its library; empty: the machine's
+  std::string arch;    // empty: that of the device
+  std::string kernels; // folder of PTX made before
   bool verbose = false;
 };
 
