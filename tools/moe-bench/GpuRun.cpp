@@ -29,6 +29,11 @@ int fail(const std::string &why, int code = 1) {
   return code;
 }
 
+/// Also where the emulator stands in place of the machine's driver.
+bool isEmulated(const Options &options, const rt::Device &device) {
+  return options.device == "emu" || device.info().name == "emulated GPU";
+}
+
 /// Of several numbers of tokens of one layer.
 class GpuBench {
 public:
@@ -49,7 +54,7 @@ private:
                       int only);
   /// Of the peer's two layers: "12.3 | - |".
   std::string peerColumns(int64_t tokens, const LayerShape &shape);
-  bool isEmulated() const { return options.device == "emu"; }
+  bool isEmulated() const { return ::isEmulated(options, device); }
   std::string architecture() const;
 
   const Options &options;
@@ -67,21 +72,32 @@ std::string GpuBench::architecture() const {
   return info.major == 9 && info.minor == 0 ? "sm_90a" : "sm_80";
 }
 
-Result<std::string> GpuBench::ptxOf(const LayerShape &shape) {
-  std::string path;
-  if (!options.kernels.empty()) {
-    path = options.kernels + "/" + shape.name + "-" + architecture() + ".ptx";
-  } else {
-    Options layer = options;
-    layer.shape = shape;
-    layer.compilerFlags.push_back("--target=cuda:" + architecture());
-    std::string why;
-    path = makeLayer(LayerWeights(shape, "bf16"), layer, why,
-                     "layer-" + architecture() + ".ptx");
-    if (path.empty())
-      return {Code::InvalidFile, why};
-  }
+/// PTX of a layer, as moe-opt makes it.
+static Result<std::string> makePtx(const Options &options,
+                                   const LayerShape &shape,
+                                   const std::string &arch) {
+  Options layer = options;
+  layer.shape = shape;
+  layer.compilerFlags.push_back("--target=cuda:" + arch);
+  std::string why;
+  std::string path = makeLayer(LayerWeights(shape, "bf16"), layer, why,
+                               "layer-" + arch + ".ptx");
+  if (path.empty())
+    return {Code::InvalidFile, why};
   auto file = rt::readFile(path);
+  if (!file)
+    return file.error();
+  return std::string(file->view());
+}
+
+static std::string ptxName(const LayerShape &shape, const std::string &arch) {
+  return "/" + shape.name + "-" + arch + ".ptx";
+}
+
+Result<std::string> GpuBench::ptxOf(const LayerShape &shape) {
+  if (options.kernels.empty())
+    return makePtx(options, shape, architecture());
+  auto file = rt::readFile(options.kernels + ptxName(shape, architecture()));
   if (!file)
     return file.error();
   return std::string(file->view());
@@ -268,6 +284,26 @@ static Result<rt::DeviceChoice> openDevice(const Options &options) {
   });
 }
 
+int moe::bench::runMakeKernels(const Options &options) {
+  for (const GpuModel &model : gpuModels(options))
+    for (const char *arch : {"sm_80", "sm_90a"}) {
+      if (!options.arch.empty() && options.arch != arch)
+        continue;
+      auto ptx = makePtx(options, model.shape, arch);
+      if (!ptx)
+        return fail(ptx.error().message);
+      auto file = rt::OutputFile::create(options.makeKernels +
+                                         ptxName(model.shape, arch));
+      if (!file)
+        return fail(file.error().message);
+      (*file)->write(*ptx);
+      Status status = (*file)->commit();
+      if (!status.ok())
+        return fail(status.message);
+    }
+  return 0;
+}
+
 int moe::bench::runGpu(const Options &options) {
   auto choice = openDevice(options);
   if (!choice)
@@ -277,7 +313,7 @@ int moe::bench::runGpu(const Options &options) {
                      : "; --predict prints what the kernels should take, "
                        "without a GPU"));
   rt::Device &device = *choice->device;
-  bool emulated = options.device == "emu";
+  bool emulated = isEmulated(options, device);
   std::unique_ptr<Peer> peer;
   if (!options.peer.empty()) {
     std::string why;

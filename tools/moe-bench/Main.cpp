@@ -23,7 +23,8 @@ int main(int argc, char **argv) {
   case Options::Predict:
     return runPredict(options);
   case Options::Gpu:
-    return runGpu(options);
+    return options.makeKernels.empty() ? runGpu(options)
+                                       : runMakeKernels(options);
   case Options::Layer:
     return runLayer(options);
   case Options::Beside:

@@ -62,6 +62,7 @@ static const char usage[] =
     "sm_90a)\n"
     "  --tokens LIST     tokens per run (1,16,64,512,4096,16384)\n"
     "  --kernels FOLDER  with LAYER-ARCH.ptx, instead of compiling\n"
+    "  --make-kernels FOLDER  makes those, for both unless --arch is given\n"
     "  --peer PROGRAM    python3 PROGRAM runs others' layers on request\n"
     "                    (tools/moe-bench/peer_torch.py)\n"
     "  -v                each kernel, and what it waits for\n";
@@ -153,19 +154,20 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
       options.model = flag;
       continue;
     }
-    std::string *text = flag == "--inputs"     ? &options.inputs
-                        : flag == "--onnx"     ? &options.onnx
-                        : flag == "--peer"     ? &options.peer
-                        : flag == "--python"   ? &options.python
-                        : flag == "--layer"    ? &layer
-                        : flag == "--type"     ? &options.type
-                        : flag == "--weights"  ? &options.weights
-                        : flag == "--device"   ? &options.device
-                        : flag == "--arch"     ? &options.arch
-                        : flag == "--kernels"  ? &options.kernels
-                        : flag == "--work"     ? &options.work
-                        : flag == "--compiler" ? &options.compiler
-                                               : nullptr;
+    std::string *text = flag == "--inputs"         ? &options.inputs
+                        : flag == "--onnx"         ? &options.onnx
+                        : flag == "--peer"         ? &options.peer
+                        : flag == "--python"       ? &options.python
+                        : flag == "--layer"        ? &layer
+                        : flag == "--type"         ? &options.type
+                        : flag == "--weights"      ? &options.weights
+                        : flag == "--device"       ? &options.device
+                        : flag == "--arch"         ? &options.arch
+                        : flag == "--kernels"      ? &options.kernels
+                        : flag == "--make-kernels" ? &options.makeKernels
+                        : flag == "--work"         ? &options.work
+                        : flag == "--compiler"     ? &options.compiler
+                                                   : nullptr;
     int64_t *number = flag == "--threads"  ? &threads
                       : flag == "--rounds" ? &rounds
                       : flag == "--decode" ? &options.steps
@@ -225,8 +227,10 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
         options.arch != "sm_90a")
       return wrong("unknown architecture '" + options.arch +
                    "': there are kernels for sm_80 and sm_90a");
-  } else if (predict || !options.arch.empty() || !options.kernels.empty()) {
-    return wrong("--predict, --arch and --kernels go with --device");
+  } else if (predict || !options.arch.empty() || !options.kernels.empty() ||
+             !options.makeKernels.empty()) {
+    return wrong(
+        "--predict, --arch, --kernels and --make-kernels go with --device");
   }
   if (!options.weights.empty() && options.type != "f32")
     return wrong("--weights compares with f32: give no --type beside it");

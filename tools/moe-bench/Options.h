@@ -45,10 +45,11 @@ struct Options {
   std::vector<std::string> compilerFlags;
 
   // Layers on a GPU; `shape` has no name where all known ones are wanted.
-  std::string device;  // "cuda" or "emu"
-  std::string driver;  // its library; empty: the machine's
-  std::string arch;    // empty: that of the device
-  std::string kernels; // folder of PTX made before
+  std::string device;      // "cuda" or "emu"
+  std::string driver;      // its library; empty: the machine's
+  std::string arch;        // empty: that of the device
+  std::string kernels;     // folder of PTX made before
+  std::string makeKernels; // folder where it is made, and no more
   bool verbose = false;
 };
 

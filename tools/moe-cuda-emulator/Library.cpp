@@ -5,6 +5,7 @@
 #include "codegen/CUDA/Pipelines.h"
 #include "dialects/MoEGPU/MoEGPUOps.h"
 #include "dialects/RegisterDialects.h"
+#include "mlir/Parser/Parser.h"
 #include "runtime/FakeDriver/FakeDriver.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -40,11 +41,26 @@ public:
   }
 
 private:
-  Kernels compile(const std::string &ptx) {
-    Kernels found;
+  /// What was written beside the PTX, as lines of comments; else the kernels of
+  /// the pools that its last line names.
+  OwningOpRef<ModuleOp> moduleOf(StringRef ptx) {
+    std::string text;
+    for (auto [line, rest] = ptx.split('\n'); !line.empty() || !rest.empty();
+         std::tie(line, rest) = rest.split('\n'))
+      if (line.consume_front("//! "))
+        text += (line + "\n").str();
+    if (!text.empty())
+      return parseSourceString<ModuleOp>(text, &context);
     std::vector<cuda::Pool> pools = cuda::poolsOfPtx(&context, ptx);
     std::vector<std::vector<cuda::KernelFacts>> facts;
-    OwningOpRef<ModuleOp> module = cuda::poolKernels(&context, pools, facts);
+    return cuda::poolKernels(&context, pools, facts);
+  }
+
+  Kernels compile(const std::string &ptx) {
+    Kernels found;
+    OwningOpRef<ModuleOp> module = moduleOf(ptx);
+    if (!module)
+      return found;
     auto made = cuda::EmulatedKernels::compile(*module);
     if (!made) {
       llvm::errs() << "emulated GPU: " << llvm::toString(made.takeError())
