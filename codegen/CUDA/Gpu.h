@@ -9,8 +9,9 @@ namespace moe::cuda {
 /// ours.
 ///
 /// [L] is Luo et al., "Dissecting the NVIDIA Hopper Architecture through
-/// Microbenchmarking and Multiple Level Analysis", arXiv 2501.12084, on an H800
-/// (the same multiprocessor): table 3 to 5, section 6.2.
+/// Microbenchmarking and Multiple Level Analysis", arXiv 2501.12084, tables 3
+/// to 5, 8, 9 and section 6.2, on an H800 PCIe (the same multiprocessor, 114 of
+/// them), as a public survey quotes it; the paper was not at hand.
 struct Gpu {
   const char *name = "NVIDIA H200";
   int64_t multiprocessors = 132;
@@ -47,8 +48,9 @@ struct Gpu {
   double sharedPerClock = 128, specialPerClock = 16, lanesPerClock = 128;
   int64_t registers = 65536, sharedBytes = 227 << 10;
 
-  /// Clocks until a load returns, unloaded: [L].
-  double memoryLatency = 656, l2Latency = 258, l1Latency = 32,
+  /// Clocks until a load returns, unloaded: [L]. L2 is between 258, in the near
+  /// half, and 414.
+  double memoryLatency = 656, l2Latency = 336, l1Latency = 32,
          sharedLatency = 29;
   /// Seconds between the end of a kernel and the first work of the next one in
   /// a stream that is kept full. An assumption; not measured.

@@ -1,12 +1,11 @@
 #include "tools/moe-bench/GpuRun.h"
 
-#include "runtime/Core/File.h"
 #include "runtime/Core/Text.h"
 #include "runtime/Device/DeviceChoice.h"
 #include "runtime/Device/KernelChoice.h"
+#include "tools/moe-bench/GpuKernels.h"
 #include "tools/moe-bench/GpuLayer.h"
 #include "tools/moe-bench/GpuModels.h"
-#include "tools/moe-bench/LayerFiles.h"
 #include "tools/moe-bench/Peer.h"
 #include "tools/moe-bench/Timing.h"
 
@@ -45,7 +44,6 @@ public:
   bool isWrong() const { return wrong; }
 
 private:
-  Result<std::string> ptxOf(const LayerShape &shape);
   Status measure(const GpuModel &model, GpuLayer &layer, int64_t tokens);
   /// The relative error of some tokens; not finite where one is no number.
   Result<double> errorOf(GpuLayer &layer, const GpuLayer::Set &set);
@@ -70,37 +68,6 @@ std::string GpuBench::architecture() const {
     return options.arch;
   const rt::DeviceInfo &info = device.info();
   return info.major == 9 && info.minor == 0 ? "sm_90a" : "sm_80";
-}
-
-/// PTX of a layer, as moe-opt makes it.
-static Result<std::string> makePtx(const Options &options,
-                                   const LayerShape &shape,
-                                   const std::string &arch) {
-  Options layer = options;
-  layer.shape = shape;
-  layer.compilerFlags.push_back("--target=cuda:" + arch);
-  std::string why;
-  std::string path = makeLayer(LayerWeights(shape, "bf16"), layer, why,
-                               "layer-" + arch + ".ptx");
-  if (path.empty())
-    return {Code::InvalidFile, why};
-  auto file = rt::readFile(path);
-  if (!file)
-    return file.error();
-  return std::string(file->view());
-}
-
-static std::string ptxName(const LayerShape &shape, const std::string &arch) {
-  return "/" + shape.name + "-" + arch + ".ptx";
-}
-
-Result<std::string> GpuBench::ptxOf(const LayerShape &shape) {
-  if (options.kernels.empty())
-    return makePtx(options, shape, architecture());
-  auto file = rt::readFile(options.kernels + ptxName(shape, architecture()));
-  if (!file)
-    return file.error();
-  return std::string(file->view());
 }
 
 Result<double> GpuBench::errorOf(GpuLayer &layer, const GpuLayer::Set &set) {
@@ -244,7 +211,7 @@ int GpuBench::run(const GpuModel &model) {
   }
   if (!fits.ok())
     return fail(fits.message);
-  auto ptx = ptxOf(model.shape);
+  auto ptx = layerPtx(options, model.shape, architecture());
   if (!ptx)
     return fail(ptx.error().message);
   auto layer = GpuLayer::create(device, model.shape, *ptx);
@@ -282,26 +249,6 @@ static Result<rt::DeviceChoice> openDevice(const Options &options) {
     return options.driver.empty() ? rt::loadDriver()
                                   : rt::loadDriverOf(options.driver);
   });
-}
-
-int moe::bench::runMakeKernels(const Options &options) {
-  for (const GpuModel &model : gpuModels(options))
-    for (const char *arch : {"sm_80", "sm_90a"}) {
-      if (!options.arch.empty() && options.arch != arch)
-        continue;
-      auto ptx = makePtx(options, model.shape, arch);
-      if (!ptx)
-        return fail(ptx.error().message);
-      auto file = rt::OutputFile::create(options.makeKernels +
-                                         ptxName(model.shape, arch));
-      if (!file)
-        return fail(file.error().message);
-      (*file)->write(*ptx);
-      Status status = (*file)->commit();
-      if (!status.ok())
-        return fail(status.message);
-    }
-  return 0;
 }
 
 int moe::bench::runGpu(const Options &options) {

@@ -8,9 +8,6 @@ namespace moe::bench {
 /// measures them and prints them beside floors, predictions and targets.
 /// Returns the exit code: 3 where results are wrong.
 int runGpu(const Options &options);
-
-/// Makes the kernels that `runGpu` wants, as files.
-int runMakeKernels(const Options &options);
 } // namespace moe::bench
 
 #endif // MOE_TOOLS_MOEBENCH_GPURUN_H

@@ -1,6 +1,7 @@
 // moe-bench: how close to the machine's limits, and to a peer, generated code
 // comes.
 #include "tools/moe-bench/Beside.h"
+#include "tools/moe-bench/GpuKernels.h"
 #include "tools/moe-bench/GpuPredict.h"
 #include "tools/moe-bench/GpuRun.h"
 #include "tools/moe-bench/LayerRun.h"

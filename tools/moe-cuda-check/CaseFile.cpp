@@ -37,10 +37,10 @@ struct Reader {
     wrong(read.error());
     return "";
   }
-  std::vector<double> doubles(std::istringstream &line) {
+  std::vector<float> floats(std::istringstream &line) {
     std::string read = bytes(line);
-    std::vector<double> values(read.size() / sizeof(double));
-    std::memcpy(values.data(), read.data(), values.size() * sizeof(double));
+    std::vector<float> values(read.size() / sizeof(float));
+    std::memcpy(values.data(), read.data(), values.size() * sizeof(float));
     return values;
   }
 
@@ -71,8 +71,8 @@ struct Reader {
     line >> made.buffer;
     made.emulated = bytes(line);
     if (made.kind == Comparison::Near) {
-      made.values = doubles(line);
-      made.allowed = doubles(line);
+      made.values = floats(line);
+      made.allowed = floats(line);
     }
     if (made.buffer >= to.buffers.size() ||
         made.emulated.size() != to.buffers[made.buffer].size() ||

@@ -29,7 +29,7 @@ struct Comparison {
   } kind;
   size_t buffer;
   std::string emulated; ///< what the emulator left there
-  std::vector<double> values, allowed;
+  std::vector<float> values, allowed;
 };
 
 struct CaseFile {

@@ -113,8 +113,8 @@ static void compare(const Comparison &comparison, const std::string &found,
                        ", the emulator's ", rt::number(emulated)));
       continue;
     }
-    double share =
-        std::fabs(have - comparison.values[i]) / comparison.allowed[i];
+    double share = std::fabs(double(have) - double(comparison.values[i])) /
+                   double(comparison.allowed[i]);
     // NaN is not below.
     if (!(share <= 1))
       wrong(rt::text("number ", i, " is ", rt::number(have), ", should be ",

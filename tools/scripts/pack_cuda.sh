@@ -72,7 +72,7 @@ cases=$(find "$made/cases" -name '*.case' | wc -l)
 tar -C "$made" -czf "$made/cases.tar.gz" cases
 rm -r "$made/cases"
 size=$(du -sb "$made" | cut -f1)
-[ "$size" -le $most ] || fail "the folder has $size bytes, more than $most"
+[ "$size" -le $most ] || fail "the folder has $size bytes, more than $most: $(du -sb "$made"/* | sed "s|$made/||" | tr '\t\n' '  ')"
 rm -rf "$to"
 chmod 755 "$made"
 mv "$made" "$to"

@@ -15,7 +15,7 @@ for i, line in enumerate(lines):
     with open(os.path.join(folder, words[at]), "rb") as file:
         content = bytearray(file.read())
     if kind == "near":
-        content[:8] = struct.pack("<d", 1000.0)
+        content[:4] = struct.pack("<f", 1000.0)
     elif kind == "kinds":
         content[:4] = struct.pack("<f", float("nan"))
     else:

@@ -4,6 +4,7 @@
 #include "runtime/Core/Sha256.h"
 #include "llvm/Support/raw_ostream.h"
 #include "gtest/gtest.h"
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 
@@ -31,9 +32,9 @@ static std::string writeBlob(std::string_view bytes, const char *suffix) {
   return name;
 }
 
-static std::string writeDoubles(const std::vector<double> &values) {
+static std::string writeFloats(const std::vector<float> &values) {
   return writeBlob({reinterpret_cast<const char *>(values.data()),
-                    values.size() * sizeof(double)},
+                    values.size() * sizeof(float)},
                    ".bin");
 }
 
@@ -62,10 +63,15 @@ void CaseRecorder::launch(const char *name, uint32_t blocks, uint32_t threads,
                            buffer.bytes);
 }
 
-void CaseRecorder::expect(std::vector<double> values,
-                          std::vector<double> allowed) {
-  this->values = std::move(values);
-  this->allowed = std::move(allowed);
+void CaseRecorder::expect(const std::vector<double> &values,
+                          const std::vector<double> &allowed) {
+  // Half the size, and what that rounds off is allowed, too.
+  for (size_t i = 0; i < values.size(); ++i) {
+    this->values.push_back(static_cast<float>(values[i]));
+    this->allowed.push_back(static_cast<float>(
+        allowed[i] * (1 + 0x1p-22) +
+        std::abs(values[i] - static_cast<double>(this->values.back()))));
+  }
 }
 
 /// The kernels as comments, where the environment has MOE_RECORD_MODULES: that
@@ -111,10 +117,10 @@ void CaseRecorder::write(mlir::ModuleOp kernels,
       if (buffer.name == exact)
         text += "exact " + std::to_string(i) + " " + after + "\n";
     if (buffer.name == "out")
-      text += values.empty() ? "kinds " + std::to_string(i) + " " + after + "\n"
-                             : "near " + std::to_string(i) + " " + after + " " +
-                                   writeDoubles(values) + " " +
-                                   writeDoubles(allowed) + "\n";
+      text += values.empty()
+                  ? "kinds " + std::to_string(i) + " " + after + "\n"
+                  : "near " + std::to_string(i) + " " + after + " " +
+                        writeFloats(values) + " " + writeFloats(allowed) + "\n";
   }
   const testing::TestInfo *test =
       testing::UnitTest::GetInstance()->current_test_info();

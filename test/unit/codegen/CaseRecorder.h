@@ -22,7 +22,8 @@ public:
   void launch(const char *name, uint32_t blocks, uint32_t threads,
               uint32_t sharedBytes, const std::vector<void *> &values);
   /// What each number of `out` should be, and how far off it may be.
-  void expect(std::vector<double> values, std::vector<double> allowed);
+  void expect(const std::vector<double> &values,
+              const std::vector<double> &allowed);
   /// Writes the case, named after the test that runs. `ptx` keeps the names of
   /// the files of a module that has several cases.
   void write(mlir::ModuleOp kernels, std::map<std::string, std::string> &ptx);
@@ -35,7 +36,7 @@ private:
   };
   std::vector<Buffer> buffers;
   std::string launches;
-  std::vector<double> values, allowed;
+  std::vector<float> values, allowed;
 };
 } // namespace moe::test
 
