@@ -66,6 +66,14 @@ double KernelCost::seconds() const {
   return std::max({memory, l2, processors}) + ends + gap;
 }
 
+void KernelCost::add(const KernelCost &other, double factor) {
+  for (double KernelCost::*part :
+       {&KernelCost::memory, &KernelCost::l2, &KernelCost::processors,
+        &KernelCost::ends, &KernelCost::gap, &KernelCost::memoryBytes,
+        &KernelCost::l2Bytes, &KernelCost::operations})
+    this->*part += factor * other.*part;
+}
+
 const char *KernelCost::bound() const {
   return processors >= std::max(memory, l2) ? "processors"
          : memory >= l2                     ? "memory"

@@ -72,6 +72,8 @@ struct KernelCost {
   double operations = 0; ///< of tensor cores, padding included
 
   double seconds() const;
+  /// Adds all but the name.
+  void add(const KernelCost &other, double factor);
   /// "memory", "L2" or "processors": the largest.
   const char *bound() const;
 };

@@ -160,22 +160,21 @@ Status GpuLayer::makeWeights() {
 }
 
 Result<GpuLayer::Set> GpuLayer::makeSet(int64_t tokens, uint64_t seed) {
-  Set set{tokens, 0, {}, {}, {}, {}};
+  Set set{tokens, {tokens, std::vector<int64_t>(shape.experts)}, {}, {}, {},
+          {}};
   rt::Random random(seed);
   for (int64_t i = 0; i < tokens * shape.hidden; ++i)
     set.x.push_back(static_cast<float>(2 * random.unit() - 1));
   std::vector<int32_t> cards(shape.experts);
-  std::vector<bool> used(shape.experts);
   for (int64_t e = 0; e < shape.experts; ++e)
     cards[e] = static_cast<int32_t>(e);
   for (int64_t t = 0; t < tokens; ++t)
     for (int64_t i = 0; i < shape.topK; ++i) {
       std::swap(cards[i], cards[i + random.below(shape.experts - i)]);
       set.ids.push_back(cards[i]);
-      used[cards[i]] = true;
+      ++set.routing.counts[cards[i]];
       set.weights.push_back(static_cast<float>(0.1 + random.unit()));
     }
-  set.active = std::count(used.begin(), used.end(), true);
 
   cuda::LayerShape sizes = kernelShape(shape);
   uint64_t slots = tokens * shape.topK;

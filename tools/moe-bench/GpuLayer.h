@@ -2,6 +2,7 @@
 #ifndef MOE_TOOLS_MOEBENCH_GPULAYER_H
 #define MOE_TOOLS_MOEBENCH_GPULAYER_H
 
+#include "codegen/CUDA/CostModel.h"
 #include "runtime/Device/Kernels.h"
 #include "tools/moe-bench/Options.h"
 
@@ -22,7 +23,8 @@ public:
 
   /// Tokens with what they chose, and all memory between kernels.
   struct Set {
-    int64_t tokens, active;
+    int64_t tokens;
+    cuda::Routing routing;
     std::vector<float> x, weights;
     std::vector<int32_t> ids;
     std::vector<rt::DeviceBuffer> spaces;

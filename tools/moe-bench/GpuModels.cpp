@@ -77,9 +77,9 @@ const char *FloorColumns::header() {
   return "| T | active | T/expert | bytes us | flops us | floor us |";
 }
 
-FloorColumns FloorColumns::of(const GpuModel &model, int64_t tokens) {
+FloorColumns FloorColumns::of(const GpuModel &model,
+                              const std::vector<cuda::Routing> &routings) {
   FloorColumns sum;
-  std::vector<cuda::Routing> routings = routingsOf(model.shape, tokens);
   double share = 1 / static_cast<double>(routings.size());
   cuda::LayerShape shape = kernelShape(model.shape);
   for (const cuda::Routing &routing : routings) {
@@ -102,31 +102,20 @@ std::string FloorColumns::text(const GpuModel &model, int64_t tokens) const {
                 microseconds(floor).c_str());
 }
 
-/// The launches of all pieces that the runtime makes of `tokens`.
-static cuda::LayerCost costOf(const GpuModel &model, int64_t tokens,
-                              cuda::Family family) {
-  int64_t most = std::max<int64_t>(1, rt::kMostSlots / model.shape.topK);
-  int64_t pieces = (tokens + most - 1) / most;
+cuda::LayerCost
+moe::bench::averageCost(const GpuModel &model,
+                        const std::vector<cuda::Routing> &routings,
+                        cuda::Family family) {
   cuda::LayerCost sum;
-  std::vector<cuda::Routing> routings =
-      routingsOf(model.shape, (tokens + pieces - 1) / pieces);
-  double share =
-      static_cast<double>(pieces) / static_cast<double>(routings.size());
+  double share = 1 / static_cast<double>(routings.size());
   for (const cuda::Routing &routing : routings) {
     cuda::LayerCost cost = cuda::predictLayer(
         cuda::Gpu(), kernelShape(model.shape), family, routing);
     sum.variant = cost.variant, sum.isThere = cost.isThere;
     sum.kernels.resize(cost.kernels.size());
     for (size_t i = 0; i < cost.kernels.size(); ++i) {
-      cuda::KernelCost &to = sum.kernels[i];
-      const cuda::KernelCost &from = cost.kernels[i];
-      to.name = from.name;
-      for (double cuda::KernelCost::*part :
-           {&cuda::KernelCost::memory, &cuda::KernelCost::l2,
-            &cuda::KernelCost::processors, &cuda::KernelCost::ends,
-            &cuda::KernelCost::gap, &cuda::KernelCost::memoryBytes,
-            &cuda::KernelCost::l2Bytes, &cuda::KernelCost::operations})
-        to.*part += share * from.*part;
+      sum.kernels[i].name = cost.kernels[i].name;
+      sum.kernels[i].add(cost.kernels[i], share);
     }
   }
   return sum;
@@ -134,7 +123,15 @@ static cuda::LayerCost costOf(const GpuModel &model, int64_t tokens,
 
 cuda::LayerCost moe::bench::predictedCost(const GpuModel &model, int64_t tokens,
                                           cuda::Family family) {
-  return costOf(model, tokens, family);
+  int64_t most = std::max<int64_t>(1, rt::kMostSlots / model.shape.topK);
+  int64_t pieces = (tokens + most - 1) / most;
+  cuda::LayerCost piece = averageCost(
+      model, routingsOf(model.shape, (tokens + pieces - 1) / pieces), family);
+  cuda::LayerCost all = piece;
+  for (int64_t i = 1; i < pieces; ++i)
+    for (size_t k = 0; k < all.kernels.size(); ++k)
+      all.kernels[k].add(piece.kernels[k], 1);
+  return all;
 }
 
 cuda::Family moe::bench::familyOf(const std::string &arch) {

@@ -35,11 +35,16 @@ struct FloorColumns {
   double active = 0, bytes = 0, flops = 0, floor = 0; // seconds
   double operations = 0;
   static const char *header();
-  static FloorColumns of(const GpuModel &model, int64_t tokens);
+  static FloorColumns of(const GpuModel &model,
+                         const std::vector<cuda::Routing> &routings);
   std::string text(const GpuModel &model, int64_t tokens) const;
 };
 
-/// What the layer takes in seconds, an average over routings; and by kernel.
+/// What the launches of a layer take, an average over routings.
+cuda::LayerCost averageCost(const GpuModel &model,
+                            const std::vector<cuda::Routing> &routings,
+                            cuda::Family family);
+/// The same of `tokens` tokens, in the pieces that the runtime makes of them.
 cuda::LayerCost predictedCost(const GpuModel &model, int64_t tokens,
                               cuda::Family family);
 /// "sm_80" and "sm_90a" have kernels of their own.

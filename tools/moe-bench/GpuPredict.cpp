@@ -39,7 +39,8 @@ static std::vector<Prediction> printModel(const GpuModel &model,
   printf("\n");
   std::vector<Prediction> rows;
   for (int64_t tokens : options.tokens) {
-    FloorColumns columns = FloorColumns::of(model, tokens);
+    FloorColumns columns =
+        FloorColumns::of(model, routingsOf(model.shape, tokens));
     Prediction row = {tokens,
                       predictedCost(model, tokens, familyOf(options.arch))};
     auto target = model.targets.find(tokens);

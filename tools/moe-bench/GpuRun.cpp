@@ -44,6 +44,7 @@ public:
   bool isWrong() const { return wrong; }
 
 private:
+  Result<std::unique_ptr<GpuLayer>> make(const LayerShape &shape);
   Status measure(const GpuModel &model, GpuLayer &layer, int64_t tokens);
   /// The relative error of some tokens; not finite where one is no number.
   Result<double> errorOf(GpuLayer &layer, const GpuLayer::Set &set);
@@ -170,8 +171,12 @@ Status GpuBench::measure(const GpuModel &model, GpuLayer &layer,
   // NaN is not below.
   bool right = *error < kLargestError;
   wrong |= !right;
-  cuda::LayerCost cost = predictedCost(model, tokens, familyOf(architecture()));
-  FloorColumns columns = FloorColumns::of(model, tokens);
+  // Of the routings that run.
+  std::vector<cuda::Routing> routings;
+  for (const GpuLayer::Set &set : sets)
+    routings.push_back(set.routing);
+  cuda::LayerCost cost = averageCost(model, routings, familyOf(architecture()));
+  FloorColumns columns = FloorColumns::of(model, routings);
   auto took = time(layer, sets, -1);
   if (!took)
     return took.error();
@@ -201,20 +206,26 @@ Status GpuBench::measure(const GpuModel &model, GpuLayer &layer,
   return {};
 }
 
+Result<std::unique_ptr<GpuLayer>> GpuBench::make(const LayerShape &shape) {
+  Status fits = GpuLayer::check(device, shape);
+  if (!fits.ok())
+    return fits;
+  auto ptx = layerPtx(options, shape, architecture());
+  if (!ptx)
+    return ptx.error();
+  return GpuLayer::create(device, shape, *ptx);
+}
+
 int GpuBench::run(const GpuModel &model) {
   printf("\n%s\n\n", titleOf(model).c_str());
   fflush(stdout);
-  Status fits = GpuLayer::check(device, model.shape);
-  if (!fits.ok() && options.shape.name.empty()) {
-    printf("left out: %s\n", fits.message.c_str());
+  Result<std::unique_ptr<GpuLayer>> layer = make(model.shape);
+  // Of several models those that do not fit are left out.
+  bool isAll = options.shape.name.empty();
+  if (!layer && isAll && layer.error().code == Code::OutOfMemory) {
+    printf("left out: %s\n", layer.error().message.c_str());
     return 0;
   }
-  if (!fits.ok())
-    return fail(fits.message);
-  auto ptx = layerPtx(options, model.shape, architecture());
-  if (!ptx)
-    return fail(ptx.error().message);
-  auto layer = GpuLayer::create(device, model.shape, *ptx);
   if (!layer)
     return fail(layer.error().message);
   printf("%s measured us | %% of floor | TFLOP/s | GB/s | predicted us | "
@@ -231,7 +242,10 @@ int GpuBench::run(const GpuModel &model) {
           " tokens are more than the runtime puts into one piece (",
           rt::kMostSlots / model.shape.topK, "); measure one of those"));
     Status status = measure(model, **layer, tokens);
-    if (!status.ok())
+    if (status.code == Code::OutOfMemory && isAll)
+      printf("| %lld | left out: %s |\n", static_cast<long long>(tokens),
+             status.message.c_str());
+    else if (!status.ok())
       return fail(status.message);
   }
   if (!kernelRows.empty())
