@@ -8,7 +8,7 @@ can be copied to a machine with an NVIDIA driver and Python; FOLDER/run does the
 rest there. BUILD holds the programs. --trial packs a little, with what the
 emulated driver needs."
 [ $# -ge 2 ] || { echo "$usage" >&2; exit 2; }
-build=$(realpath "$1") to=$2 trial=${3:-}
+build=$(realpath -m "$1") to=$(realpath -m "$2") trial=${3:-}
 case "$trial" in ""|--trial) ;; *) echo "$usage" >&2; exit 2 ;; esac
 cd "$(dirname "$0")/../.."
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -16,6 +16,10 @@ if [ -e "$to" ] && [ ! -f "$to/commit" ]; then
   fail "'$to' is there already, and was not packed by this"
 fi
 most=60000000 # bytes
+[ -d "$(dirname "$to")" ] || fail "there is no folder '$(dirname "$to")'"
+for program in bin/moe-bench bin/moe-cuda-check bin/moe-opt unit/LayerKernelsTest unit/CodedKernelsTest; do
+  [ -x "$build/$program" ] || fail "'$build/$program' is not built"
+done
 
 made=$(mktemp -d "$(dirname "$to")/pack.XXXXXX")
 work=$(mktemp -d)
@@ -50,7 +54,7 @@ export MOE_RECORD_CASES=$made/cases
 filter='*Kernels.*'
 if [ "$trial" ]; then
   export MOE_RECORD_MODULES=1
-  filter='*AllTokens*:*ScalesAtTheEnds*'
+  filter='*AllTokens*Grouped:*ScalesAtTheEnds*Decode'
 fi
 record() {
   GTEST_TOTAL_SHARDS=2 GTEST_SHARD_INDEX=$1 "$build/unit/$2" \
@@ -68,9 +72,20 @@ unset MOE_RECORD_CASES
 
 git describe --always --dirty --abbrev=12 >"$made/commit" 2>/dev/null || echo unknown >"$made/commit"
 cases=$(find "$made/cases" -name '*.case' | wc -l)
-# Mostly PTX, text of which a tenth is left.
-tar -C "$made" -czf "$made/cases.tar.gz" cases
-rm -r "$made/cases"
+# The models share their weights, PTX is text: half of it goes. Python is there
+# on both sides, other programs may not be.
+preset=9
+[ ! "$trial" ] || preset=0
+python3 - "$made" $preset <<'PYTHON'
+import lzma, os, shutil, sys, tarfile
+
+folder, preset = sys.argv[1], int(sys.argv[2])
+with lzma.open(os.path.join(folder, "data.tar.xz"), "wb", preset=preset) as packed:
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in ("cases", "models"):
+            archive.add(os.path.join(folder, name), name)
+            shutil.rmtree(os.path.join(folder, name))
+PYTHON
 size=$(du -sb "$made" | cut -f1)
 [ "$size" -le $most ] || fail "the folder has $size bytes, more than $most: $(du -sb "$made"/* | sed "s|$made/||" | tr '\t\n' '  ')"
 rm -rf "$to"

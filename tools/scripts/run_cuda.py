@@ -62,6 +62,14 @@ class Report:
         os.replace(temporary, self.path)
 
 
+def unpack(path, folder):
+    try:
+        with tarfile.open(path) as archive:
+            archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+    except tarfile.ReadError:  # a Python without lzma
+        subprocess.run(["tar", "-C", folder, "-xJf", path], check=True)
+
+
 def program(name):
     return os.path.join(HERE, "bin", name)
 
@@ -88,7 +96,7 @@ def kernels(report, options):
 
 def model(report, options):
     report.add("", "| model | text | bits per byte, CPU | GPU | apart |", "| --- | --- | --- | --- | --- |")
-    texts = os.path.join(HERE, "models", "eval")
+    texts = os.path.join(options.models, "eval")
     wrong = 0
     for arch in ("sm_80", "sm_90a"):
         if arch == "sm_90a" and options.major != 9:
@@ -101,7 +109,7 @@ def model(report, options):
                     path = short.name
             bits = []
             for device in ("cpu", "cuda"):
-                code, out, errors = report.run([os.path.join(HERE, "models", "bytelm-" + arch), "--eval", path, "--device",
+                code, out, errors = report.run([os.path.join(options.models, "bytelm-" + arch), "--eval", path, "--device",
                                                 device], options.seconds)
                 found = re.search(r"([0-9.]+) bits per byte", out)
                 if code != 0 or not found:
@@ -159,8 +167,8 @@ def main():
             return 1
         device = out.strip()
         options.major = int(re.search(r"compute capability (\d+)", device).group(1))
-        with tarfile.open(os.path.join(HERE, "cases.tar.gz")) as archive:
-            archive.extractall(options.temporary, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        unpack(os.path.join(HERE, "data.tar.xz"), options.temporary)
+        options.models = os.path.join(options.temporary, "models")
         options.cases = os.path.join(options.temporary, "cases")
         report.add("# Trial on an emulated GPU: nothing here was measured" if "emulated" in device
                    else "# Measured on a GPU", "", f"- {device}")
