@@ -14,9 +14,14 @@ config.environment["PATH"] = os.path.pathsep.join(
      config.environment.get("PATH", "")])
 config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%cc", config.c_compiler))
+config.substitutions.append(("%build", config.moe_build_dir))
 config.substitutions.append(("%source", config.moe_source_dir))
 config.substitutions.append(("%fakes", os.path.join(config.moe_build_dir, "unit")))
 config.substitutions.append(("%models", os.path.join(config.test_source_root, "models")))
+
+# What compiled models are without, and cannot load.
+if config.moe_sanitize:
+    config.available_features.add("sanitized")
 
 # Tests that watch or disturb system calls need leave to trace.
 if subprocess.run(["sh", "-c", "strace -f true"], capture_output=True).returncode == 0:

@@ -2,6 +2,7 @@
 #define MOE_CODEGEN_CUDA_DECODETILE_H
 
 #include "codegen/CUDA/KernelParts.h"
+#include "codegen/CUDA/TileShapes.h"
 #include <memory>
 
 namespace moe::cuda {
@@ -34,7 +35,7 @@ protected:
   virtual int64_t steps() const = 0;
   /// Steps that are read before the first is used, so that enough bytes are on
   /// their way.
-  virtual int64_t ahead() const { return 4; }
+  virtual int64_t ahead() const { return DecodeShape::kAhead; }
   /// What a lane reads before the loop, and the sums' beginning.
   virtual Nums begin() { return {k.zeros(k.vector(4, k.f32()))}; }
   /// What it reads for a step, and adds to the sums.

@@ -73,6 +73,12 @@ llvm::Expected<DeviceCode> moe::cuda::makeDeviceCode(ModuleOp module,
     return ptx.takeError();
   code.ptx = std::move(*ptx);
   llvm::raw_string_ostream os(code.ptx);
+  // What a launch has to know, for those who have nothing but the text.
+  for (const std::vector<KernelFacts> &pool : code.poolKernels)
+    for (const KernelFacts &kernel : pool)
+      if (!kernel.name.empty())
+        os << "// moe-opt kernel: " << kernel.name << " " << kernel.threads
+           << " " << kernel.sharedBytes << " " << kernel.mapRows << "\n";
   os << kPoolsLine << Attribute(list) << "\n";
   if (!others.empty())
     os << kKernelsLine << llvm::encodeBase64(others) << "\n";

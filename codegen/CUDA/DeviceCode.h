@@ -21,7 +21,9 @@ KernelFacts factsOf(moegpu::KernelOp kernel);
 /// What a model with layers on a GPU is written with.
 struct DeviceCode {
   std::string architecture;
-  /// With last lines, comments, from which `kernelsOfPtx` makes them again.
+  /// With last lines, comments, from which `kernelsOfPtx` makes them again, and
+  /// one for each kernel of a pool: "// moe-opt kernel: NAME THREADS BYTES
+  /// ROWS", as KernelFacts has them.
   std::string ptx;
   std::vector<Pool> pools;
   std::vector<std::vector<KernelFacts>> poolKernels; ///< of each pool

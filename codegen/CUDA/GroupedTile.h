@@ -2,19 +2,16 @@
 #define MOE_CODEGEN_CUDA_GROUPEDTILE_H
 
 #include "codegen/CUDA/KernelParts.h"
+#include "codegen/CUDA/TileShapes.h"
 #include <memory>
 
 namespace moe::cuda {
 /// 64 rows (slots) times 128 columns (rows of the matrix) by the 8 warps of a
 /// block, 32 x 32 each. What a step needs, 128 bytes of each row, travels to
 /// shared memory while earlier steps are multiplied.
-class GroupedTile {
+class GroupedTile : public GroupedShape {
 public:
   using Nums = KernelBuilder::Nums;
-  static constexpr int64_t kRows = 64, kColumns = 128, kStages = 3;
-  static constexpr int64_t kRowBytes = 128;
-  /// 16-row and 8-column tiles of a warp.
-  static constexpr int64_t kTall = 2, kWide = 4;
 
   static std::unique_ptr<GroupedTile> create(CudaBuilder &k,
                                              const ExpertMatrix &matrix);

@@ -249,10 +249,13 @@ static int execute(const std::vector<std::string> &command) {
 }
 
 std::string moe::bench::makeLayer(const LayerWeights &weights,
-                                  const Options &options, std::string &error) {
+                                  const Options &options, std::string &error,
+                                  const std::string &name) {
   std::string folder =
       options.work + "/" + options.shape.name + "-" + weights.typeName();
-  std::string library = folder + "/layer.so";
+  std::string library = folder + "/" + name;
+  std::string madeBy =
+      folder + "/made-by" + (name == "layer.so" ? "" : "-" + name);
   // What the library depends on, in words.
   std::string made = options.compiler;
   struct stat file;
@@ -263,7 +266,7 @@ std::string moe::bench::makeLayer(const LayerWeights &weights,
   for (const std::string &flag : options.compilerFlags)
     made += " " + flag;
   made += "\n" + weights.moduleText();
-  auto before = rt::readFile(folder + "/made-by");
+  auto before = rt::readFile(madeBy);
   if (before && before->view() == made && access(library.c_str(), R_OK) == 0)
     return library;
 
@@ -271,7 +274,7 @@ std::string moe::bench::makeLayer(const LayerWeights &weights,
     error = "cannot create folder '" + folder + "': " + strerror(errno);
     return "";
   }
-  unlink((folder + "/made-by").c_str());
+  unlink(madeBy.c_str());
   rt::Status status = write(folder + "/layer.bin", weights.content());
   if (status.ok())
     status = write(folder + "/layer.mlir", weights.moduleText());
@@ -288,7 +291,7 @@ std::string moe::bench::makeLayer(const LayerWeights &weights,
     error = "'" + options.compiler + "' did not compile the layer";
     return "";
   }
-  status = write(folder + "/made-by", made);
+  status = write(madeBy, made);
   if (!status.ok()) {
     error = status.message;
     return "";

@@ -57,11 +57,11 @@ private:
   std::string bytes;
 };
 
-/// Makes the library of a layer in the work folder, unless the one there was
-/// made by this compiler with these flags. "" with a message in `error` when
-/// that fails.
+/// Makes file `name` of a layer in the work folder, a library by default,
+/// unless the one there was made by this compiler with these flags. "" with a
+/// message in `error` when that fails.
 std::string makeLayer(const LayerWeights &weights, const Options &options,
-                      std::string &error);
+                      std::string &error, const std::string &name = "layer.so");
 
 } // namespace moe::bench
 

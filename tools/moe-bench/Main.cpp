@@ -1,6 +1,9 @@
 // moe-bench: how close to the machine's limits, and to a peer, generated code
 // comes.
 #include "tools/moe-bench/Beside.h"
+#include "tools/moe-bench/GpuKernels.h"
+#include "tools/moe-bench/GpuPredict.h"
+#include "tools/moe-bench/GpuRun.h"
 #include "tools/moe-bench/LayerRun.h"
 #include "tools/moe-bench/Limits.h"
 #include "tools/moe-bench/Options.h"
@@ -18,6 +21,11 @@ int main(int argc, char **argv) {
   switch (options.mode) {
   case Options::Limits:
     return runLimits(options.threads, options.rounds);
+  case Options::Predict:
+    return runPredict(options);
+  case Options::Gpu:
+    return options.makeKernels.empty() ? runGpu(options)
+                                       : runMakeKernels(options);
   case Options::Layer:
     return runLayer(options);
   case Options::Beside:

@@ -16,6 +16,7 @@ static const char usage[] =
     "       moe-bench MODEL --decode N [options]          tokens one by one\n"
     "       moe-bench --layer SHAPE [options]             a layer of experts\n"
     "       moe-bench --limits [--threads N]              of this machine\n"
+    "       moe-bench --device cuda [--predict] [options] layers on a GPU\n"
     "MODEL is a library or a bundle made by moe-opt. Times are medians with\n"
     "quartiles.\n"
     "\n"
@@ -38,7 +39,8 @@ static const char usage[] =
     "  --python PROGRAM  interpreter for the peer (python3)\n"
     "\n"
     "layers (random weights and tokens; every run meets other experts):\n"
-    "  --layer SHAPE     qwen3-30b-a3b, mixtral-8x7b, bytelm, or sizes\n"
+    "  --layer SHAPE     qwen3-30b-a3b, mixtral-8x7b, deepseek-v3,\n"
+    "                    gpt-oss-20b, bytelm, or sizes\n"
     "                    HIDDENxWIDTHxEXPERTSxCHOSEN (2048x768x128x8)\n"
     "  --tokens LIST     tokens per run (1,8,64,512)\n"
     "  --type TYPE       of the weights: f32, bf16, f16, int8, int4, mxfp4,\n"
@@ -48,7 +50,22 @@ static const char usage[] =
     "  --work FOLDER     keeps what is made for the next time\n"
     "                    ($XDG_CACHE_HOME/moe-bench)\n"
     "  --compiler FILE   moe-opt (the one beside moe-bench)\n"
-    "  --flag FLAG       for the compiler (--flag=--road=oracle)\n";
+    "  --flag FLAG       for the compiler (--flag=--road=oracle)\n"
+    "\n"
+    "layers on a GPU (bf16; all models with targets, or that of --layer):\n"
+    "  --device DEVICE   cuda: an NVIDIA GPU; emu: this processor plays one,\n"
+    "                    for small layers and without speeds\n"
+    "  --predict         nothing runs: what kernels cost by what they do, "
+    "beside\n"
+    "                    floors and targets. Exit code 3: a target is missed\n"
+    "  --arch ARCH       whose kernels: sm_80 or sm_90a (the device's; "
+    "sm_90a)\n"
+    "  --tokens LIST     tokens per run (1,16,64,512,4096,16384)\n"
+    "  --kernels FOLDER  with LAYER-ARCH.ptx, instead of compiling\n"
+    "  --make-kernels FOLDER  makes those, for both unless --arch is given\n"
+    "  --peer PROGRAM    python3 PROGRAM runs others' layers on request\n"
+    "                    (tools/moe-bench/peer_torch.py)\n"
+    "  -v                each kernel, and what it waits for\n";
 
 static bool wrong(const std::string &why) {
   fprintf(stderr, "moe-bench: error: %s\n%s", why.c_str(), usage);
@@ -80,6 +97,8 @@ static bool parseList(const std::string &text, char separator, int64_t most,
 bool moe::bench::parseShape(const std::string &text, LayerShape &shape) {
   static const LayerShape known[] = {{"qwen3-30b-a3b", 2048, 768, 128, 8},
                                      {"mixtral-8x7b", 4096, 14336, 8, 2},
+                                     {"deepseek-v3", 7168, 2048, 256, 8},
+                                     {"gpt-oss-20b", 2880, 2880, 32, 4},
                                      {"bytelm", 192, 192, 16, 2}};
   for (const LayerShape &candidate : known)
     if (text == candidate.name)
@@ -111,7 +130,7 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
   done = false;
   std::string layer;
   int64_t threads = 0, rounds = options.rounds;
-  bool limits = false, serve = false;
+  bool limits = false, serve = false, predict = false, hasTokens = false;
   for (int i = 1; i < argc; ++i) {
     std::string flag = argv[i], value;
     size_t equals = flag.find('=');
@@ -120,8 +139,13 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
       value = flag.substr(equals + 1), flag.resize(equals);
     if (flag == "--help" && !attached)
       return done = true, fputs(usage, stdout), true;
-    if ((flag == "--limits" || flag == "--serve") && !attached) {
-      (flag == "--limits" ? limits : serve) = true;
+    bool *yes = flag == "--limits"    ? &limits
+                : flag == "--serve"   ? &serve
+                : flag == "--predict" ? &predict
+                : flag == "-v"        ? &options.verbose
+                                      : nullptr;
+    if (yes && !attached) {
+      *yes = true;
       continue;
     }
     if (flag.empty() || flag[0] != '-') {
@@ -130,16 +154,20 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
       options.model = flag;
       continue;
     }
-    std::string *text = flag == "--inputs"     ? &options.inputs
-                        : flag == "--onnx"     ? &options.onnx
-                        : flag == "--peer"     ? &options.peer
-                        : flag == "--python"   ? &options.python
-                        : flag == "--layer"    ? &layer
-                        : flag == "--type"     ? &options.type
-                        : flag == "--weights"  ? &options.weights
-                        : flag == "--work"     ? &options.work
-                        : flag == "--compiler" ? &options.compiler
-                                               : nullptr;
+    std::string *text = flag == "--inputs"         ? &options.inputs
+                        : flag == "--onnx"         ? &options.onnx
+                        : flag == "--peer"         ? &options.peer
+                        : flag == "--python"       ? &options.python
+                        : flag == "--layer"        ? &layer
+                        : flag == "--type"         ? &options.type
+                        : flag == "--weights"      ? &options.weights
+                        : flag == "--device"       ? &options.device
+                        : flag == "--arch"         ? &options.arch
+                        : flag == "--kernels"      ? &options.kernels
+                        : flag == "--make-kernels" ? &options.makeKernels
+                        : flag == "--work"         ? &options.work
+                        : flag == "--compiler"     ? &options.compiler
+                                                   : nullptr;
     int64_t *number = flag == "--threads"  ? &threads
                       : flag == "--rounds" ? &rounds
                       : flag == "--decode" ? &options.steps
@@ -154,6 +182,7 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
         return wrong(flag + " needs a value");
       value = argv[i];
     }
+    hasTokens |= flag == "--tokens";
     if (text)
       *text = value;
     else if (number && !parseNumber(value, 1, 1 << 20, *number))
@@ -175,12 +204,34 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
     }
   }
 
-  if (limits + !layer.empty() + !options.model.empty() != 1)
-    return wrong("give one of MODEL, --layer and --limits");
+  bool gpu = !options.device.empty();
+  if (limits + (!layer.empty() || gpu) + !options.model.empty() != 1)
+    return wrong("give one of MODEL, --layer, --limits and --device");
   if (!layer.empty() && !parseShape(layer, options.shape))
     return wrong("unknown layer '" + layer +
-                 "': known are qwen3-30b-a3b, mixtral-8x7b, bytelm, and sizes "
-                 "as in 2048x768x128x8");
+                 "': known are qwen3-30b-a3b, mixtral-8x7b, deepseek-v3, "
+                 "gpt-oss-20b, bytelm, and sizes as in 2048x768x128x8");
+  if (gpu) {
+    if (options.device != "cuda" && options.device != "emu")
+      return wrong("unknown device '" + options.device +
+                   "': known are cuda and emu");
+    if (options.device == "emu" && layer.empty())
+      return wrong("--device emu needs --layer, a small one: 64x32x4x2");
+    if (options.device == "emu")
+      options.driver = besideUs("../lib/libmoe_cuda_emulator.so");
+    if (!hasTokens)
+      options.tokens = {1, 16, 64, 512, 4096, 16384};
+    if (predict && options.arch.empty())
+      options.arch = "sm_90a";
+    if (!options.arch.empty() && options.arch != "sm_80" &&
+        options.arch != "sm_90a")
+      return wrong("unknown architecture '" + options.arch +
+                   "': there are kernels for sm_80 and sm_90a");
+  } else if (predict || !options.arch.empty() || !options.kernels.empty() ||
+             !options.makeKernels.empty()) {
+    return wrong(
+        "--predict, --arch, --kernels and --make-kernels go with --device");
+  }
   if (!options.weights.empty() && options.type != "f32")
     return wrong("--weights compares with f32: give no --type beside it");
   for (const std::string &type : {options.type, options.weights}) {
@@ -196,7 +247,7 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
   }
   if (!options.model.empty() && options.inputs.empty() == !options.steps)
     return wrong("a model needs either --inputs or --decode");
-  if (options.peer.empty() != options.onnx.empty())
+  if (options.peer.empty() != options.onnx.empty() && !gpu)
     return wrong("the peer needs both --peer and --onnx");
   if ((serve || !options.beside.empty()) &&
       (options.model.empty() || !options.peer.empty()))
@@ -204,6 +255,8 @@ bool moe::bench::parseOptions(int argc, char **argv, Options &options,
   if (serve && !options.beside.empty())
     return wrong("--serve runs one model: give no --beside with it");
   options.mode = limits                    ? Options::Limits
+                 : predict                 ? Options::Predict
+                 : gpu                     ? Options::Gpu
                  : !layer.empty()          ? Options::Layer
                  : serve                   ? Options::Serve
                  : !options.beside.empty() ? Options::Beside

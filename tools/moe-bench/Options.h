@@ -15,7 +15,16 @@ struct LayerShape {
 };
 
 struct Options {
-  enum Mode { Whole, Decode, Beside, Serve, Layer, Limits } mode = Whole;
+  enum Mode {
+    Whole,
+    Decode,
+    Beside,
+    Serve,
+    Layer,
+    Limits,
+    Predict,
+    Gpu
+  } mode = Whole;
   int threads = 1;
   int rounds = 7;
 
@@ -34,6 +43,14 @@ struct Options {
   std::string work;     // folder for what is made
   std::string compiler; // moe-opt
   std::vector<std::string> compilerFlags;
+
+  // Layers on a GPU; `shape` has no name where all known ones are wanted.
+  std::string device;      // "cuda" or "emu"
+  std::string driver;      // its library; empty: the machine's
+  std::string arch;        // empty: that of the device
+  std::string kernels;     // folder of PTX made before
+  std::string makeKernels; // folder where it is made, and no more
+  bool verbose = false;
 };
 
 /// False after a message when the arguments are wrong; `done` is set when help

@@ -5,6 +5,7 @@
 #include "codegen/CUDA/Pipelines.h"
 #include "dialects/MoEGPU/MoEGPUOps.h"
 #include "dialects/RegisterDialects.h"
+#include "mlir/Parser/Parser.h"
 #include "runtime/FakeDriver/FakeDriver.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -43,9 +44,22 @@ public:
   }
 
 private:
+  /// What was written beside the PTX, as lines of comments; else the kernels
+  /// that its last lines speak of.
+  OwningOpRef<ModuleOp> moduleOf(StringRef ptx) {
+    std::string text;
+    for (auto [line, rest] = ptx.split('\n'); !line.empty() || !rest.empty();
+         std::tie(line, rest) = rest.split('\n'))
+      if (line.consume_front("//! "))
+        text += (line + "\n").str();
+    if (!text.empty())
+      return parseSourceString<ModuleOp>(text, &context);
+    return cuda::kernelsOfPtx(&context, ptx);
+  }
+
   Kernels compile(const std::string &ptx) {
     Kernels found;
-    OwningOpRef<ModuleOp> module = cuda::kernelsOfPtx(&context, ptx);
+    OwningOpRef<ModuleOp> module = moduleOf(ptx);
     if (!module)
       return found;
     auto made = cuda::EmulatedKernels::compile(*module);

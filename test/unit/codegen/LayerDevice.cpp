@@ -40,6 +40,8 @@ OwningOpRef<ModuleOp> Context::kernels(const LayerShape &shape, int64_t entries,
 
 test::Device::Device(Context &context, Layer &layer, bool grouped)
     : layer(layer) {
+  if (CaseRecorder::isWanted())
+    recorder = std::make_unique<CaseRecorder>();
   if (layer.kernels)
     return;
   layer.module = context.kernels(layer.shape, layer.entries.size(), grouped,
@@ -62,6 +64,8 @@ T *test::Device::place(const std::vector<T> &values, const char *name) {
 template <typename T>
 T *test::Device::room(int64_t count, const char *name) {
   auto at = memory.allocate(std::max<int64_t>(count, 1) * sizeof(T), name);
+  if (recorder)
+    recorder->buffer(*at, std::max<int64_t>(count, 1) * sizeof(T), name);
   return static_cast<T *>(*at);
 }
 
@@ -85,6 +89,8 @@ void test::Device::launch(const char *name, uint32_t blocks,
   launch.sharedBytes = kernel.getShared();
   launch.entry = layer.kernels->find(name);
   launch.arguments = arguments.data();
+  if (recorder)
+    recorder->launch(name, blocks, launch.threads, launch.sharedBytes, values);
   rt::Status status = emu::run(launch, memory, options, &counts);
   if (!status.ok())
     error = status.message;
@@ -145,6 +151,8 @@ std::vector<float> test::Device::run(const Case &test) {
               down));
   int32_t isAdded = 0;
   launch("combine", 2, {rows, where, dw, count, out, out, isAdded});
+  if (recorder && error.empty())
+    recorder->write(*layer.module, layer.recordedPtx);
   return std::vector<float>(out, out + tokens * s.outputs);
 }
 
@@ -177,20 +185,27 @@ void test::checkLayer(Context &context, Layer &layer, const Case &test,
                       bool grouped) {
   Reference want = layer.reference(test);
   Rounding rounding = roundingOf(layer.shape, grouped);
+  std::vector<double> allowed;
+  for (size_t i = 0; i < want.values.size(); ++i) {
+    double sigma =
+        rounding.u / std::sqrt(3.0) *
+        std::sqrt(rounding.down * want.down[i] + rounding.up * want.up[i]);
+    // The result itself is an f32, of a few additions.
+    double few = 0x1p-21 * (std::abs(want.values[i]) + 1e-3);
+    allowed.push_back(5 * sigma + few);
+  }
   for (unsigned seed : {0, 1, 2}) {
     test::Device device(context, layer, grouped);
     device.options.seed = seed;
     device.options.late = seed > 0;
+    if (seed > 0)
+      device.recorder.reset();
+    if (device.recorder)
+      device.recorder->expect(want.values, allowed);
     std::vector<float> out = device.run(test);
     ASSERT_EQ(device.error, "");
     ASSERT_EQ(out.size(), want.values.size());
-    for (size_t i = 0; i < out.size(); ++i) {
-      double sigma =
-          rounding.u / std::sqrt(3.0) *
-          std::sqrt(rounding.down * want.down[i] + rounding.up * want.up[i]);
-      // The result itself is an f32, of a few additions.
-      double few = 0x1p-21 * (std::abs(want.values[i]) + 1e-3);
-      ASSERT_NEAR(out[i], want.values[i], 5 * sigma + few) << "number " << i;
-    }
+    for (size_t i = 0; i < out.size(); ++i)
+      ASSERT_NEAR(out[i], want.values[i], allowed[i]) << "number " << i;
   }
 }

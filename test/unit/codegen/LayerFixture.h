@@ -6,6 +6,7 @@
 #include "codegen/CUDA/LayerKernels.h"
 #include "mlir/IR/MLIRContext.h"
 #include "runtime/Emulator/Emulator.h"
+#include "test/unit/codegen/CaseRecorder.h"
 #include "gtest/gtest.h"
 #include <random>
 
@@ -55,6 +56,7 @@ struct Layer {
   std::mt19937 random;
   mlir::OwningOpRef<mlir::ModuleOp> module; ///< the kernels
   std::unique_ptr<cuda::EmulatedKernels> kernels;
+  std::map<std::string, std::string> recordedPtx; ///< of CaseRecorder
 
   Layer(cuda::LayerShape shape, std::vector<int32_t> entries,
         unsigned seed = 1);
@@ -93,6 +95,8 @@ struct Device {
   emu::Options options;
   emu::Counts counts;
   std::string error;
+  /// What is recorded, if anything: the first run alone.
+  std::unique_ptr<CaseRecorder> recorder;
 
   Device(Context &context, Layer &layer, bool grouped);
   std::vector<float> run(const Case &test);

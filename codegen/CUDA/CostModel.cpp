@@ -1,0 +1,163 @@
+#include "codegen/CUDA/CostModel.h"
+
+#include "runtime/Device/KernelChoice.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+using namespace moe;
+using namespace moe::cuda;
+
+namespace {
+double real(int64_t x) { return static_cast<double>(x); }
+int64_t ceilDiv(int64_t x, int64_t y) { return (x + y - 1) / y; }
+
+/// Clocks of the arithmetic around what a thread waits for, of a loop that goes
+/// through rows or slots: counted in the code that ptxas 13.0.88 makes, 30 to
+/// 70 instructions, most of which depend on the one before.
+constexpr double kLoopClocks = 60;
+} // namespace
+
+int64_t Routing::slots() const {
+  return std::accumulate(counts.begin(), counts.end(), int64_t(0));
+}
+
+int64_t Routing::active() const {
+  return std::count_if(counts.begin(), counts.end(),
+                       [](int64_t count) { return count > 0; });
+}
+
+Routing moe::cuda::uniformRouting(int64_t experts, int64_t topK, int64_t tokens,
+                                  uint64_t seed) {
+  Routing routing{tokens, std::vector<int64_t>(experts)};
+  std::mt19937_64 random(seed);
+  std::vector<int64_t> cards(experts);
+  std::iota(cards.begin(), cards.end(), 0);
+  for (int64_t t = 0; t < tokens; ++t)
+    for (int64_t i = 0; i < topK; ++i) {
+      // Not a distribution of the library's, which every library has its own.
+      uint64_t other = i + random() % uint64_t(experts - i);
+      std::swap(cards[i], cards[other]);
+      ++routing.counts[cards[i]];
+    }
+  return routing;
+}
+
+double moe::cuda::layerFlops(const LayerShape &shape, const Routing &routing) {
+  double matrices =
+      (shape.isGlu ? 2.0 : 1.0) * real(shape.inputs * shape.hidden) +
+      real(shape.hidden * shape.outputs);
+  return 2 * matrices * real(routing.slots());
+}
+
+Floor moe::cuda::floorOf(const Gpu &gpu, const LayerShape &shape,
+                         const Routing &routing) {
+  double matrices =
+      (shape.isGlu ? 2.0 : 1.0) * real(shape.inputs * shape.hidden) +
+      real(shape.hidden * shape.outputs);
+  double bytes = 2 * matrices * real(routing.active()) +
+                 2 * real(routing.tokens * (shape.inputs + shape.outputs));
+  return {bytes / gpu.memory, layerFlops(shape, routing) / gpu.tensor};
+}
+
+double KernelCost::seconds() const {
+  return std::max({memory, l2, processors}) + ends + gap;
+}
+
+void KernelCost::add(const KernelCost &other, double factor) {
+  for (double KernelCost::*part :
+       {&KernelCost::memory, &KernelCost::l2, &KernelCost::processors,
+        &KernelCost::ends, &KernelCost::gap, &KernelCost::memoryBytes,
+        &KernelCost::l2Bytes, &KernelCost::operations})
+    this->*part += factor * other.*part;
+}
+
+const char *KernelCost::bound() const {
+  return processors >= std::max(memory, l2) ? "processors"
+         : memory >= l2                     ? "memory"
+                                            : "L2";
+}
+
+double LayerCost::seconds() const {
+  double sum = 0;
+  for (const KernelCost &kernel : kernels)
+    sum += kernel.seconds();
+  return sum;
+}
+
+/// One block, whose warps have every eighth expert and go through all slots
+/// twice (SortKernel.cpp). Each 32 of them wait for ids, then for the table.
+static KernelCost sortCost(const Gpu &gpu, const LayerShape &shape,
+                           const Routing &routing) {
+  constexpr int64_t kWarps = kLayerThreads / 32;
+  int64_t slots = routing.tokens * shape.topK;
+  KernelCost cost{"sort"};
+  double ids = 4 * slots <= gpu.l1Bytes ? gpu.l1Latency : gpu.l2Latency;
+  double look = ids + gpu.l1Latency + kLoopClocks;
+  double clocks =
+      2 * real(ceilDiv(shape.experts, kWarps) * ceilDiv(slots, 32)) * look;
+  // The first warp's sums, then slots without an expert.
+  clocks += real(ceilDiv(shape.experts, 32)) * (5 * gpu.sharedLatency + 100);
+  clocks += real(ceilDiv(slots, kLayerThreads)) * look;
+  cost.processors = clocks / gpu.clock;
+  cost.ends = gpu.memoryLatency / gpu.clock;
+  cost.gap = gpu.kernelGap;
+  cost.memoryBytes = 12 * real(slots);
+  cost.memory = cost.memoryBytes / gpu.memory;
+  return cost;
+}
+
+/// A thread for each number, of which it waits for `waits` in a row.
+static KernelCost rowCost(const Gpu &gpu, const char *name, int64_t numbers,
+                          double bytes, double waits) {
+  KernelCost cost{name};
+  int64_t all =
+      gpu.multiprocessors * rt::kBlocksOfMultiprocessor * kLayerThreads;
+  double latency =
+      bytes > real(gpu.l2Bytes) ? gpu.memoryLatency : gpu.l2Latency;
+  double round = waits * latency + kLoopClocks;
+  cost.processors = real(ceilDiv(numbers, all)) * round / gpu.clock;
+  cost.memoryBytes = bytes;
+  cost.memory = bytes / gpu.memory;
+  cost.l2Bytes = bytes;
+  cost.l2 = bytes / gpu.l2;
+  cost.ends = gpu.memoryLatency / gpu.clock;
+  cost.gap = gpu.kernelGap;
+  return cost;
+}
+
+LayerCost moe::cuda::predictLayer(const Gpu &gpu, const LayerShape &shape,
+                                  Family family, const Routing &routing) {
+  int64_t tokens = routing.tokens, slots = tokens * shape.topK;
+  bool few = rt::areFewTokens(tokens, shape.topK, shape.experts);
+  double perExpert = real(slots) / real(shape.experts);
+  Product up{"up", shape.upTiles() * 16, shape.paddedInputs(), true,
+             2 * real(shape.paddedHidden()),
+             // Of one neuron, in the code ptxas makes for a gated SiLU; a row
+             // is half a neuron there. An exponential and a reciprocal.
+             shape.isGlu ? 12.0 : 24.0, shape.isGlu ? 1.0 : 2.0};
+  Product down{"down", shape.paddedOutputs(),           shape.paddedHidden(),
+               false,  4 * real(shape.paddedOutputs()), 4,
+               0};
+  const ProductVariant &variant = chooseVariant(family, perExpert);
+  auto product = [&](const Product &product) {
+    return few ? decodeCost(gpu, product, routing)
+               : groupedCost(gpu, product, variant, routing);
+  };
+  LayerCost cost;
+  cost.variant = few ? "few: 16 rows x 8 slots, mma.sync" : variant.name;
+  cost.isThere = few || variant.isThere;
+  cost.kernels.push_back(sortCost(gpu, shape, routing));
+  cost.kernels.push_back(
+      rowCost(gpu, "round", tokens * shape.paddedInputs(),
+              real(tokens * (4 * shape.inputs + 2 * shape.paddedInputs())), 1));
+  cost.kernels.push_back(product(up));
+  cost.kernels.push_back(product(down));
+  // Places first, then rows and weights of all choices at once.
+  cost.kernels.push_back(rowCost(
+      gpu, "combine", tokens * shape.outputs,
+      real(slots * 4 * shape.paddedOutputs() + tokens * 4 * shape.outputs), 2));
+  return cost;
+}

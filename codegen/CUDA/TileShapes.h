@@ -1,0 +1,29 @@
+#ifndef MOE_CODEGEN_CUDA_TILESHAPES_H
+#define MOE_CODEGEN_CUDA_TILESHAPES_H
+
+#include <cstdint>
+
+// Sizes of the tiles that kernels multiply, for those who write the kernels and
+// for those who predict what they cost.
+
+namespace moe::cuda {
+/// Few tokens: rows of the matrix, and slots, of one product of a block, whose
+/// warps divide the depth.
+struct DecodeShape {
+  static constexpr int64_t kRows = 16, kSlots = 8;
+  /// Bytes of a row that a warp multiplies in a step, and steps that are read
+  /// before the first is used.
+  static constexpr int64_t kStepBytes = 64, kAhead = 4;
+};
+
+/// Many tokens: slots, and rows of the matrix, of a block.
+struct GroupedShape {
+  static constexpr int64_t kRows = 64, kColumns = 128, kStages = 3;
+  /// Bytes of each row in a stage.
+  static constexpr int64_t kRowBytes = 128;
+  /// 16-row and 8-column tiles of a warp.
+  static constexpr int64_t kTall = 2, kWide = 4;
+};
+} // namespace moe::cuda
+
+#endif // MOE_CODEGEN_CUDA_TILESHAPES_H

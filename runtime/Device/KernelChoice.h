@@ -1,0 +1,44 @@
+// Which kernels a layer of experts takes, and how they are launched: what the
+// runtime does, and what the compiler's cost model counts on.
+#ifndef MOE_RUNTIME_DEVICE_KERNELCHOICE_H
+#define MOE_RUNTIME_DEVICE_KERNELCHOICE_H
+
+#include "runtime/IRInterface.h"
+
+namespace moe::rt {
+
+/// Up to about so many tokens to an expert a layer costs what reading its
+/// weights costs, and the kernels for few tokens read them best.
+constexpr int64_t kFewTokens = 6;
+inline bool areFewTokens(int64_t tokens, int64_t topK, int64_t experts) {
+  return tokens * topK <= kFewTokens * experts;
+}
+/// Up to so many, kernels take those of an expert at once.
+constexpr int64_t kSomeTokens = 64;
+
+/// The kernels that multiply (runtime/IRInterface.h).
+struct Multiplying {
+  int up, down;
+};
+inline Multiplying multiplying(int64_t tokens, int64_t topK, int64_t experts) {
+  if (areFewTokens(tokens, topK, experts))
+    return {MOERT_KERNEL_DECODE_UP, MOERT_KERNEL_DECODE_DOWN};
+  if (tokens * topK <= kSomeTokens * experts)
+    return {MOERT_KERNEL_SOME_UP, MOERT_KERNEL_SOME_DOWN};
+  return {MOERT_KERNEL_GROUPED_UP, MOERT_KERNEL_GROUPED_DOWN};
+}
+
+/// Choices of experts in one go: what lies between kernels stays below a few
+/// gigabytes whatever the number of tokens.
+constexpr int64_t kMostSlots = 1 << 17;
+
+/// Blocks that are launched for each multiprocessor (sorting takes one in all);
+/// kernels with tensor maps fill one alone.
+constexpr int64_t kBlocksOfMultiprocessor = 2;
+inline uint64_t blocksFor(uint32_t multiprocessors, bool takesMap) {
+  return uint64_t(takesMap ? 1 : kBlocksOfMultiprocessor) * multiprocessors;
+}
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_DEVICE_KERNELCHOICE_H

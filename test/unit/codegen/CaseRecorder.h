@@ -1,0 +1,43 @@
+// Writes what the emulator was given and what came out, for moe-cuda-check,
+// which does the same on a GPU.
+#ifndef MOE_TEST_UNIT_CODEGEN_CASERECORDER_H
+#define MOE_TEST_UNIT_CODEGEN_CASERECORDER_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace moe::test {
+/// One run of the kernels of a layer. Only there where the environment has
+/// MOE_RECORD_CASES, a folder.
+class CaseRecorder {
+public:
+  static bool isWanted();
+
+  /// A piece of memory, as it is before the first launch.
+  void buffer(const void *begin, size_t bytes, const char *name);
+  /// Buffers have what the host wrote by then.
+  void launch(const char *name, uint32_t blocks, uint32_t threads,
+              uint32_t sharedBytes, const std::vector<void *> &values);
+  /// What each number of `out` should be, and how far off it may be.
+  void expect(const std::vector<double> &values,
+              const std::vector<double> &allowed);
+  /// Writes the case, named after the test that runs. `ptx` keeps the names of
+  /// the files of a module that has several cases.
+  void write(mlir::ModuleOp kernels, std::map<std::string, std::string> &ptx);
+
+private:
+  struct Buffer {
+    const uint8_t *begin;
+    size_t bytes;
+    std::string name, before;
+  };
+  std::vector<Buffer> buffers;
+  std::string launches;
+  std::vector<float> values, allowed;
+};
+} // namespace moe::test
+
+#endif // MOE_TEST_UNIT_CODEGEN_CASERECORDER_H
