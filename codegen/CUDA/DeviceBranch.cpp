@@ -6,7 +6,6 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Interfaces/ViewLikeInterface.h"
 #include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
@@ -26,10 +25,10 @@ BranchKind moe::cuda::branchOf(Operation *op) {
 
 /// The memory that a view is of, or null where `op` makes no view.
 static Value sourceOf(Operation *op) {
-  if (auto reshape = dyn_cast<memref::ReshapeOp>(op))
-    return reshape.getSource();
-  if (auto view = dyn_cast<ViewLikeOpInterface>(op))
-    return view.getViewSource();
+  if (isa<memref::CastOp, memref::CollapseShapeOp, memref::ExpandShapeOp,
+          memref::ReinterpretCastOp, memref::ReshapeOp, memref::SubViewOp,
+          memref::ViewOp>(op))
+    return op->getOperand(0);
   return Value();
 }
 
@@ -108,12 +107,14 @@ private:
   void makeGood(Operation *before, Value memory, bool onHost);
   void launch(Operation *op, const Launch &launch);
   void checkFaults();
+  void retire();
 
   Block &block;
   DeviceTables &tables;
   llvm::MapVector<Operation *, Launch> launches;
   DenseMap<Value, Value> twins;          // on the device
   llvm::MapVector<Value, Copies> copies; // of roots that both touch
+  SmallVector<memref::AllocOp> retired;  // that only the device touches
   /// Where a launch says what it cannot work with, and what that ends in.
   struct Fault {
     Value memory;
@@ -215,13 +216,11 @@ void Branch::placeRoot(Value root, bool byDevice, bool byHost) {
       if (type.isDynamicDim(d))
         sizes.push_back(memref::DimOp::create(builder, loc, root, d));
   Value device = moert::DeviceAllocOp::create(builder, loc, type, sizes);
+  twins[root] = device;
   if (alloc && !byHost) {
-    root.replaceAllUsesWith(device);
-    alloc.erase();
-    twins[device] = device;
+    retired.push_back(alloc);
     return;
   }
-  twins[root] = device;
   copies[root] = {device, true, alloc != nullptr};
 }
 
@@ -254,7 +253,7 @@ void Branch::follow(Operation *op) {
       return;
     OpBuilder builder(op);
     moert::DeviceFreeOp::create(builder, op->getLoc(), device);
-    if (device == end.getMemref())
+    if (llvm::is_contained(retired, end.getMemref().getDefiningOp()))
       end.erase();
     return;
   }
@@ -262,10 +261,6 @@ void Branch::follow(Operation *op) {
   Value device = source ? onDevice(source) : Value();
   if (!device)
     return;
-  if (device == source) {
-    twins[op->getResult(0)] = op->getResult(0);
-    return;
-  }
   OpBuilder builder(op->getContext());
   builder.setInsertionPointAfter(op);
   Operation *view = builder.clone(*op);
@@ -363,6 +358,18 @@ void Branch::checkFaults() {
   memref::DeallocOp::create(end, loc, host);
 }
 
+/// Takes away memory of the host that nobody touches any more.
+void Branch::retire() {
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
+    if (sourceOf(&op) && op.use_empty())
+      op.erase();
+  for (memref::AllocOp alloc : retired) {
+    // Its shape may still be asked for.
+    alloc.replaceAllUsesWith(onDevice(alloc));
+    alloc.erase();
+  }
+}
+
 BranchFacts Branch::rewrite() {
   // The processor records what it does itself, see moert_on_device.
   for (Operation &op : llvm::make_early_inc_range(block))
@@ -388,6 +395,7 @@ BranchFacts Branch::rewrite() {
     follow(&op);
   }
   checkFaults();
+  retire();
   return facts;
 }
 

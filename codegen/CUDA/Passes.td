@@ -43,7 +43,9 @@ def RunOnDevicePass : Pass<"moert-run-on-device", "::mlir::ModuleOp"> {
     their attribute `moe.not_offloaded`.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
-                           "::moe::moegpu::MoEGPUDialect", "::mlir::scf::SCFDialect"];
+                           "::moe::moegpu::MoEGPUDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
+                           "::mlir::vector::VectorDialect"];
   let options = [Option<"tf32", "tf32", "bool", "false",
       "Round products of f32 numbers of many tokens to 10 bits">];
 }

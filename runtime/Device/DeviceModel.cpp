@@ -1,6 +1,7 @@
 #include "runtime/Device/DeviceModel.h"
 
 #include "runtime/Core/Text.h"
+#include "runtime/Device/KernelChoice.h"
 
 namespace moe::rt {
 
@@ -165,7 +166,9 @@ Status DeviceModel::launch(int32_t number, void **arguments) {
   std::lock_guard<std::mutex> lock(mutex);
   if (number < 0 || static_cast<size_t>(number) >= kernels.size())
     return {Code::Internal, text("the model has no kernel ", number)};
-  return rt::launch(kernels[static_cast<size_t>(number)], blocks(), arguments);
+  return rt::launch(kernels[static_cast<size_t>(number)],
+                    blocksFor(device->info().multiprocessors, false),
+                    arguments);
 }
 
 } // namespace moe::rt

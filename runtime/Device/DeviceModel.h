@@ -60,10 +60,6 @@ private:
   Status grow(const moert_device_pool &pool, int64_t tokens);
   Status launchExperts(Layer &layer, int64_t tokens, const Rows &rows);
   Status launchMatrix(Layer &layer, int64_t count, const Rows &rows);
-  /// As many blocks as are at work at the same time.
-  uint64_t blocks() const {
-    return 2 * uint64_t(device->info().multiprocessors);
-  }
 
   std::mutex mutex;
   std::unique_ptr<Device> device; // outlives what lies on it

@@ -1,27 +1,19 @@
 // The launches of a layer of experts, or of one matrix.
 #include "runtime/Core/Text.h"
 #include "runtime/Device/DeviceModel.h"
+#include "runtime/Device/KernelChoice.h"
 
 #include <algorithm>
 
 namespace moe::rt {
 namespace {
 
-/// Up to about so many tokens to an expert a layer costs what reading its
-/// weights costs, and the kernels for few tokens read them best.
-constexpr int64_t fewTokens = 6;
-/// Up to so many, kernels take those of an expert at once.
-constexpr int64_t someTokens = 64;
-/// Choices of experts in one go: what lies between kernels stays below a few
-/// gigabytes whatever the number of tokens.
-constexpr int64_t mostSlots = 1 << 17;
-
 /// Launches kernels of a pool one after the other until one fails.
 class Launches {
 public:
   Launches(const moert_device_pool &pool, const std::vector<Kernel> &kernels,
-           uint64_t blocks)
-      : pool(pool), kernels(kernels), blocks(blocks) {}
+           const DeviceInfo &device)
+      : pool(pool), kernels(kernels), device(device) {}
 
   void start(int which, std::initializer_list<void *> values) {
     start(which, std::vector<void *>(values));
@@ -40,29 +32,19 @@ public:
 
 private:
   void start(int which, std::vector<void *> arguments) {
-    // Those with tensor maps fill a multiprocessor.
-    uint64_t wanted = which == MOERT_KERNEL_SORT     ? 1
-                      : pool.kernels[which].map_rows ? blocks / 2
-                                                     : blocks;
+    uint64_t blocks =
+        which == MOERT_KERNEL_SORT
+            ? 1
+            : blocksFor(device.multiprocessors, pool.kernels[which].map_rows);
     if (status.ok())
       status =
-          launch(kernels[static_cast<size_t>(which)], wanted, arguments.data());
+          launch(kernels[static_cast<size_t>(which)], blocks, arguments.data());
   }
 
   const moert_device_pool &pool;
   const std::vector<Kernel> &kernels;
-  uint64_t blocks;
+  const DeviceInfo &device;
 };
-
-/// The kernel that multiplies `slots` rows of all experts best.
-int kernelFor(int64_t slots, int64_t experts, bool isUp) {
-  auto atMost = [&](int64_t each) { return slots <= each * experts; };
-  if (atMost(fewTokens))
-    return isUp ? MOERT_KERNEL_DECODE_UP : MOERT_KERNEL_DECODE_DOWN;
-  if (atMost(someTokens))
-    return isUp ? MOERT_KERNEL_SOME_UP : MOERT_KERNEL_SOME_DOWN;
-  return isUp ? MOERT_KERNEL_GROUPED_UP : MOERT_KERNEL_GROUPED_DOWN;
-}
 
 CuPointer addressOf(const void *memory) {
   return reinterpret_cast<CuPointer>(memory);
@@ -115,16 +97,16 @@ Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
             residual = addressOf(rows.residual), out = addressOf(rows.out),
             entries = layer.entries.pointer();
   int32_t count = static_cast<int32_t>(tokens), isAdded = residual != 0;
-  int64_t slots = tokens * pool.top_k;
-  Launches run(pool, *layer.kernels, blocks());
+  Multiplying which = multiplying(tokens, pool.top_k, pool.experts);
+  Launches run(pool, *layer.kernels, device->info());
   run.start(MOERT_KERNEL_SORT,
             {&ids, &entries, &count, &at[Offsets], &at[Order], &at[Place],
              &at[Active], &at[ActiveCount]});
   run.start(MOERT_KERNEL_ROUND, {&x, &count, &at[Rounded]});
   run.multiply(
-      kernelFor(slots, pool.experts, true), &at[Rounded], layer.up,
+      which.up, &at[Rounded], layer.up,
       {&at[Order], &at[Offsets], &at[Active], &at[ActiveCount], &at[Hidden]});
-  run.multiply(kernelFor(slots, pool.experts, false), &at[Hidden], layer.down,
+  run.multiply(which.down, &at[Hidden], layer.down,
                {&at[Offsets], &at[Active], &at[ActiveCount], &at[Sums]});
   run.start(MOERT_KERNEL_COMBINE, {&at[Sums], &at[Place], &weights, &count,
                                    &out, &residual, &isAdded});
@@ -148,9 +130,9 @@ Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
   int32_t number = static_cast<int32_t>(count), isAdded = residual != 0;
   // Sums that need no more work go where they are wanted.
   bool isDone = !residual && pool.down.rows == 16 * pool.down.tiles;
-  Launches run(pool, *layer.kernels, blocks());
+  Launches run(pool, *layer.kernels, device->info());
   run.start(MOERT_KERNEL_ROUND, {&x, &number, &rounded});
-  run.multiply(kernelFor(count, 1, false), &rounded, layer.down,
+  run.multiply(multiplying(count, 1, 1).down, &rounded, layer.down,
                {&offsets, &active, &activeCount, isDone ? &out : &sums});
   if (!isDone)
     run.start(MOERT_KERNEL_FINISH, {&sums, &number, &out, &residual, &isAdded});
@@ -164,7 +146,7 @@ Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows) {
             text("the model has no layer ", index, " for the device")};
   Layer &layer = layers[static_cast<size_t>(index)];
   const moert_device_pool &pool = *layer.pool;
-  int64_t step = std::max<int64_t>(1, mostSlots / pool.top_k);
+  int64_t step = std::max<int64_t>(1, kMostSlots / pool.top_k);
   for (int64_t first = 0; first < count;) {
     int64_t some = std::min(step, count - first);
     Status status = grow(pool, some);

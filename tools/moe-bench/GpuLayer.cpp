@@ -91,19 +91,22 @@ Status GpuLayer::loadKernels(const std::string &ptx) {
   for (size_t at = ptx.find(line); at != ptx.npos;
        at = ptx.find(line, at + 1)) {
     char name[128];
-    unsigned threads = 0, sharedBytes = 0;
-    if (sscanf(ptx.c_str() + at + strlen(line), "%127s %u %u", name, &threads,
-               &sharedBytes) != 3)
+    unsigned threads = 0, sharedBytes = 0, rows = 0;
+    if (sscanf(ptx.c_str() + at + strlen(line), "%127s %u %u %u", name,
+               &threads, &sharedBytes, &rows) != 4)
       break;
+    mapRows.push_back(rows);
     auto kernel = module.kernel(name, threads, sharedBytes);
     if (!kernel)
       return kernel.error();
     kernels.push_back(std::move(*kernel));
   }
-  if (kernels.size() != MOERT_NUM_KERNELS)
+  // One matrix alone would have another one.
+  constexpr size_t wanted = MOERT_KERNEL_FINISH;
+  if (kernels.size() != wanted)
     return {Code::InvalidFile,
             rt::text("the PTX of layer ", rt::quote(shape.name), " has ",
-                     kernels.size(), " kernels, not ", int(MOERT_NUM_KERNELS),
+                     kernels.size(), " kernels, not ", wanted,
                      ": it is not that of a layer by this moe-opt")};
   return {};
 }
@@ -156,6 +159,23 @@ Status GpuLayer::makeWeights() {
     return made.error();
   entries = std::move(*made);
   Status status = device.upload(entries, 0, table.data(), 4 * table.size());
+  cuda::LayerShape sizes = kernelShape(shape);
+  auto map = [&](int kernel, const DeviceBuffer &from, int64_t rows,
+                 int64_t depth, rt::TensorMap &to) {
+    if (!status.ok() || !mapRows[kernel])
+      return;
+    auto encoded = rt::encodeTensorMap(
+        device, from,
+        {uint64_t(shape.experts), uint64_t(rows), uint64_t(depth)},
+        mapRows[kernel]);
+    if (encoded)
+      to = *encoded;
+    status = encoded.error();
+  };
+  map(MOERT_KERNEL_GROUPED_UP, up, 16 * sizes.upTiles(), sizes.paddedInputs(),
+      upMap);
+  map(MOERT_KERNEL_GROUPED_DOWN, down, sizes.paddedOutputs(),
+      sizes.paddedHidden(), downMap);
   return status.ok() ? device.synchronize() : status;
 }
 
@@ -227,8 +247,16 @@ Status GpuLayer::launch(const Set &set, int only) {
   CuPointer first = up.pointer(), second = down.pointer(),
             table = entries.pointer();
   int32_t count = static_cast<int32_t>(set.tokens);
-  bool few = rt::areFewTokens(set.tokens, shape.topK, shape.experts);
-  uint64_t all = rt::kBlocksOfMultiprocessor * device.info().multiprocessors;
+  int32_t isAdded = 0;
+  auto which = rt::multiplying(set.tokens, shape.topK, shape.experts);
+  auto blocks = [&](int kernel) {
+    return rt::blocksFor(device.info().multiprocessors, mapRows[kernel] != 0);
+  };
+  uint64_t all = blocks(MOERT_KERNEL_COMBINE);
+  auto matrix = [&](int kernel, CuPointer &pointer,
+                    rt::TensorMap &map) -> void * {
+    return mapRows[kernel] ? static_cast<void *>(&map) : &pointer;
+  };
   struct {
     int kernel;
     uint64_t blocks;
@@ -239,17 +267,18 @@ Status GpuLayer::launch(const Set &set, int only) {
        {&at[Ids], &table, &count, &at[Offsets], &at[Order], &at[Place],
         &at[Active], &at[ActiveCount]}},
       {MOERT_KERNEL_ROUND, all, {&at[X], &count, &at[Rounded]}},
-      {few ? MOERT_KERNEL_DECODE_UP : MOERT_KERNEL_GROUPED_UP,
-       all,
-       {&at[Rounded], &first, &at[Order], &at[Offsets], &at[Active],
-        &at[ActiveCount], &at[Hidden]}},
-      {few ? MOERT_KERNEL_DECODE_DOWN : MOERT_KERNEL_GROUPED_DOWN,
-       all,
-       {&at[Hidden], &second, &at[Offsets], &at[Active], &at[ActiveCount],
-        &at[Rows]}},
+      {which.up,
+       blocks(which.up),
+       {&at[Rounded], matrix(which.up, first, upMap), &at[Order], &at[Offsets],
+        &at[Active], &at[ActiveCount], &at[Hidden]}},
+      {which.down,
+       blocks(which.down),
+       {&at[Hidden], matrix(which.down, second, downMap), &at[Offsets],
+        &at[Active], &at[ActiveCount], &at[Rows]}},
       {MOERT_KERNEL_COMBINE,
        all,
-       {&at[Rows], &at[Place], &at[Weights], &count, &at[Out]}},
+       {&at[Rows], &at[Place], &at[Weights], &count, &at[Out], &at[Out],
+        &isAdded}},
   };
   for (int i = 0; i < kLaunches; ++i) {
     if (only >= 0 && only != i)

@@ -4,6 +4,7 @@
 
 #include "codegen/CUDA/CostModel.h"
 #include "runtime/Device/Kernels.h"
+#include "runtime/Device/TensorMap.h"
 #include "tools/moe-bench/Options.h"
 
 #include <memory>
@@ -32,7 +33,7 @@ public:
   /// Draws `tokens` tokens; experts alike.
   rt::Result<Set> makeSet(int64_t tokens, uint64_t seed);
 
-  /// The launches of a layer (runtime/Device/ExpertLayers.cpp), without those
+  /// The launches of a layer (runtime/Device/LaunchLayer.cpp), without those
   /// of other kernels where `only` is not negative.
   static constexpr int kLaunches = 5;
   static const char *launchName(int launch);
@@ -60,8 +61,12 @@ private:
   std::vector<uint16_t> block;
   std::vector<float> numbers; ///< the same
   rt::Module module;
-  std::vector<rt::Kernel> kernels; ///< in the order of MOERT_KERNEL_SORT etc.
+  /// In the order of MOERT_KERNEL_SORT and the others, and the rows of the
+  /// boxes that they copy (moert_device_kernel).
+  std::vector<rt::Kernel> kernels;
+  std::vector<uint32_t> mapRows;
   rt::DeviceBuffer up, down, entries;
+  rt::TensorMap upMap, downMap;
 };
 
 } // namespace moe::bench
