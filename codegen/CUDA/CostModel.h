@@ -43,12 +43,11 @@ struct ProductVariant {
   bool isThere;
   /// Slots to an expert, on average, for which it is taken.
   double from, to;
-  int64_t slots, rows; ///< of a tile; with `swapped`, `slots` at most
-  /// The matrix is the instruction's left side, so slots need no padding but to
-  /// 8.
+  int64_t slots, rows; ///< of a tile; 0 rows: `HopperShape::rowsOf` the matrix
+  /// The matrix is the instruction's left side, the slots its columns.
   bool swapped;
   int64_t stages, threads, registers; ///< of a thread, by ptxas
-  /// Tiles of slots that walk along the matrix together.
+  /// Tiles of slots that walk along the matrix together; 0: all of an expert.
   int64_t together;
   /// Weights come in bulk copies; warps of their own copy ahead into the next
   /// tile.

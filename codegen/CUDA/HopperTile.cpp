@@ -11,14 +11,8 @@ using Nums = KernelBuilder::Nums;
 static constexpr int64_t kBringRegisters = 56, kMultiplyRegisters = 224;
 
 HopperForm HopperForm::many(const ExpertMatrix &matrix) {
-  int64_t best = 0, least = 0;
-  for (int64_t rows : {256, 192, 128, 64}) {
-    // A tile costs its rows, and some more that all tiles cost.
-    int64_t cost = (matrix.rows + rows - 1) / rows * (rows + 16);
-    if (!best || cost < least)
-      best = rows, least = cost;
-  }
-  return {128, best, 4, false};
+  return {HopperShape::kSlots, HopperShape::rowsOf(matrix.rows),
+          HopperShape::kStages, false};
 }
 
 Num HopperTile::spareOf() {

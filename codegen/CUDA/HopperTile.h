@@ -3,6 +3,7 @@
 
 #include "codegen/CUDA/KernelParts.h"
 #include "codegen/CUDA/LayerKernels.h"
+#include "codegen/CUDA/TileShapes.h"
 
 namespace moe::cuda {
 /// The shape of a tile: slots of an expert by rows of its matrix. Of the
@@ -19,7 +20,10 @@ struct HopperForm {
   /// of the matrix, and larger tiles read less.
   static HopperForm many(const ExpertMatrix &matrix);
   /// 64 slots by 128 rows, 64 for a warpgroup: no more slots than there are.
-  static HopperForm some() { return {64, 128, 8, true}; }
+  static HopperForm some() {
+    return {HopperShape::kSomeSlots, HopperShape::kSomeRows,
+            HopperShape::kSomeStages, true};
+  }
 
   int64_t columns() const { return slotsAreColumns ? slots : rows; }
   int64_t stageBytes() const { return (slots + rows) * kRowBytes; }
@@ -42,7 +46,7 @@ struct HopperWork {
 class HopperTile {
 public:
   using Nums = KernelBuilder::Nums;
-  static constexpr int32_t kThreads = 384;
+  static constexpr int32_t kThreads = HopperShape::kThreads;
   static constexpr int64_t kRowBytes = HopperForm::kRowBytes;
   static constexpr int64_t kStepDepth = kRowBytes / 2;
   /// Of a warpgroup.

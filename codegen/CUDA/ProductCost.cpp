@@ -12,9 +12,6 @@ using namespace moe::cuda;
 
 namespace {
 constexpr double kNoEnd = std::numeric_limits<double>::infinity();
-/// Slots to an expert up to which tiles with tokens as columns are planned.
-constexpr double kSwapTo = 64;
-
 double real(int64_t x) { return static_cast<double>(x); }
 int64_t ceilDiv(int64_t x, int64_t y) { return (x + y - 1) / y; }
 
@@ -62,11 +59,12 @@ const std::vector<ProductVariant> &moe::cuda::productVariants() {
       {"64 x 128, mma.sync", Family::MmaSync, true, 0, kNoEnd, Portable::kRows,
        Portable::kColumns, false, Portable::kStages, kLayerThreads, 144, 1,
        false, false},
-      // Plans, with the registers that ptxas gave probes of them.
-      {"128 rows x 8..64 slots, wgmma", Family::Wgmma, false, 0, kSwapTo, 64,
-       128, true, 8, 384, 168, 1, true, true},
-      {"128 x 256, wgmma", Family::Wgmma, false, kSwapTo, kNoEnd, 128, 256,
-       false, 4, 384, 168, 16, true, true},
+      {"64 slots x 128 rows, wgmma", Family::Wgmma, true, 0, rt::kSomeTokens,
+       HopperShape::kSomeSlots, HopperShape::kSomeRows, true,
+       HopperShape::kSomeStages, HopperShape::kThreads, 168, 0, true, true},
+      {"128 slots, wgmma", Family::Wgmma, true, rt::kSomeTokens, kNoEnd,
+       HopperShape::kSlots, 0, false, HopperShape::kStages,
+       HopperShape::kThreads, 168, 0, true, true},
   };
   return all;
 }
@@ -162,8 +160,9 @@ static Tile tileOf(const Gpu &gpu, const Product &product,
     // A barrier, and the first fragments.
     tile.single = 2 * gpu.sharedLatency;
   } else {
-    // The instruction has 64 rows of its left side.
-    int64_t left = variant.swapped ? variant.rows : slots;
+    // The instruction has 64 rows of its left side; a warpgroup that would have
+    // no slots leaves the tensor core to the other.
+    int64_t left = variant.swapped ? variant.rows : valid;
     int64_t right = variant.swapped ? slots : variant.rows;
     tile.step = real(kTensorSteps * ceilDiv(left, 64)) * wgmmaClocks(right) *
                 gpu.clock / gpu.wgmmaClock();
@@ -183,8 +182,11 @@ static Tile tileOf(const Gpu &gpu, const Product &product,
 /// A block multiplies a tile of slots with a tile of rows, the depth in stages
 /// that are copied ahead (GroupedKernels, GroupedTile).
 KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
-                                  const ProductVariant &variant,
+                                  const ProductVariant &kind,
                                   const Routing &routing) {
+  ProductVariant variant = kind;
+  if (!variant.rows)
+    variant.rows = HopperShape::rowsOf(product.rows);
   KernelCost cost{product.name};
   int64_t steps = ceilDiv(product.depth, kStageDepth);
   int64_t across = ceilDiv(product.rows, variant.rows);
@@ -193,13 +195,13 @@ KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
   int64_t resident =
       residentBlocks(gpu, variant.threads, variant.registers, sharedBytes);
   double matrix = 2 * real(product.rows * product.depth);
-  double clocks = 0, longest = 0, weights = 0, loads = 0, bulk = 0;
+  double clocks = 0, longest = 0, weights = 0, again = 0, loads = 0, bulk = 0;
   int64_t tiles = 0;
   for (int64_t count : routing.counts) {
     int64_t high = ceilDiv(count, variant.slots);
     for (int64_t i = 0; i < high; ++i) {
       int64_t valid = std::min(variant.slots, count - i * variant.slots);
-      int64_t slots = variant.swapped ? ceilDiv(valid, 8) * 8 : variant.slots;
+      int64_t slots = variant.slots;
       Tile tile = tileOf(gpu, product, variant, slots, valid);
       // What one block waits for, another one may use.
       double waits = variant.copiesAhead ? 0 : gpu.memoryLatency;
@@ -208,21 +210,30 @@ KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
       double each = std::max(busy, alone / real(resident));
       clocks += real(across) * each;
       longest = std::max(longest, alone);
-      cost.operations +=
-          real(across * steps) * 2 * real(slots * variant.rows * kStageDepth);
+      int64_t multiplied = variant.family == Family::Wgmma && !variant.swapped
+                               ? ceilDiv(valid, 64) * 64
+                               : slots;
+      cost.operations += real(across * steps) * 2 *
+                         real(multiplied * variant.rows * kStageDepth);
       loads += real(across * steps) * tile.loadBytes;
       bulk += real(across * steps) * tile.bulkBytes;
     }
     tiles += high * across;
     // Tiles of one expert follow each other along the matrix, `together` of
     // them at a time, and more where a wave is longer than that.
+    int64_t inFlight = gpu.multiprocessors * resident;
     double passes = 1;
-    if (!staysInL2(gpu, matrix)) {
+    if (variant.together && !staysInL2(gpu, matrix)) {
       int64_t atOnce =
-          std::max(variant.together, gpu.multiprocessors * resident /
-                                         std::max<int64_t>(across, 1));
+          std::max(variant.together, inFlight / std::max<int64_t>(across, 1));
       passes = real(ceilDiv(high, std::max<int64_t>(atOnce, 1)));
     }
+    // All tiles of an expert's slots meet a column of tiles before the next:
+    // rows on the left come back with every wave.
+    double left = 2 * real(count * product.depth);
+    if (!variant.together && high && !staysInL2(gpu, left))
+      again += left *
+               real(ceilDiv(across, std::max<int64_t>(inFlight / high, 1)) - 1);
     weights += high ? matrix * passes : 0;
   }
   double uneven =
@@ -230,7 +241,7 @@ KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
                   real(tiles)
             : 0;
   cost.processors = clocks * uneven / real(gpu.multiprocessors) / gpu.clock;
-  cost.memoryBytes = weights + rowBytes(gpu, product, routing);
+  cost.memoryBytes = weights + again + rowBytes(gpu, product, routing);
   cost.memory = cost.memoryBytes / gpu.memory;
   cost.l2Bytes = loads + bulk;
   cost.l2 = loads / gpu.l2 + bulk / gpu.l2Bulk;

@@ -24,6 +24,27 @@ struct GroupedShape {
   /// 16-row and 8-column tiles of a warp.
   static constexpr int64_t kTall = 2, kWide = 4;
 };
+
+/// Many and some tokens on sm_90a (HopperTile): slots and rows of the matrix of
+/// a tile, its stages of 128 bytes of each.
+struct HopperShape {
+  static constexpr int64_t kThreads = 384;
+  static constexpr int64_t kSlots = 128, kStages = 4;
+  static constexpr int64_t kSomeSlots = 64, kSomeRows = 128, kSomeStages = 8;
+
+  /// Rows of the matrix for many tokens: few lie outside of it, and larger
+  /// tiles read less.
+  static int64_t rowsOf(int64_t matrixRows) {
+    int64_t best = 0, least = 0;
+    for (int64_t rows : {256, 192, 128, 64}) {
+      // A tile costs its rows, and some more that all tiles cost.
+      int64_t cost = (matrixRows + rows - 1) / rows * (rows + 16);
+      if (!best || cost < least)
+        best = rows, least = cost;
+    }
+    return best;
+  }
+};
 } // namespace moe::cuda
 
 #endif // MOE_CODEGEN_CUDA_TILESHAPES_H

@@ -109,6 +109,10 @@ TEST(CostModel, PortableTilesAreThoseOfTheKernels) {
   EXPECT_EQ(portable.rows, GroupedShape::kColumns);
   EXPECT_EQ(portable.stages, GroupedShape::kStages);
   EXPECT_EQ(portable.threads, kLayerThreads);
+  const ProductVariant &hopper = chooseVariant(Family::Wgmma, 1000);
+  EXPECT_EQ(hopper.slots, HopperShape::kSlots);
+  EXPECT_EQ(HopperShape::rowsOf(2 * 14336), 256);
+  EXPECT_EQ(HopperShape::rowsOf(2 * 2880), 192);
   // The range of every family has no holes.
   for (Family family : {Family::MmaSync, Family::Wgmma})
     for (double slots : {6.5, 64.0, 64.5, 1e5})
@@ -158,6 +162,10 @@ TEST(CostModel, LargeMatricesAreReadAgain) {
             10 * 2.0 * 28672 * 4096);
   EXPECT_EQ(groupedCost(Gpu(), small, alone, drawn).memoryBytes,
             2.0 * 1536 * 2048);
+  // sm_90a: slots walk first, so weights are read once.
+  EXPECT_EQ(groupedCost(Gpu(), large, chooseVariant(Family::Wgmma, 1000), drawn)
+                .memoryBytes,
+            2.0 * 28672 * 4096);
   alone.together = 10;
   EXPECT_EQ(groupedCost(Gpu(), large, alone, drawn).memoryBytes,
             2.0 * 28672 * 4096);
