@@ -118,11 +118,11 @@ TEST_F(AttentionKernel, Heads) {
   check({1, 1, 5}, 2, 7, 2);
   check({4, 4, 64}, 1, 9, 1);
   check({8, 1, 80}, 1, 3, 35);
-  check({3, 3, 200, false}, 1, 4, 4);
+  check({3, 3, 100, false}, 1, 4, 4);
 }
 
 TEST_F(AttentionKernel, WindowCapAndMasks) {
-  Form form{4, 2, 24};
+  Form form{4, 2, 16};
   form.window = 9;
   check(form, 1, 50, 0);
   check(form, 1, 1, 60);
@@ -130,7 +130,7 @@ TEST_F(AttentionKernel, WindowCapAndMasks) {
   check(form, 1, 20, 3);
   form.window = 0, form.softcap = 1.5;
   check(form, 1, 12, 20);
-  for (const char *type : {"i1", "i32", "i64", "f32"}) {
+  for (const char *type : {"i1", "i64", "f32"}) {
     form.mask = type;
     form.causal = !form.causal;
     check(form, 2, 7, 4);

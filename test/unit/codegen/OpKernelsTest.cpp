@@ -169,6 +169,12 @@ TEST_F(OpKernels, FillsAndCopies) {
     })",
                   {Array(-3), random({3, 5})})[1];
   expectNear(out, std::vector<double>(15, -3), 0);
+  out = run(R"(func.func @f(%v: i1, %out: memref<i1>) {
+      linalg.fill ins(%v : i1) outs(%out : memref<i1>)
+      return
+    })",
+            {Array(1), Array({}, [](int64_t) { return 0; })})[1];
+  expectNear(out, {1}, 0);
   for (const char *type : {"f32", "bf16", "f64", "i1", "index"}) {
     std::string memory = std::string("memref<?x3x") + type + ">";
     Array x({4, 3}, [](int64_t i) { return i % 2; });
