@@ -44,10 +44,16 @@ struct Tile {
     return isa<VectorType>(vector.value.getType()) ? k.extract(vector, i)
                                                    : vector;
   }
-  /// Brings `count` rows of features to shared memory, and zeros behind them.
+  /// Brings `count` rows of features to shared memory, and zeros behind them,
+  /// by the next `arrive`.
   void bring(const OpWriter::Memory &memory, int64_t place, int64_t rows,
              int64_t stride, int64_t width, Num count,
              llvm::function_ref<Num(Num)> rowAt);
+  /// All threads meet, with what they were to bring.
+  void arrive() {
+    moegpu::AsyncWaitOp::create(k.b, k.loc, 0);
+    k.barrier();
+  }
   /// Products of the thread's rows and keys.
   Nums products();
   /// Adds what the weights make of the values; `guarded`: of those that are
@@ -143,6 +149,12 @@ void Tile::run(Num item, Num tiles) {
   Num rows = a.rowsOf(keyHead), past = a.keys - a.queries;
   bring(a.query, at.queries, kRows, at.stride, at.depth, count, place);
   auto [begin, end] = a.range(query(zero), query(count - 1));
+  auto bringRows = [&, end = end](const OpWriter::Memory &memory, int64_t to,
+                                  int64_t stride, int64_t width, Num l) {
+    bring(memory, to, kKeys, stride, width, end - l,
+          [&](Num r) { return rows + (l + r) * a.features; });
+  };
+  bringRows(a.key, at.keys, at.stride, at.depth, begin);
   int64_t numbers = kMine * groups() * at.step();
   Nums state;
   for (int64_t i = 0; i < kMine; ++i)
@@ -150,12 +162,9 @@ void Tile::run(Num item, Num tiles) {
   state.append(numbers, none);
   state = k.loop(
       begin, end, kKeys, state, [&, end = end](Num l, ArrayRef<Num> before) {
-        Num some = k.min(k.integer(kKeys), end - l);
-        auto rowAt = [&](Num r) { return rows + (l + r) * a.features; };
-        k.barrier(); // until all have done with the keys before
-        bring(a.key, at.keys, kKeys, at.stride, at.depth, some, rowAt);
-        bring(a.value, at.values, kKeys, at.width, at.width, some, rowAt);
-        k.barrier();
+        // Values come while keys are multiplied, and keys while values are.
+        arrive();
+        bringRows(a.value, at.values, at.width, at.width, l);
         Nums scores = products(), next, sums;
         Num weights = k.shared(at.weights * 4);
         for (int64_t i = 0; i < kMine; ++i) {
@@ -190,7 +199,8 @@ void Tile::run(Num item, Num tiles) {
             sums.push_back(before[2 * kMine + i * (numbers / kMine) + n] *
                            shrink);
         }
-        k.barrier();
+        arrive();
+        bringRows(a.key, at.keys, at.stride, at.depth, l + kKeys);
         // What is hidden counts for nothing, even if it is not a number. Where
         // all rows see all keys nothing is.
         bool everSeen = !a.op.getKeyMask();
@@ -242,7 +252,7 @@ void Tile::run(Num item, Num tiles) {
                       place(r) + d);
       });
     }
-  k.barrier(); // before the next tile
+  arrive(); // before the next tile
 }
 
 void moe::cuda::attendByTile(Attention &a) {
