@@ -73,13 +73,26 @@ void Tile::bring(const OpWriter::Memory &memory, int64_t place, int64_t rows,
                  int64_t stride, int64_t width, Num count,
                  llvm::function_ref<Num(Num)> rowAt) {
   Num to = k.shared(place * 4);
-  k.loop(k.thread(), k.integer(rows * width), kLayerThreads, [&](Num i) {
-    Num r = i / width, d = i % width;
-    Num value = k.choose((r < count) & (d < k.integer(a.features)),
-                         [&] { return a.w.readReal(memory, rowAt(r) + d); },
-                         [&] { return k.real(0); });
+  bool isAsync = memory.element.isF32() && a.features % 4 == 0;
+  int64_t step = isAsync ? 4 : 1, pieces = width / step;
+  k.loop(k.thread(), k.integer(rows * pieces), kLayerThreads, [&](Num i) {
+    Num r = i / pieces, d = i % pieces * step;
+    Num isThere = (r < count) & (d < k.integer(a.features));
+    if (isAsync) {
+      Num from = k.select(isThere, rowAt(r) + d, k.integer(0));
+      Num bytes = k.select(isThere, k.integer(16), k.integer(0));
+      moegpu::AsyncCopyOp::create(k.b, k.loc,
+                                  k.at(k.f32(), to, r * stride + d).value,
+                                  k.at(k.f32(), a.w.base(memory), from).value,
+                                  k.convert(bytes, k.i32()).value, 16);
+      return;
+    }
+    Num value = k.choose(
+        isThere, [&] { return a.w.readReal(memory, rowAt(r) + d); },
+        [&] { return k.real(0); });
     k.store(value, to, r * stride + d);
   });
+  moegpu::AsyncCommitOp::create(k.b, k.loc);
 }
 
 Nums Tile::products() {

@@ -177,6 +177,8 @@ Num OpWriter::read(const Memory &memory, Num index) {
   Num value = k->load(storedType(type, k->b), base(memory), index);
   if (type.isIndex())
     return {*k, arith::IndexCastOp::create(k->b, k->loc, type, value.value)};
+  if (type.isInteger(1)) // any byte but 0 is true
+    return (value == 0) == k->convert(value.like(0), type);
   return k->convert(value, type);
 }
 

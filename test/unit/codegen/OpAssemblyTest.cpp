@@ -116,6 +116,8 @@ TEST_F(OpKernels, Assembly) {
     ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
     for (const std::string &name : names)
       EXPECT_NE(text->find(".visible .entry " + name + "("), std::string::npos);
+    // Tiles of attention.
+    EXPECT_NE(text->find("cp.async.cg.shared.global"), std::string::npos);
     // Nothing is left to a library.
     EXPECT_EQ(text->find(".extern .func"), std::string::npos);
 #ifdef MOE_PTXAS
