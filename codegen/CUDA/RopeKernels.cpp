@@ -2,8 +2,6 @@
 #include "codegen/CUDA/KernelParts.h"
 #include "codegen/CUDA/OpWriter.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-
 using namespace mlir;
 using namespace moe;
 using namespace moe::cuda;
