@@ -50,6 +50,7 @@ void emitGroupedDown(mlir::ModuleOp module, llvm::StringRef name,
 /// The same two on sm_90a. In place of the pointer to the matrix they take its
 /// tensor map: three dimensions (depth, rows of an expert, experts), boxes of
 /// 64 numbers, `kHopperBoxRows` rows and one expert, 128-byte swizzle.
+/// `rounded` and `hidden` have fewer than 2^33 numbers.
 constexpr int64_t kHopperBoxRows = 64;
 bool hasHopperUp(const LayerShape &shape);
 bool hasHopperDown(const LayerShape &shape);

@@ -164,7 +164,7 @@ private:
                     const char *site);
   size_t checkOperand(const void *at, uint32_t rows, const char *site);
   void finishProducts(Warpgroup &group, uint32_t last);
-  void waitForProducts(Warpgroup &group, uint32_t pending, const char *site);
+  void waitForProducts(Warpgroup &group, uint32_t pending);
   void checkOverwrites(const SharedShadow::Access &access);
   /// `body(lane of the warpgroup, register, number of the sum)`.
   template <typename Body>

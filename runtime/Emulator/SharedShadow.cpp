@@ -149,6 +149,13 @@ bool SharedShadow::readByTensorCore(const Access &access) {
   return true;
 }
 
+void SharedShadow::readUntilNow(const Access &access) {
+  uint32_t warp = access.thread / warpSize;
+  uint32_t clock = clocks[warp].seen[warp];
+  for (size_t i = firstWord(access), last = lastWord(access); i <= last; ++i)
+    reads[i * warps + warp].clock = clock;
+}
+
 bool SharedShadow::seesWrite(const Access &access, bool byTensorUnit) {
   for (size_t i = firstWord(access), last = lastWord(access); i <= last; ++i) {
     Word &word = wordAt(i);

@@ -48,6 +48,8 @@ public:
   bool read(const Access &access);
   /// The same by wgmma.
   bool readByTensorCore(const Access &access);
+  /// It has read the words until now, and nobody has written to them.
+  void readUntilNow(const Access &access);
   bool write(const Access &access);
   /// Reads and writes; in order with all of its kind.
   bool atomic(const Access &access);

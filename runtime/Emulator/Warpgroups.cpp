@@ -213,8 +213,7 @@ void Multiprocessor::finishProducts(Warpgroup &group, uint32_t last) {
 }
 
 /// A warp has waited: until at most `pending` of its groups are on their way.
-void Multiprocessor::waitForProducts(Warpgroup &group, uint32_t pending,
-                                     const char *site) {
+void Multiprocessor::waitForProducts(Warpgroup &group, uint32_t pending) {
   uint32_t warp = thread % warpgroupSize / warpSize;
   uint32_t committed = group.groups[warp];
   if (committed <= pending)
@@ -228,9 +227,8 @@ void Multiprocessor::waitForProducts(Warpgroup &group, uint32_t pending,
     // The operands are read until now.
     auto note = [&](size_t offset, uint32_t rows) {
       uint32_t bytes = rows * Warpgroup::rowBytes / 4;
-      failIfFound(shadow.read({offset + bytes * warp, bytes,
-                               thread / warpSize * warpSize, product.site}),
-                  site);
+      shadow.readUntilNow({offset + bytes * warp, bytes,
+                           thread / warpSize * warpSize, product.site});
     };
     note(product.a, Warpgroup::rows);
     note(product.b, product.columns);
@@ -250,7 +248,7 @@ void Multiprocessor::wgmmaWait(int32_t pending, const char *site) {
                     " groups of products are on their way; it takes 0 to 7"));
   if (!meet({Act::WgmmaWait, site}, nullptr))
     return;
-  waitForProducts(group, static_cast<uint32_t>(pending), site);
+  waitForProducts(group, static_cast<uint32_t>(pending));
   dismiss(thread / warpSize);
 }
 
@@ -260,7 +258,7 @@ void Multiprocessor::wgmmaFinish(float *d, const float *c, int32_t count,
   Finish mine = {d, c};
   if (!meet({Act::WgmmaWait, site}, &mine))
     return;
-  waitForProducts(group, 0, site);
+  waitForProducts(group, 0);
   uint32_t warp = thread % warpgroupSize / warpSize, id;
   for (const Warpgroup::Product &product : group.products)
     if (!(product.waited >> warp & 1))
