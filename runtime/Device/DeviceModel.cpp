@@ -72,16 +72,21 @@ Status DeviceModel::uploadLayers(const char *weights) {
     layer.pool = &pool;
     layer.kernels = &poolKernels[from.pool];
     auto place = [&](ExpertMatrices &to, const moert_device_matrix &matrix,
-                     const moert_device_place &at, const char *which) {
+                     const moert_device_place &at, const char *which,
+                     int kernel) {
       auto made = ExpertMatrices::upload(*device, pool, matrix, weights, at,
                                          text(which, " matrices of layer ", i));
-      if (made)
-        to = std::move(*made);
-      return made.error();
+      if (!made)
+        return made.error();
+      to = std::move(*made);
+      uint32_t boxRows = pool.kernels[kernel].map_rows;
+      return boxRows ? to.map(*device, pool, matrix, boxRows) : Status();
     };
-    Status status = place(layer.up, pool.up, from.up, "first");
+    Status status =
+        place(layer.up, pool.up, from.up, "first", MOERT_KERNEL_GROUPED_UP);
     if (status.ok())
-      status = place(layer.down, pool.down, from.down, "second");
+      status = place(layer.down, pool.down, from.down, "second",
+                     MOERT_KERNEL_GROUPED_DOWN);
     if (status.ok()) {
       auto made =
           device->allocate(4 * pool.entries, text("entries of layer ", i));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstdio>
 #include <cstring>
 
 using namespace moe;
@@ -75,6 +76,8 @@ const FakeDevice *moe::fakecuda::deviceAt(CuDevice device) {
 CuResult moe::fakecuda::fail(const std::string &words) {
   std::lock_guard<std::mutex> lock(fake->mutex);
   fake->error = words;
+  if (fake->isTelling)
+    fprintf(stderr, "emulated GPU: %s\n", words.c_str());
   return CuLaunchFailed;
 }
 

@@ -81,6 +81,7 @@ public:
   mutable std::mutex mutex; // of what follows
   std::map<int, std::unique_ptr<FakeContext>> contexts;
   std::string error;
+  bool isTelling = false; ///< errors of kernels go to standard error, too
 };
 
 } // namespace moe::fakecuda

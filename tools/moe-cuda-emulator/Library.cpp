@@ -35,6 +35,7 @@ public:
     driver.devices[0].memory = uint64_t(64) << 30;
     // Blocks take turns, so more of them would only take more time.
     driver.multiprocessors = 2;
+    driver.isTelling = true;
     driver.compile = [this](const std::string &ptx) { return compile(ptx); };
     DialectRegistry registry;
     registerAllDialects(registry);

@@ -38,7 +38,8 @@ protected:
         {"sort", {8, 8, 4, 8, 8, 8, 8, 8}}, {"round", {8, 4, 8}},
         {"up", {8, 8, 8, 8, 8, 8, 8}},      {"down", {8, 8, 8, 8, 8}},
         {"UP", {8, 8, 8, 8, 8, 8, 8}},      {"DOWN", {8, 8, 8, 8, 8}},
-        {"combine", {8, 8, 8, 4, 8, 8, 4}}, {"finish", {8, 4, 8, 8, 4}}};
+        {"combine", {8, 8, 8, 4, 8, 8, 4}}, {"some_up", {8, 8, 8, 8, 8, 8, 8}},
+        {"some_down", {8, 8, 8, 8, 8}},     {"finish", {8, 4, 8, 8, 4}}};
     ptx = ptxOf("sort");
     for (int i = 0; i < MOERT_NUM_KERNELS; ++i) {
       const auto &[name, bytes] = wanted[i];
@@ -65,8 +66,14 @@ protected:
   }
 
   std::string ptx;
-  moert_device_pool pool = {
-      2, 2, 2, 32, 2, {16, 8, 1, 8, 0, 2}, {1024, 16, 64, 16, 0, 2}, {}};
+  moert_device_pool pool = {2,
+                            2,
+                            2,
+                            32,
+                            2,
+                            {16, 8, 1, 8, 0, MOERT_BF16},
+                            {1024, 16, 64, 16, 0, MOERT_BF16},
+                            {}};
   moert_device_layer layer = {};
   int32_t entries[2] = {0, 1};
   moert_device_code code = {};
