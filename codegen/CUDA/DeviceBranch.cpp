@@ -136,6 +136,12 @@ void Branch::choose(Operation *op) {
     launches[op] = {layer, std::nullopt};
   if (layer || isa<moert::ExpertFfnOp, moert::GemmOp>(op))
     return;
+  // What is copied whole is dense.
+  if (llvm::any_of(memoriesOf(op), [](Value memory) {
+        auto root = cast<MemRefType>(rootOf(memory).getType());
+        return !root.getLayout().isIdentity();
+      }))
+    return;
   OpBuilder host(op);
   if (auto kernel = kernelOf(op, host, tables.kernels(), why))
     launches[op] = {std::nullopt, std::move(kernel)};
@@ -394,6 +400,12 @@ BranchFacts Branch::rewrite() {
     facts.onProcessor += computes;
     follow(&op);
   }
+  // What the caller gave is good for it, too.
+  OpBuilder end(block.getTerminator());
+  for (auto &[root, state] : copies)
+    if (isa<BlockArgument>(root) && !state.onHost)
+      moert::TransferOp::create(end, root.getLoc(), moert::Direction::Down,
+                                state.device, root);
   checkFaults();
   retire();
   return facts;

@@ -143,3 +143,17 @@ func.func @device(%t: index, %host: memref<?x192xf32>, %weights: memref<192xf32>
   moert.device_free %memory : memref<?x192xf32>
   return %is : i1
 }
+
+// CHECK-LABEL: func.func @launches
+func.func @launches(%t: index, %host: memref<?x192xf32>, %device: memref<?x192xf32>, %x: memref<?x192xf32>, %y: memref<?x192xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>) {
+  // CHECK: moert.transfer up
+  // CHECK: moert.transfer down
+  moert.transfer up %host to %device : memref<?x192xf32>
+  moert.transfer down %device to %host : memref<?x192xf32>
+  // CHECK: moert.launch kernel 0
+  moert.launch kernel 0 (%x, %y : memref<?x192xf32>, memref<?x192xf32>) numbers(%t : index)
+  // CHECK: moert.launch_layer 0
+  moert.launch_layer 0 ins(%x : memref<?x192xf32>) choices(%ids, %w : memref<?x2xi32>, memref<?x2xf32>)
+      outs(%y : memref<?x192xf32>)
+  return
+}

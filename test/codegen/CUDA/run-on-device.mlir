@@ -1,12 +1,11 @@
-// RUN: moe-opt %s --moert-offload-experts --remarks-filter='moe-offload' 2>%t.txt | FileCheck %s
+// RUN: moe-opt %s --moert-run-on-device --remarks-filter='moe-device' 2>%t.txt | FileCheck %s
 // RUN: FileCheck %s --check-prefix=REMARK <%t.txt
-// RUN: moe-opt %s --moert-offload-experts --moe-place-weights --moe-lower-runtime-calls | FileCheck %s --check-prefix=CALL
+// RUN: moe-opt %s --moert-run-on-device --moe-place-weights --moe-lower-runtime-calls | FileCheck %s --check-prefix=CALL
 
 // Layers of one shape share kernels; what serves an id goes with the layer.
 // CHECK: module attributes {
 // CHECK-SAME: moe.device_layers = [{down = @down, entries = array<i64: 0, 1>, pool = 0 : i64, up = @up},
 // CHECK-SAME: {down = @down, entries = array<i64: 1, -1, 0>, pool = 1 : i64, up = @up},
-// CHECK-SAME: {down = @down, entries = array<i64: 0, 1>, pool = 0 : i64, up = @up},
 // CHECK-SAME: {down = @down, down_bias = @bias, entries = array<i64: 0, 1>, pool = 2 : i64, up = @up8, up_scales = @scales}],
 // CHECK-SAME: moe.device_pools = [{activation = 3 : i64, {{.*}}element = 0 : i64, entries = 2 : i64, experts = 2 : i64, glu = 1 : i64, hidden = 16 : i64, inputs = 24 : i64, {{.*}}outputs = 24 : i64, panel_width = 16 : i64, {{.*}}top_k = 2 : i64, {{.*}}}, {{.*}}entries = 3 : i64,
 // CHECK-SAME: {{.*}}down_bias = 1 : i64, {{.*}}up_coded = 1 : i64, up_coding = 0 : i64, up_scale = 1 : i64,
@@ -18,29 +17,56 @@ moe.bank @scales8 in "a" at 16000 length 384 : tensor<2x2x3x16xbf16>
 moe.bank @bias in "a" at 15000 length 192 : tensor<2x1x1x24xf32>
 moe.bank @up32 in "a" at 5120 length 6144 : tensor<2x2x24x16xf32>
 
+// What the caller gave is copied when it is first wanted, and again when the
+// processor has changed it.
 // CHECK-LABEL: func.func @main
+// CHECK: %[[ON:.*]] = moert.on_device
+// CHECK: scf.if %[[ON]] {
+// CHECK-COUNT-4: moert.device_alloc
+// CHECK: moert.transfer up %[[X:.*]] to %[[DX:.*]] : memref<?x24xf32>
+// CHECK: moert.transfer up %[[IDS:.*]] to %[[DIDS:.*]] : memref<?x2xi32>
+// CHECK: moert.transfer up %[[W:.*]] to %[[DW:.*]] : memref<?x2xf32>
+// CHECK: moert.transfer up %[[Y:.*]] to %[[DY:.*]] : memref<?x24xf32>
+// CHECK-NEXT: moert.launch_layer 0 ins(%[[DX]] : memref<?x24xf32>) choices(%[[DIDS]], %[[DW]] : {{.*}}) outs(%[[DY]] :
+// CHECK-NEXT: moert.launch_layer 1 ins(%[[DX]] :
+// CHECK-NEXT: moert.launch_layer 0 ins(%[[DX]] : {{.*}} residual(%[[DY]] : memref<?x24xf32>) outs(%[[DY]] :
+// CHECK-NEXT: moert.transfer down %[[DY]] to %[[Y]] :
+// CHECK-NEXT: moert.expert_ffn {{.*}}ins(%[[X]], {{.*}}moe.not_offloaded = "its weights are of types that have no kernels"
+// CHECK: moert.transfer up %[[Y]] to %[[DY]] :
+// CHECK-NEXT: moert.launch_layer 2
+// CHECK: moert.transfer down %[[DY]] to %[[Y]] :
+// CHECK-NEXT: moert.expert_ffn {{.*}}moe.not_offloaded = "its weights are quantised otherwise than kernels know"
+// In a loop, one by one.
+// CHECK: scf.for
+// CHECK: scf.if %{{.*}} {
+// CHECK: moert.launch_layer 0
+// CHECK-NEXT: moert.transfer down
+// CHECK: } else {
+// CHECK-NEXT: moert.expert_ffn
+// The body for the processor is what it was.
+// CHECK: } else {
+// CHECK-NOT: moert.launch_layer
+// CHECK: moert.expert_ffn
+// CHECK: return
+
+// CALL: %[[ON:.*]] = llvm.call @moert_on_device() : () -> i32
+// CALL: llvm.icmp "ne" %[[ON]]
+// CALL: llvm.call @moert_device_alloc(%{{.*}}) : (i64) -> !llvm.ptr
+// CALL: llvm.call @moert_device_upload(%{{.*}}) : (!llvm.ptr, !llvm.ptr, i64) -> ()
+// CALL: llvm.call @moert_device_rows(%{{.*}}) : (i32, i64, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr) -> ()
+// CALL: llvm.call @moert_device_download(%{{.*}}) : (!llvm.ptr, !llvm.ptr, i64) -> ()
+// CALL: llvm.call @moert_device_free(%{{.*}}) : (!llvm.ptr) -> ()
 func.func @main(%x: memref<?x24xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>, %y: memref<?x24xf32>) {
   %up = moert.weight_ref @up : memref<2x2x24x16xbf16>
   %down = moert.weight_ref @down : memref<2x2x16x16xbf16>
   %up32 = moert.weight_ref @up32 : memref<2x2x24x16xf32>
-  // The processor computes what no device did.
-  // CHECK: %[[DONE:.*]] = moert.offload layer 0
-  // CHECK: scf.if %[[DONE]] {
-  // CHECK-NEXT: } else {
-  // CHECK-NEXT: moert.expert_ffn
-  // CALL: %[[CALLED:.*]] = llvm.call @moert_offload(%{{.*}}) : (i32, i64, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr) -> i32
-  // CALL: llvm.icmp "ne" %[[CALLED]]
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
-  // CHECK: moert.offload layer 1
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>) {entries = array<i64: 1, -1, 0>}
-  // CHECK: moert.offload layer 2 {{.*}} residual
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) residual(%y : memref<?x24xf32>) outs(%y : memref<?x24xf32>)
-  // CHECK-NOT: moert.offload
-  // CHECK: moert.expert_ffn {{.*}}moe.not_offloaded = "its weights are of types that have no kernels"
-  // REMARK: Missed{{.*}}offload{{.*}}its weights are of types that have no kernels
+  // REMARK: Missed{{.*}}on device{{.*}}its weights are of types that have no kernels
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up32 : memref<2x2x24x16xf32>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
   // Quantised, with biases, which have lost a dimension.
@@ -48,16 +74,20 @@ func.func @main(%x: memref<?x24xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>
   %scales = moert.weight_ref @scales : memref<2x2x1x16xbf16>
   %bias = moert.weight_ref @bias : memref<2x1x1x24xf32>
   %flat = memref.collapse_shape %bias [[0], [1, 2, 3]] : memref<2x1x1x24xf32> into memref<2x24xf32>
-  // CHECK: moert.offload layer 3
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up8 : memref<2x2x24x16xi8>) coded int8 block 0 scales(%scales : memref<2x2x1x16xbf16>)
       down(%down : memref<2x2x16x16xbf16>) bias(%flat : memref<2x24xf32>) outs(%y : memref<?x24xf32>)
   // A block that kernels do not know.
   %scales8 = moert.weight_ref @scales8 : memref<2x2x3x16xbf16>
-  // CHECK-NOT: moert.offload
-  // CHECK: moert.expert_ffn {{.*}}moe.not_offloaded = "its weights are quantised otherwise than kernels know"
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up8 : memref<2x2x24x16xi8>) coded int8 block 8 scales(%scales8 : memref<2x2x3x16xbf16>)
       down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
+  %zero = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  %three = arith.constant 3 : index
+  scf.for %i = %zero to %three step %one {
+    moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
+        up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
+  }
   return
 }
