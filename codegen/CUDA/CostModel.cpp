@@ -1,4 +1,5 @@
 #include "codegen/CUDA/CostModel.h"
+#include "codegen/CUDA/TileShapes.h"
 
 #include "runtime/Device/KernelChoice.h"
 
@@ -87,20 +88,28 @@ double LayerCost::seconds() const {
   return sum;
 }
 
-/// One block, whose warps have every eighth expert and go through all slots
-/// twice (SortKernel.cpp). Each 32 of them wait for ids, then for the table.
+/// One block, whose warps each have a run of slots and go through it twice
+/// (SortKernel.cpp). They wait for ids, then for the table; then they issue, by
+/// four, or wait for what depends on the group before.
 static KernelCost sortCost(const Gpu &gpu, const LayerShape &shape,
                            const Routing &routing) {
-  constexpr int64_t kWarps = kLayerThreads / 32;
   int64_t slots = routing.tokens * shape.topK;
+  int64_t warps = SortShape::warps(shape.experts), ahead = SortShape::kAhead;
+  double bits = std::ceil(std::log2(real(shape.experts + 1)));
   KernelCost cost{"sort"};
-  double ids = 4 * slots <= gpu.l1Bytes ? gpu.l1Latency : gpu.l2Latency;
-  double look = ids + gpu.l1Latency + kLoopClocks;
-  double clocks =
-      2 * real(ceilDiv(shape.experts, kWarps) * ceilDiv(slots, 32)) * look;
-  // The first warp's sums, then slots without an expert.
-  clocks += real(ceilDiv(shape.experts, 32)) * (5 * gpu.sharedLatency + 100);
-  clocks += real(ceilDiv(slots, kLayerThreads)) * look;
+  double read = gpu.l2Latency + gpu.l1Latency + kLoopClocks;
+  // Instructions of a group of 32, and clocks from one group to the next; a
+  // vote is taken for each bit of an expert's number.
+  auto step = [&](double instructions, double chain) {
+    double issued = real(ceilDiv(warps, 4) * ahead) * instructions;
+    return std::max(issued, read + real(ahead) * chain);
+  };
+  double rounds = real(ceilDiv(slots, warps * 32 * ahead));
+  double clocks = rounds * (step(20, gpu.sharedLatency) +
+                            step(6 * bits + 40, 10 * bits + 100));
+  // The first warp's sums of sums.
+  clocks += real(ceilDiv(shape.experts, 32)) *
+            (real(2 * warps + 5) * gpu.sharedLatency + 100);
   cost.processors = clocks / gpu.clock;
   cost.ends = gpu.memoryLatency / gpu.clock;
   cost.gap = gpu.kernelGap;

@@ -1,6 +1,7 @@
 // Host code around kernels: which memory is on the device, and when it is
 // copied.
 #include "codegen/CUDA/DeviceBranch.h"
+#include "codegen/CUDA/MemoryViews.h"
 #include "codegen/CUDA/OpKernels.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -23,30 +24,11 @@ BranchKind moe::cuda::branchOf(Operation *op) {
   return kind;
 }
 
-/// The memory that a view is of, or null where `op` makes no view.
-static Value sourceOf(Operation *op) {
-  if (isa<memref::CastOp, memref::CollapseShapeOp, memref::ExpandShapeOp,
-          memref::ReinterpretCastOp, memref::ReshapeOp, memref::SubViewOp,
-          memref::ViewOp>(op))
-    return op->getOperand(0);
-  return Value();
-}
-
-static Value rootOf(Value memory) {
-  while (Operation *op = memory.getDefiningOp()) {
-    Value source = sourceOf(op);
-    if (!source)
-      break;
-    memory = source;
-  }
-  return memory;
-}
-
 static bool isMemory(Value value) { return isa<MemRefType>(value.getType()); }
 
 /// Whether `op` only asks for shapes, or ends a life.
 static bool touchesNothing(Operation *op) {
-  return isa<memref::DimOp, memref::DeallocOp>(op) || sourceOf(op);
+  return isa<memref::DimOp, memref::DeallocOp>(op) || viewedBy(op);
 }
 
 /// Memory that `op` touches, with what its regions capture.
@@ -72,9 +54,34 @@ static bool writes(Operation *op, Value memory) {
   if (isa<memref::LoadOp, memref::ReshapeOp, scf::YieldOp, moert::WeightRefOp>(
           op))
     return false;
+  if (auto copy = dyn_cast<memref::CopyOp>(op))
+    return copy.getTarget() == memory;
   if (auto target = dyn_cast<DestinationStyleOpInterface>(op))
     return llvm::is_contained(target.getDpsInits(), memory);
   return true;
+}
+
+/// Whether `op` writes all of what `memory` is a view of, and reads nothing of
+/// it.
+static bool overwrites(Operation *op, Value memory) {
+  auto target = dyn_cast<DestinationStyleOpInterface>(op);
+  if (!target || !llvm::is_contained(target.getDpsInits(), memory) ||
+      !isWhole(memory))
+    return false;
+  if (llvm::count_if(memoriesOf(op), [&](Value other) {
+        return rootOf(other) == rootOf(memory);
+      }) != 1)
+    return false;
+  auto loop = dyn_cast<linalg::LinalgOp>(op);
+  if (!loop)
+    return op->getName().getDialectNamespace() == "moert";
+  OpOperand *init = nullptr;
+  for (OpOperand &operand : loop.getDpsInitsMutable())
+    if (operand.get() == memory)
+      init = &operand;
+  return loop.getNumParallelLoops() == loop.getNumLoops() &&
+         loop.getMatchingIndexingMap(init).isPermutation() &&
+         !loop.payloadUsesValueFromOperand(init);
 }
 
 namespace {
@@ -82,8 +89,8 @@ class Branch {
 public:
   Branch(Block &block, DeviceTables &tables) : block(block), tables(tables) {}
 
-  /// Which ops get launched; false where that is not worth it.
-  bool decide();
+  /// Which ops get launched.
+  void decide();
   BranchFacts rewrite();
 
 private:
@@ -125,7 +132,18 @@ private:
 };
 } // namespace
 
+/// Memory that is all there is of it, and dense, so that it can be copied.
+static bool isKnown(Value memory) {
+  Value root = rootOf(memory);
+  Operation *op = root.getDefiningOp();
+  return cast<MemRefType>(root.getType()).getLayout().isIdentity() &&
+         (!op ||
+          isa<memref::AllocOp, memref::GetGlobalOp, moert::WeightRefOp>(op));
+}
+
 void Branch::choose(Operation *op) {
+  if (!llvm::all_of(memoriesOf(op), isKnown))
+    return;
   StringRef why;
   std::optional<int64_t> layer;
   if (auto experts = dyn_cast<moert::ExpertFfnOp>(op))
@@ -135,12 +153,6 @@ void Branch::choose(Operation *op) {
   if (layer)
     launches[op] = {layer, std::nullopt};
   if (layer || isa<moert::ExpertFfnOp, moert::GemmOp>(op))
-    return;
-  // What is copied whole is dense.
-  if (llvm::any_of(memoriesOf(op), [](Value memory) {
-        auto root = cast<MemRefType>(rootOf(memory).getType());
-        return !root.getLayout().isIdentity();
-      }))
     return;
   OpBuilder host(op);
   if (auto kernel = kernelOf(op, host, tables.kernels(), why))
@@ -181,7 +193,7 @@ void Branch::chooseAroundKernels() {
   }
 }
 
-bool Branch::decide() {
+void Branch::decide() {
   SmallVector<Operation *> ops;
   for (Operation &op : block)
     ops.push_back(&op);
@@ -189,12 +201,7 @@ bool Branch::decide() {
     if (op->getName().getDialectNamespace() == "moert" &&
         isa<DestinationStyleOpInterface>(op))
       choose(op);
-  bool isWorthIt = llvm::any_of(launches, [](auto &entry) {
-    return isa<moert::ExpertFfnOp>(entry.first);
-  });
-  if (isWorthIt)
-    chooseAroundKernels();
-  return isWorthIt;
+  chooseAroundKernels();
 }
 
 void Branch::placeRoot(Value root, bool byDevice, bool byHost) {
@@ -263,7 +270,7 @@ void Branch::follow(Operation *op) {
       end.erase();
     return;
   }
-  Value source = sourceOf(op);
+  Value source = viewedBy(op);
   Value device = source ? onDevice(source) : Value();
   if (!device)
     return;
@@ -282,10 +289,11 @@ void Branch::makeGood(Operation *before, Value memory, bool onHost) {
   auto &[root, state] = *found;
   OpBuilder builder(before);
   Location loc = before->getLoc();
-  if (onHost && !state.onHost)
+  bool isWanted = !overwrites(before, memory);
+  if (onHost && !state.onHost && isWanted)
     moert::TransferOp::create(builder, loc, moert::Direction::Down,
                               state.device, root);
-  if (!onHost && !state.onDevice)
+  if (!onHost && !state.onDevice && isWanted)
     moert::TransferOp::create(builder, loc, moert::Direction::Up, root,
                               state.device);
   (onHost ? state.onHost : state.onDevice) = true;
@@ -367,7 +375,7 @@ void Branch::checkFaults() {
 /// Takes away memory of the host that nobody touches any more.
 void Branch::retire() {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
-    if (sourceOf(&op) && op.use_empty())
+    if (viewedBy(&op) && op.use_empty())
       op.erase();
   for (memref::AllocOp alloc : retired) {
     // Its shape may still be asked for.
@@ -377,7 +385,8 @@ void Branch::retire() {
 }
 
 BranchFacts Branch::rewrite() {
-  // The processor records what it does itself, see moert_on_device.
+  // Phases of the processor say nothing about launches; what is recorded of
+  // layers, only the processor records (moert_on_device).
   for (Operation &op : llvm::make_early_inc_range(block))
     if (isa<moert::ObserveOp, moert::PhaseOp>(op))
       op.erase();
@@ -416,6 +425,9 @@ std::optional<BranchFacts> moe::cuda::addDeviceBranch(func::FuncOp function,
   if (!function.getBody().hasOneBlock())
     return std::nullopt;
   Block &body = function.getBody().front();
+  if (llvm::none_of(body.getOps<moert::ExpertFfnOp>(),
+                    [&](moert::ExpertFfnOp op) { return tables.has(op); }))
+    return std::nullopt;
   Location loc = function.getLoc();
   OpBuilder builder = OpBuilder::atBlockEnd(&body);
   Operation *end = body.getTerminator();
@@ -440,16 +452,8 @@ std::optional<BranchFacts> moe::cuda::addDeviceBranch(func::FuncOp function,
   func::ReturnOp::create(builder, loc, either.getResults());
 
   Branch branch(device, tables);
-  if (branch.decide())
-    return branch.rewrite();
-  // As it was.
-  SmallVector<Value> results(processor.getTerminator()->getOperands());
-  body.getOperations().splice(body.begin(), processor.getOperations(),
-                              processor.begin(), std::prev(processor.end()));
-  body.getTerminator()->setOperands(results);
-  either.erase();
-  first->erase();
-  return std::nullopt;
+  branch.decide();
+  return branch.rewrite();
 }
 
 bool moe::cuda::offload(moert::ExpertFfnOp op, DeviceTables &tables,
@@ -463,7 +467,7 @@ bool moe::cuda::offload(moert::ExpertFfnOp op, DeviceTables &tables,
   auto either = scf::IfOp::create(builder, loc, isThere, /*withElse=*/true);
   op->moveBefore(either.elseYield());
   builder.setInsertionPoint(either.thenYield());
-  DenseMap<Value, Value> copies;
+  llvm::MapVector<Value, Value> copies;
   auto copyOf = [&](Value memory) -> Value {
     if (!memory || copies.contains(memory))
       return copies.lookup(memory);

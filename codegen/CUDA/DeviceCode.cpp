@@ -55,6 +55,15 @@ llvm::Expected<DeviceCode> moe::cuda::makeDeviceCode(ModuleOp module,
     llvm::raw_string_ostream os(others);
     own->setAttr(SymbolTable::getSymbolAttrName(),
                  StringAttr::get(module.getContext(), "kernels"));
+    // Where models were is nobody's business.
+    auto nowhere = UnknownLoc::get(module.getContext());
+    own->walk([&](Operation *op) {
+      op->setLoc(nowhere);
+      for (Region &region : op->getRegions())
+        for (Block &block : region)
+          for (BlockArgument argument : block.getArguments())
+            argument.setLoc(nowhere);
+    });
     if (mlir::failed(writeBytecodeToFile(own, os)))
       return llvm::createStringError("kernels cannot be written");
     moveKernels(own, *kernels);

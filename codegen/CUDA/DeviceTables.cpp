@@ -1,4 +1,7 @@
 #include "codegen/CUDA/DeviceTables.h"
+#include "codegen/CUDA/MemoryViews.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace moe;
@@ -47,11 +50,31 @@ std::optional<int64_t> DeviceTables::layerOf(moert::ExpertFfnOp op,
               {"down_bias", op.getDownBias()}});
 }
 
+/// Whether what is in `memory` decides where tokens go, perhaps after some
+/// arithmetic.
+static bool isRouted(Value memory) {
+  llvm::SetVector<Value> seen;
+  seen.insert(memory);
+  for (size_t i = 0; i < seen.size(); ++i)
+    for (Operation *user : seen[i].getUsers()) {
+      if (isa<moert::RouteOp>(user))
+        return true;
+      // Loops may read it in their bodies.
+      auto loop = dyn_cast<linalg::LinalgOp>(user);
+      if (!loop)
+        loop = user->getParentOfType<linalg::LinalgOp>();
+      if (viewedBy(user))
+        seen.insert(user->getResult(0));
+      else if (loop)
+        for (Value out : loop.getDpsInits())
+          seen.insert(rootOf(out));
+    }
+  return false;
+}
+
 std::optional<int64_t> DeviceTables::layerOf(moert::GemmOp op, StringRef &why) {
   // What is close to a tie must not be decided by rounded inputs.
-  bool isRouter = llvm::any_of(op.getOuts().getUsers(), [](Operation *user) {
-    return isa<moert::RouteOp>(user);
-  });
+  bool isRouter = isRouted(rootOf(op.getOuts()));
   std::optional<Pool> pool = poolOf(op, isRouter, tf32, why);
   if (!pool)
     return std::nullopt;
@@ -66,7 +89,8 @@ int64_t DeviceTables::kernelNumber(StringRef name) {
 ModuleOp DeviceTables::kernels() {
   if (!own) {
     OpBuilder inside = OpBuilder::atBlockEnd(module.getBody());
-    own = ModuleOp::create(inside, module.getLoc(), StringRef(kDeviceModule));
+    own = ModuleOp::create(inside, builder.getUnknownLoc(),
+                           StringRef(kDeviceModule));
   }
   return own;
 }

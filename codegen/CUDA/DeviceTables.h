@@ -11,6 +11,11 @@ public:
   DeviceTables(mlir::ModuleOp module, bool tf32)
       : builder(module.getContext()), module(module), tf32(tf32) {}
 
+  /// Whether there are kernels for `op`.
+  bool has(moert::ExpertFfnOp op) const {
+    llvm::StringRef why;
+    return poolOf(op, tf32, why).has_value();
+  }
   /// The number of the layer that `op` is, or nothing with the reason in `why`.
   std::optional<int64_t> layerOf(moert::ExpertFfnOp op, llvm::StringRef &why);
   std::optional<int64_t> layerOf(moert::GemmOp op, llvm::StringRef &why);

@@ -15,6 +15,9 @@ MadeKernel moe::cuda::embedKernel(OpWriter &w, moert::EmbedOp op) {
   auto to = w.memory(op.getOuts(), Elements::Real, "the destination");
   if (w.isRefused())
     return std::nullopt;
+  // Ids outside of the table read its first row.
+  if (cast<MemRefType>(op.getTable().getType()).getDimSize(0) < 1)
+    return w.refuse("its table has no rows, or of a number not known");
   w.takeFaults("moert.embed: an id is outside the table (number %lld of them)");
   return w.write("embed", 0, [&](CudaBuilder &k) {
     Num rows = w.size(table, 0), length = w.size(table, 1);

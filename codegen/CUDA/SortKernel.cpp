@@ -1,7 +1,9 @@
-// Which slots an expert has, without atomics: the order must not depend on
-// which thread comes first.
+// Which slots an expert has. The order must not depend on which thread comes
+// first, so that numbers of slots are counted, and places follow from counts.
 #include "codegen/CUDA/CudaBuilder.h"
 #include "codegen/CUDA/LayerKernels.h"
+#include "codegen/CUDA/TileShapes.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace moe;
@@ -9,14 +11,13 @@ using namespace moe::cuda;
 
 namespace {
 using Nums = KernelBuilder::Nums;
-constexpr int64_t kWarps = kLayerThreads / 32;
 
-/// One block. Every warp has every kWarps-th expert and looks at all slots, 32
-/// at a time.
+/// One block. Each warp has a run of slots, and a count for every expert in
+/// shared memory: of its slots first, then where the next of them goes.
 struct Sort {
   CudaBuilder &k;
-  int64_t experts, entries;
-  Num ids, table, slots, lane, warp;
+  int64_t experts, entries, warps;
+  Num ids, table, slots, lane, warp, counts;
 
   Num read(Num base, Num index) {
     return k.convert(k.load(k.i32(), base, index), k.i64());
@@ -30,16 +31,21 @@ struct Sort {
                                moegpu::ShuffleKind::Idx),
                      k.i64());
   }
+  Num bitsOf(Num bits) { return k.convert(k.countBits(bits), k.i64()); }
 
   /// The expert of a slot, or -1.
   Num expertOf(Num slot);
-  /// Calls `body(slot, before)` where the slot is one of `expert`, with the
-  /// number of its slots that come before; returns how many there are.
-  Num visit(Num expert, llvm::function_ref<void(Num, Num)> body);
-  void forExperts(llvm::function_ref<void(Num)> body);
-  /// From the counts in `counts` where each expert begins, there and in
-  /// `offsets`, and the list of those that have slots. One warp.
-  void scan(Num counts, Num offsets, Num active, Num activeCount);
+  /// Calls `body(slot, expert)` for the warp's slots, 32 at a time and in
+  /// order, and for a few behind the last.
+  void forSlots(llvm::function_ref<void(Num, Num)> body);
+  void count();
+  /// From the counts where each expert begins, in `offsets`, and in place of
+  /// the counts where each warp's slots of it do; the list of those that have
+  /// slots. One warp.
+  void scan(Num offsets, Num active, Num activeCount);
+  void put(Num order, Num place);
+  /// The lanes whose expert is this lane's, as bits.
+  Num alike(Num expert);
 };
 } // namespace
 
@@ -62,58 +68,116 @@ Num Sort::expertOf(Num slot) {
       no);
 }
 
-Num Sort::visit(Num expert, llvm::function_ref<void(Num, Num)> body) {
-  Num below = k.lanesBelow(lane);
-  return k.loop(k.integer(0), slots, 32, {k.integer(0)},
-                [&](Num first, ArrayRef<Num> carried) -> Nums {
-                  Num slot = first + lane;
-                  Num mine = expertOf(slot) == expert;
-                  Num bits = k.ballot(mine);
-                  Num before = carried[0] +
-                               k.convert(k.countBits(bits & below), k.i64());
-                  k.when(mine, [&] { body(slot, before); });
-                  return {carried[0] + k.convert(k.countBits(bits), k.i64())};
-                })[0];
+void Sort::forSlots(llvm::function_ref<void(Num, Num)> body) {
+  constexpr int64_t step = 32 * SortShape::kAhead;
+  int64_t all = warps * step;
+  Num run = (slots + k.integer(all - 1)) / all * step;
+  Num begin = warp * run;
+  k.loop(begin, k.min(begin + run, slots), step, [&](Num first) {
+    // All reads are on their way before the first is waited for.
+    Nums chosen;
+    for (int64_t i = 0; i < SortShape::kAhead; ++i)
+      chosen.push_back(expertOf(first + lane + 32 * i));
+    for (int64_t i = 0; i < SortShape::kAhead; ++i)
+      body(first + lane + 32 * i, chosen[i]);
+  });
 }
 
-void Sort::forExperts(llvm::function_ref<void(Num)> body) {
-  k.loop(warp, k.integer(experts), kWarps, body);
+void Sort::count() {
+  k.loop(k.thread(), k.integer(warps * experts), 32 * warps,
+         [&](Num i) { k.store(k.word(0), counts, i); });
+  k.barrier();
+  forSlots([&](Num, Num expert) {
+    k.when(k.integer(-1) < expert,
+           [&] { k.atomicAdd(k.word(1), counts, warp * experts + expert); });
+  });
 }
 
-void Sort::scan(Num counts, Num offsets, Num active, Num activeCount) {
+void Sort::scan(Num offsets, Num active, Num activeCount) {
   Num zero = k.integer(0), below = k.lanesBelow(lane);
-  Nums ends = k.loop(
-      zero, k.integer(experts), 32, {zero, zero},
-      [&](Num first, ArrayRef<Num> carried) -> Nums {
-        Num expert = first + lane;
-        Num inside = expert < k.integer(experts);
-        Num count = k.choose(
-            inside, [&] { return read(counts, expert); }, [&] { return zero; });
-        Num sum = count;
-        for (int64_t step : {1, 2, 4, 8, 16}) {
-          Num other = k.convert(k.shuffle(k.convert(sum, k.i32()),
-                                          k.convert(k.integer(step), k.i32()),
-                                          moegpu::ShuffleKind::Up),
-                                k.i64());
-          sum = sum + k.select(lane < k.integer(step), zero, other);
-        }
-        Num has = zero < count;
-        Num bits = k.ballot(has);
-        k.when(inside, [&] {
-          Num begin = carried[0] + sum - count;
-          write(begin, counts, expert);
-          write(begin, offsets, expert);
-        });
-        k.when(has, [&] {
-          Num at = carried[1] + k.convert(k.countBits(bits & below), k.i64());
-          write(expert, active, at);
-        });
-        return {carried[0] + ofWarp(sum, k.integer(31)),
-                carried[1] + k.convert(k.countBits(bits), k.i64())};
-      });
+  auto forWarps = [&](Num from, llvm::function_ref<Num(Num, Num)> next) {
+    return k.loop(zero, k.integer(warps), 1, {from},
+                  [&](Num w, ArrayRef<Num> carried) -> Nums {
+                    return {next(w, carried[0])};
+                  })[0];
+  };
+  Nums ends =
+      k.loop(zero, k.integer(experts), 32, {zero, zero},
+             [&](Num first, ArrayRef<Num> carried) -> Nums {
+               Num expert = first + lane;
+               Num inside = expert < k.integer(experts);
+               Num count = k.choose(
+                   inside,
+                   [&] {
+                     return forWarps(zero, [&](Num w, Num sum) {
+                       return sum + read(counts, w * experts + expert);
+                     });
+                   },
+                   [&] { return zero; });
+               Num sum = count;
+               for (int64_t step : {1, 2, 4, 8, 16}) {
+                 Num other =
+                     k.convert(k.shuffle(k.convert(sum, k.i32()),
+                                         k.convert(k.integer(step), k.i32()),
+                                         moegpu::ShuffleKind::Up),
+                               k.i64());
+                 sum = sum + k.select(lane < k.integer(step), zero, other);
+               }
+               Num has = zero < count;
+               Num bits = k.ballot(has);
+               k.when(inside, [&] {
+                 Num begin = carried[0] + sum - count;
+                 write(begin, offsets, expert);
+                 forWarps(begin, [&](Num w, Num at) {
+                   Num own = read(counts, w * experts + expert);
+                   write(at, counts, w * experts + expert);
+                   return at + own;
+                 });
+               });
+               k.when(has, [&] {
+                 write(expert, active, carried[1] + bitsOf(bits & below));
+               });
+               return {carried[0] + ofWarp(sum, k.integer(31)),
+                       carried[1] + bitsOf(bits)};
+             });
   k.when(lane == zero, [&] {
     write(ends[0], offsets, k.integer(experts));
     write(ends[1], activeCount, zero);
+  });
+}
+
+Num Sort::alike(Num expert) {
+  Num number = k.convert(expert + k.integer(1), k.i32()), same = k.word(~0u);
+  for (unsigned bit = 0; bit < llvm::Log2_64_Ceil(experts + 1); ++bit) {
+    Num isSet =
+        (k.shift(number, -static_cast<int64_t>(bit)) & k.word(1)) == k.word(1);
+    Num set = k.ballot(isSet);
+    same = same & k.exclusiveOr(set, k.select(isSet, k.word(0), k.word(~0u)));
+  }
+  return same;
+}
+
+void Sort::put(Num order, Num place) {
+  Num below = k.lanesBelow(lane), none = k.integer(-1);
+  forSlots([&](Num slot, Num expert) {
+    Num same = alike(expert), before = same & below;
+    // The first of them takes places for all.
+    Num isFirst = (before == k.word(0)) & (none < expert);
+    Num taken = k.choose(
+        isFirst,
+        [&] {
+          return k.atomicAdd(k.countBits(same), counts,
+                             warp * experts + expert);
+        },
+        [&] { return k.word(0); });
+    Num lowest = same & (k.word(0) - same);
+    Num at = ofWarp(k.convert(taken, k.i64()), bitsOf(lowest - k.word(1))) +
+             bitsOf(before);
+    k.when(slot < slots, [&] {
+      Num has = none < expert;
+      k.when(has, [&] { write(slot, order, at); });
+      write(k.select(has, at, none), place, slot);
+    });
   });
 }
 
@@ -123,33 +187,20 @@ void moe::cuda::emitSort(ModuleOp module, StringRef name,
   Type pointer = CudaBuilder::global(context);
   SmallVector<Type> types(8, pointer);
   types[2] = IntegerType::get(context, 32);
+  int64_t warps = SortShape::warps(shape.experts);
   CudaBuilder::kernel(
-      module, name, types, kLayerThreads, shape.experts * 4,
-      [&](CudaBuilder &k, ArrayRef<Num> arguments) {
-        Num order = arguments[4], place = arguments[5];
+      module, name, types, static_cast<int32_t>(32 * warps),
+      4 * warps * shape.experts, [&](CudaBuilder &k, ArrayRef<Num> arguments) {
         Num slots = k.convert(arguments[2], k.i64()) * shape.topK;
-        Sort sort = {k,     shape.experts, entries, arguments[0], arguments[1],
-                     slots, k.lane(),      k.warp()};
-        Num counts = k.shared(0), zero = k.integer(0);
-        sort.forExperts([&](Num expert) {
-          Num count = sort.visit(expert, [](Num, Num) {});
-          k.when(sort.lane == zero, [&] { sort.write(count, counts, expert); });
-        });
+        Sort sort = {k,          shape.experts, entries,
+                     warps,      arguments[0],  arguments[1],
+                     slots,      k.lane(),      k.warp(),
+                     k.shared(0)};
+        sort.count();
         k.barrier();
-        k.when(sort.warp == zero, [&] {
-          sort.scan(counts, arguments[3], arguments[6], arguments[7]);
-        });
+        k.when(sort.warp == k.integer(0),
+               [&] { sort.scan(arguments[3], arguments[6], arguments[7]); });
         k.barrier();
-        sort.forExperts([&](Num expert) {
-          Num begin = sort.read(counts, expert);
-          sort.visit(expert, [&](Num slot, Num before) {
-            sort.write(slot, order, begin + before);
-            sort.write(begin + before, place, slot);
-          });
-        });
-        k.loop(k.thread(), slots, kLayerThreads, [&](Num slot) {
-          k.when(sort.expertOf(slot) < zero,
-                 [&] { sort.write(k.integer(-1), place, slot); });
-        });
+        sort.put(arguments[4], arguments[5]);
       });
 }

@@ -7,6 +7,18 @@
 // for those who predict what they cost.
 
 namespace moe::cuda {
+/// Sorting: warps of its one block, whose counts of experts are in shared
+/// memory, and groups of 32 slots that a warp reads before the first is used.
+struct SortShape {
+  static constexpr int64_t kAhead = 4;
+  static constexpr int64_t warps(int64_t experts) {
+    int64_t warps = 16;
+    while (warps > 1 && 4 * warps * experts > 48 * 1024)
+      warps /= 2;
+    return warps;
+  }
+};
+
 /// Few tokens: rows of the matrix, and slots, of one product of a block, whose
 /// warps divide the depth.
 struct DecodeShape {

@@ -10,6 +10,14 @@ static uint64_t rounded(uint64_t bytes) {
   return (std::max<uint64_t>(bytes, 1) + step - 1) / step * step;
 }
 
+Result<DeviceBuffer> DeviceMemory::allocate(uint64_t bytes, std::string name) {
+  auto made = device.allocate(bytes, name);
+  if (made || made.error().code != Code::OutOfMemory || spare.empty())
+    return made;
+  spare.clear();
+  return device.allocate(bytes, std::move(name));
+}
+
 Result<CuPointer> DeviceMemory::take(uint64_t bytes, const char *name) {
   uint64_t wanted = rounded(bytes);
   DeviceBuffer buffer;
@@ -18,11 +26,7 @@ Result<CuPointer> DeviceMemory::take(uint64_t bytes, const char *name) {
     buffer = std::move(found->second);
     spare.erase(found);
   } else {
-    auto made = device.allocate(wanted, name);
-    if (!made && made.error().code == Code::OutOfMemory && !spare.empty()) {
-      spare.clear();
-      made = device.allocate(wanted, name);
-    }
+    auto made = allocate(wanted, name);
     if (!made)
       return made.error();
     buffer = std::move(*made);

@@ -8,6 +8,10 @@
 
 namespace moe::rt {
 
+inline CuPointer addressOf(const void *memory) {
+  return reinterpret_cast<CuPointer>(memory);
+}
+
 /// Asking the driver waits for the device, so what is given back is kept for
 /// the next that wants as much. All work is in one stream: what was launched
 /// before memory was given back is done before its next owner's.
@@ -15,7 +19,10 @@ class DeviceMemory {
 public:
   explicit DeviceMemory(Device &device) : device(device) {}
 
-  /// Without room, what nobody has is returned to the driver first.
+  /// Memory to keep. Without room, what nobody has is returned to the driver
+  /// first.
+  Result<DeviceBuffer> allocate(uint64_t bytes, std::string name);
+  /// Memory to give back.
   Result<CuPointer> take(uint64_t bytes, const char *name);
   void give(CuPointer address);
   /// What begins at `address`; null where nothing does.

@@ -3,11 +3,9 @@
 #include "runtime/Core/Text.h"
 #include "runtime/Device/KernelChoice.h"
 
-namespace moe::rt {
+#include <algorithm>
 
-static CuPointer addressOf(const void *memory) {
-  return reinterpret_cast<CuPointer>(memory);
-}
+namespace moe::rt {
 
 Result<std::shared_ptr<DeviceModel>>
 DeviceModel::create(std::unique_ptr<Device> device,
@@ -106,7 +104,7 @@ Status DeviceModel::uploadLayers(const char *weights) {
   alone = std::move(*made);
   // One token has to fit, too; said now, while there is still a choice.
   for (uint32_t p = 0; p < code.num_pools; ++p)
-    if (Status status = grow(code.pools[p], 1); !status.ok())
+    if (Status status = grow(code.pools[p], 1, true); !status.ok())
       return status;
   return device->synchronize();
 }
@@ -133,9 +131,11 @@ void DeviceModel::release(void *given) {
 
 Result<void *> DeviceModel::constant(const void *data, int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex);
-  auto [place, fresh] = constants.try_emplace(data);
+  auto [place, fresh] = constants.try_emplace({data, bytes});
   if (fresh) {
-    auto made = device->allocate(static_cast<uint64_t>(bytes), "weights");
+    // Kernels want an address of nothing, too.
+    auto made = memory.allocate(
+        std::max<uint64_t>(static_cast<uint64_t>(bytes), 1), "weights");
     Status status = made.error();
     if (status.ok()) {
       place->second = std::move(*made);

@@ -57,7 +57,8 @@ private:
   Status loadKernels();
   Status uploadLayers(const char *weights);
   Status checkMemory() const;
-  Status grow(const moert_device_pool &pool, int64_t tokens);
+  /// `needsSums`: not where the second product goes to its destination.
+  Status grow(const moert_device_pool &pool, int64_t tokens, bool needsSums);
   Status launchExperts(Layer &layer, int64_t tokens, const Rows &rows);
   Status launchMatrix(Layer &layer, int64_t count, const Rows &rows);
 
@@ -69,7 +70,7 @@ private:
   std::vector<Kernel> kernels;
   std::vector<Layer> layers;
   DeviceMemory memory;
-  std::map<const void *, DeviceBuffer> constants;
+  std::map<std::pair<const void *, int64_t>, DeviceBuffer> constants;
   DeviceBuffer spaces[NumSpaces];
   /// For one matrix: offsets {0, rows}, the expert 0, and that there is one.
   DeviceBuffer alone;

@@ -28,9 +28,10 @@ inline Multiplying multiplying(int64_t tokens, int64_t topK, int64_t experts) {
   return {MOERT_KERNEL_GROUPED_UP, MOERT_KERNEL_GROUPED_DOWN};
 }
 
-/// Choices of experts in one go: what lies between kernels stays below a few
-/// gigabytes whatever the number of tokens.
+/// Choices of experts in one go, and bytes between kernels, whatever the number
+/// of tokens.
 constexpr int64_t kMostSlots = 1 << 17;
+constexpr int64_t kMostBytes = int64_t(4) << 30;
 
 /// Blocks that are launched for each multiprocessor (sorting takes one in all);
 /// kernels with tensor maps fill one alone.

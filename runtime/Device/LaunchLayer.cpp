@@ -46,10 +46,6 @@ private:
   const DeviceInfo &device;
 };
 
-CuPointer addressOf(const void *memory) {
-  return reinterpret_cast<CuPointer>(memory);
-}
-
 /// Row `row` of rows of `width` numbers of four bytes.
 template <typename Pointer>
 Pointer rowOf(Pointer rows, int64_t row, int64_t width) {
@@ -61,7 +57,20 @@ Pointer rowOf(Pointer rows, int64_t row, int64_t width) {
 
 } // namespace
 
-Status DeviceModel::grow(const moert_device_pool &pool, int64_t tokens) {
+/// Whether the sums of one matrix need no more work.
+static bool areDone(const moert_device_pool &pool, const void *residual) {
+  return !pool.up.rows && !residual && pool.down.rows == 16 * pool.down.tiles;
+}
+
+/// Bytes between kernels for one token.
+static int64_t bytesOfToken(const moert_device_pool &pool, bool needsSums) {
+  return pool.element_bytes *
+             (pool.up.padded_depth + pool.top_k * pool.down.padded_depth) +
+         (needsSums ? 4 * pool.top_k * 16 * pool.down.tiles : 0);
+}
+
+Status DeviceModel::grow(const moert_device_pool &pool, int64_t tokens,
+                         bool needsSums) {
   int64_t slots = tokens * pool.top_k;
   const int64_t bytes[NumSpaces] = {
       4 * (pool.experts + 1),
@@ -71,14 +80,14 @@ Status DeviceModel::grow(const moert_device_pool &pool, int64_t tokens) {
       4,
       pool.element_bytes * tokens * pool.up.padded_depth,
       pool.element_bytes * slots * pool.down.padded_depth,
-      4 * slots * 16 * pool.down.tiles,
+      needsSums ? 4 * slots * 16 * pool.down.tiles : 0,
   };
   for (int i = 0; i < NumSpaces; ++i) {
     if (spaces[i].size() >= static_cast<uint64_t>(bytes[i]))
       continue;
     spaces[i].free();
-    auto made = device->allocate(static_cast<uint64_t>(bytes[i]),
-                                 text("the numbers of ", tokens, " tokens"));
+    auto made = memory.allocate(static_cast<uint64_t>(bytes[i]),
+                                text("the numbers of ", tokens, " tokens"));
     if (!made)
       return made.error();
     spaces[i] = std::move(*made);
@@ -128,8 +137,7 @@ Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
             sums = spaces[Sums].pointer(), offsets = alone.pointer(),
             active = offsets + 8, activeCount = offsets + 12;
   int32_t number = static_cast<int32_t>(count), isAdded = residual != 0;
-  // Sums that need no more work go where they are wanted.
-  bool isDone = !residual && pool.down.rows == 16 * pool.down.tiles;
+  bool isDone = areDone(pool, rows.residual); // then they go where they should
   Launches run(pool, *layer.kernels, device->info());
   run.start(MOERT_KERNEL_ROUND, {&x, &number, &rounded});
   run.multiply(multiplying(count, 1, 1).down, &rounded, layer.down,
@@ -146,10 +154,13 @@ Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows) {
             text("the model has no layer ", index, " for the device")};
   Layer &layer = layers[static_cast<size_t>(index)];
   const moert_device_pool &pool = *layer.pool;
-  int64_t step = std::max<int64_t>(1, kMostSlots / pool.top_k);
+  bool needsSums = !areDone(pool, rows.residual);
+  int64_t step = std::max<int64_t>(
+      1, std::min(kMostSlots / pool.top_k,
+                  kMostBytes / bytesOfToken(pool, needsSums)));
   for (int64_t first = 0; first < count;) {
     int64_t some = std::min(step, count - first);
-    Status status = grow(pool, some);
+    Status status = grow(pool, some, needsSums);
     // Fewer tokens at a time give the same numbers.
     if (status.code == Code::OutOfMemory && some > 1) {
       step = some / 2;

@@ -88,6 +88,8 @@ Status GpuLayer::loadKernels(const std::string &ptx) {
   module = std::move(*loaded);
   // As codegen/CUDA/DeviceCode.h writes them.
   static const char line[] = "// moe-opt kernel: ";
+  // One matrix alone would have another one.
+  constexpr size_t wanted = MOERT_KERNEL_FINISH;
   for (size_t at = ptx.find(line); at != ptx.npos;
        at = ptx.find(line, at + 1)) {
     char name[128];
@@ -95,14 +97,20 @@ Status GpuLayer::loadKernels(const std::string &ptx) {
     if (sscanf(ptx.c_str() + at + strlen(line), "%127s %u %u %u", name,
                &threads, &sharedBytes, &rows) != 4)
       break;
+    // Matrices beside the experts have kernels, too, but sort nothing.
+    std::string_view suffix = "_sort", whole = name;
+    bool isSort = whole.size() > suffix.size() &&
+                  whole.substr(whole.size() - suffix.size()) == suffix;
+    if (kernels.empty() && !isSort)
+      continue;
+    if (kernels.size() == wanted)
+      break;
     mapRows.push_back(rows);
     auto kernel = module.kernel(name, threads, sharedBytes);
     if (!kernel)
       return kernel.error();
     kernels.push_back(std::move(*kernel));
   }
-  // One matrix alone would have another one.
-  constexpr size_t wanted = MOERT_KERNEL_FINISH;
   if (kernels.size() != wanted)
     return {Code::InvalidFile,
             rt::text("the PTX of layer ", rt::quote(shape.name), " has ",

@@ -26,16 +26,21 @@ moe.bank @up32 in "a" at 5120 length 6144 : tensor<2x2x24x16xf32>
 // CHECK: moert.transfer up %[[X:.*]] to %[[DX:.*]] : memref<?x24xf32>
 // CHECK: moert.transfer up %[[IDS:.*]] to %[[DIDS:.*]] : memref<?x2xi32>
 // CHECK: moert.transfer up %[[W:.*]] to %[[DW:.*]] : memref<?x2xf32>
-// CHECK: moert.transfer up %[[Y:.*]] to %[[DY:.*]] : memref<?x24xf32>
-// CHECK-NEXT: moert.launch_layer 0 ins(%[[DX]] : memref<?x24xf32>) choices(%[[DIDS]], %[[DW]] : {{.*}}) outs(%[[DY]] :
+// What is written whole is not copied before.
+// CHECK-NOT: moert.transfer
+// CHECK: moert.launch_layer 0 ins(%[[DX]] : memref<?x24xf32>) choices(%[[DIDS]], %[[DW]] : {{.*}}) outs(%[[DY:.*]] :
 // CHECK-NEXT: moert.launch_layer 1 ins(%[[DX]] :
 // CHECK-NEXT: moert.launch_layer 0 ins(%[[DX]] : {{.*}} residual(%[[DY]] : memref<?x24xf32>) outs(%[[DY]] :
-// CHECK-NEXT: moert.transfer down %[[DY]] to %[[Y]] :
 // CHECK-NEXT: moert.expert_ffn {{.*}}ins(%[[X]], {{.*}}moe.not_offloaded = "its weights are of types that have no kernels"
+// CHECK-NOT: moert.transfer
+// CHECK: moert.launch_layer 2
+// CHECK: moert.expert_ffn {{.*}}moe.not_offloaded = "its weights are quantised otherwise than kernels know"
+// The processor adds to what is on the device.
+// CHECK: moert.launch_layer 0 {{.*}} outs(%[[DY]] :
+// CHECK-NEXT: moert.transfer down %[[DY]] to %[[Y:.*]] :
+// CHECK: linalg.generic {{.*}}outs(%[[Y]] :
 // CHECK: moert.transfer up %[[Y]] to %[[DY]] :
-// CHECK-NEXT: moert.launch_layer 2
-// CHECK: moert.transfer down %[[DY]] to %[[Y]] :
-// CHECK-NEXT: moert.expert_ffn {{.*}}moe.not_offloaded = "its weights are quantised otherwise than kernels know"
+// CHECK-NEXT: moert.launch_layer 0 {{.*}} residual(%[[DY]] :
 // In a loop, one by one.
 // CHECK: scf.for
 // CHECK: scf.if %{{.*}} {
@@ -82,6 +87,15 @@ func.func @main(%x: memref<?x24xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up8 : memref<2x2x24x16xi8>) coded int8 block 8 scales(%scales8 : memref<2x2x3x16xbf16>)
       down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
+  moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
+      up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
+  linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "reduction"]} outs(%y : memref<?x24xf32>) {
+  ^bb0(%out: f32):
+    %sum = arith.addf %out, %out : f32
+    linalg.yield %sum : f32
+  }
+  moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
+      up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) residual(%y : memref<?x24xf32>) outs(%y : memref<?x24xf32>)
   %zero = arith.constant 0 : index
   %one = arith.constant 1 : index
   %three = arith.constant 3 : index
