@@ -107,9 +107,10 @@ static KernelCost sortCost(const Gpu &gpu, const LayerShape &shape,
   double rounds = real(ceilDiv(slots, warps * 32 * ahead));
   double clocks = rounds * (step(20, gpu.sharedLatency) +
                             step(6 * bits + 40, 10 * bits + 100));
-  // The first warp's sums of sums.
+  // The first warp's sums: of what all warps counted, read at once and written
+  // one after the other, and five steps through its lanes.
   clocks += real(ceilDiv(shape.experts, 32)) *
-            (real(2 * warps + 5) * gpu.sharedLatency + 100);
+            (real(8 * warps) + 6 * gpu.sharedLatency + 100);
   cost.processors = clocks / gpu.clock;
   cost.ends = gpu.memoryLatency / gpu.clock;
   cost.gap = gpu.kernelGap;

@@ -95,25 +95,20 @@ void Sort::count() {
 
 void Sort::scan(Num offsets, Num active, Num activeCount) {
   Num zero = k.integer(0), below = k.lanesBelow(lane);
-  auto forWarps = [&](Num from, llvm::function_ref<Num(Num, Num)> next) {
-    return k.loop(zero, k.integer(warps), 1, {from},
-                  [&](Num w, ArrayRef<Num> carried) -> Nums {
-                    return {next(w, carried[0])};
-                  })[0];
-  };
   Nums ends =
       k.loop(zero, k.integer(experts), 32, {zero, zero},
              [&](Num first, ArrayRef<Num> carried) -> Nums {
                Num expert = first + lane;
                Num inside = expert < k.integer(experts);
-               Num count = k.choose(
-                   inside,
-                   [&] {
-                     return forWarps(zero, [&](Num w, Num sum) {
-                       return sum + read(counts, w * experts + expert);
-                     });
-                   },
-                   [&] { return zero; });
+               Num known = k.min(expert, k.integer(experts - 1));
+               // Read at once, not one after the other.
+               Nums own;
+               for (int64_t w = 0; w < warps; ++w)
+                 own.push_back(read(counts, known + w * experts));
+               Num count = zero;
+               for (Num n : own)
+                 count = count + n;
+               count = k.select(inside, count, zero);
                Num sum = count;
                for (int64_t step : {1, 2, 4, 8, 16}) {
                  Num other =
@@ -128,11 +123,11 @@ void Sort::scan(Num offsets, Num active, Num activeCount) {
                k.when(inside, [&] {
                  Num begin = carried[0] + sum - count;
                  write(begin, offsets, expert);
-                 forWarps(begin, [&](Num w, Num at) {
-                   Num own = read(counts, w * experts + expert);
-                   write(at, counts, w * experts + expert);
-                   return at + own;
-                 });
+                 Num at = begin;
+                 for (int64_t w = 0; w < warps; ++w) {
+                   write(at, counts, expert + w * experts);
+                   at = at + own[w];
+                 }
                });
                k.when(has, [&] {
                  write(expert, active, carried[1] + bitsOf(bits & below));
