@@ -84,6 +84,16 @@ static bool overwrites(Operation *op, Value memory) {
          !loop.payloadUsesValueFromOperand(init);
 }
 
+/// Memory of the device of the shape that `memory` has.
+static Value allocateLike(OpBuilder &builder, Location loc, Value memory) {
+  auto type = cast<MemRefType>(memory.getType());
+  SmallVector<Value> sizes;
+  for (int64_t d = 0; d < type.getRank(); ++d)
+    if (type.isDynamicDim(d))
+      sizes.push_back(memref::DimOp::create(builder, loc, memory, d));
+  return moert::DeviceAllocOp::create(builder, loc, type, sizes);
+}
+
 namespace {
 class Branch {
 public:
@@ -113,6 +123,7 @@ private:
   Value onDevice(Value memory) const { return twins.lookup(memory); }
   void makeGood(Operation *before, Value memory, bool onHost);
   void launch(Operation *op, const Launch &launch);
+  void placeFaults();
   void checkFaults();
   void retire();
 
@@ -124,10 +135,10 @@ private:
   SmallVector<memref::AllocOp> retired;  // that only the device touches
   /// Where a launch says what it cannot work with, and what that ends in.
   struct Fault {
-    Value memory;
     std::string message, where;
   };
   SmallVector<Fault> faults;
+  Value allFaults; // a number for each
   BranchFacts facts;
 };
 } // namespace
@@ -208,27 +219,23 @@ void Branch::placeRoot(Value root, bool byDevice, bool byHost) {
   if (!byDevice)
     return;
   auto type = cast<MemRefType>(root.getType());
+  Operation *op = root.getDefiningOp();
   OpBuilder builder(block.getParent());
-  if (Operation *op = root.getDefiningOp())
+  if (op)
     builder.setInsertionPointAfter(op);
   else
     builder.setInsertionPointToStart(&block);
   Location loc = root.getLoc();
-  Operation *op = root.getDefiningOp();
   if (isa_and_nonnull<memref::GetGlobalOp, moert::WeightRefOp>(op)) {
     twins[root] = moert::DeviceConstantOp::create(builder, loc, type, root);
     return;
   }
-  SmallVector<Value> sizes;
   auto alloc = dyn_cast_or_null<memref::AllocOp>(op);
-  if (alloc)
-    sizes.assign(alloc.getDynamicSizes().begin(),
-                 alloc.getDynamicSizes().end());
-  else
-    for (int64_t d = 0; d < type.getRank(); ++d)
-      if (type.isDynamicDim(d))
-        sizes.push_back(memref::DimOp::create(builder, loc, root, d));
-  Value device = moert::DeviceAllocOp::create(builder, loc, type, sizes);
+  // Not by asking for the shape of what may be retired.
+  Value device = alloc ? moert::DeviceAllocOp::create(builder, loc, type,
+                                                      alloc.getDynamicSizes())
+                             .getResult()
+                       : allocateLike(builder, loc, root);
   twins[root] = device;
   if (alloc && !byHost) {
     retired.push_back(alloc);
@@ -321,13 +328,12 @@ void Branch::launch(Operation *op, const Launch &launch) {
     for (Value memory : launch.kernel->memories)
       memories.push_back(device(memory));
     if (launch.kernel->takesFaults) {
-      OpBuilder atStart = OpBuilder::atBlockBegin(&block);
-      Value fault = moert::DeviceAllocOp::create(
-          atStart, loc, MemRefType::get({1}, builder.getI32Type()),
-          ValueRange());
-      memories.push_back(fault);
+      auto number = static_cast<int64_t>(faults.size());
+      memories.push_back(memref::SubViewOp::create(
+          builder, loc, allFaults, ArrayRef<int64_t>{number},
+          ArrayRef<int64_t>{1}, ArrayRef<int64_t>{1}));
       faults.push_back(
-          {fault, launch.kernel->faultMessage, launch.kernel->faultWhere});
+          {launch.kernel->faultMessage, launch.kernel->faultWhere});
     }
     moert::LaunchOp::create(builder, loc,
                             tables.kernelNumber(launch.kernel->name), memories,
@@ -336,38 +342,50 @@ void Branch::launch(Operation *op, const Launch &launch) {
   op->erase();
 }
 
-/// What kernels could not say when it happened.
-void Branch::checkFaults() {
-  if (faults.empty())
+/// Memory for what kernels cannot say when it happens: zeros.
+void Branch::placeFaults() {
+  int64_t count = llvm::count_if(launches, [](auto &entry) {
+    return entry.second.kernel && entry.second.kernel->takesFaults;
+  });
+  if (count == 0)
     return;
-  auto type = cast<MemRefType>(faults.front().memory.getType());
+  Location loc = block.getParentOp()->getLoc();
+  OpBuilder start = OpBuilder::atBlockBegin(&block);
+  auto type = MemRefType::get({count}, start.getI32Type());
+  Value none = memref::AllocOp::create(start, loc, type);
+  Value zero = arith::ConstantIntOp::create(start, loc, 0, 32);
+  for (int64_t i = 0; i < count; ++i) {
+    Value at = arith::ConstantIndexOp::create(start, loc, i);
+    memref::StoreOp::create(start, loc, zero, none, ValueRange{at});
+  }
+  allFaults = moert::DeviceAllocOp::create(start, loc, type, ValueRange());
+  moert::TransferOp::create(start, loc, moert::Direction::Up, none, allFaults);
+  memref::DeallocOp::create(start, loc, none);
+}
+
+void Branch::checkFaults() {
+  if (!allFaults)
+    return;
   Location loc = block.getParentOp()->getLoc();
   OpBuilder end(block.getTerminator());
-  Value host = memref::AllocOp::create(end, loc, type);
-  Value zero = arith::ConstantIndexOp::create(end, loc, 0);
-  for (auto &[fault, message, where] : faults) {
-    OpBuilder start(block.getParent());
-    start.setInsertionPointAfterValue(fault);
-    Value none = memref::AllocOp::create(start, loc, type);
-    Value i32 = arith::ConstantIntOp::create(start, loc, 0, 32);
-    Value first = arith::ConstantIndexOp::create(start, loc, 0);
-    memref::StoreOp::create(start, loc, i32, none, ValueRange{first});
-    moert::TransferOp::create(start, loc, moert::Direction::Up, none, fault);
-    memref::DeallocOp::create(start, loc, none);
-
-    moert::TransferOp::create(end, loc, moert::Direction::Down, fault, host);
-    Value found = memref::LoadOp::create(end, loc, host, ValueRange{zero});
-    Value nothing = arith::ConstantIntOp::create(end, loc, 0, 32);
+  Value host =
+      memref::AllocOp::create(end, loc, cast<MemRefType>(allFaults.getType()));
+  moert::TransferOp::create(end, loc, moert::Direction::Down, allFaults, host);
+  moert::DeviceFreeOp::create(end, loc, allFaults);
+  Value nothing = arith::ConstantIntOp::create(end, loc, 0, 32);
+  Value one = arith::ConstantIndexOp::create(end, loc, 1);
+  for (auto [i, fault] : llvm::enumerate(faults)) {
+    Value at = arith::ConstantIndexOp::create(end, loc, i);
+    Value found = memref::LoadOp::create(end, loc, host, ValueRange{at});
     Value good = arith::CmpIOp::create(end, loc, arith::CmpIPredicate::eq,
                                        found, nothing);
     Value token =
         arith::IndexCastOp::create(end, loc, end.getIndexType(), found);
-    Value one = arith::ConstantIndexOp::create(end, loc, 1);
     token = arith::SubIOp::create(end, loc, token, one);
-    moert::CheckOp::create(
-        end, loc, good, end.getStringAttr(message),
-        where.empty() ? StringAttr() : end.getStringAttr(where), token);
-    moert::DeviceFreeOp::create(end, loc, fault);
+    moert::CheckOp::create(end, loc, good, end.getStringAttr(fault.message),
+                           fault.where.empty() ? StringAttr()
+                                               : end.getStringAttr(fault.where),
+                           token);
   }
   memref::DeallocOp::create(end, loc, host);
 }
@@ -391,6 +409,7 @@ BranchFacts Branch::rewrite() {
     if (isa<moert::ObserveOp, moert::PhaseOp>(op))
       op.erase();
   placeRoots();
+  placeFaults();
   for (Operation &op : llvm::make_early_inc_range(block)) {
     auto found = launches.find(&op);
     bool isLaunched = found != launches.end();
@@ -471,12 +490,7 @@ bool moe::cuda::offload(moert::ExpertFfnOp op, DeviceTables &tables,
   auto copyOf = [&](Value memory) -> Value {
     if (!memory || copies.contains(memory))
       return copies.lookup(memory);
-    auto type = cast<MemRefType>(memory.getType());
-    SmallVector<Value> sizes;
-    for (int64_t d = 0; d < type.getRank(); ++d)
-      if (type.isDynamicDim(d))
-        sizes.push_back(memref::DimOp::create(builder, loc, memory, d));
-    Value copy = moert::DeviceAllocOp::create(builder, loc, type, sizes);
+    Value copy = allocateLike(builder, loc, memory);
     if (memory != op.getOuts() || memory == op.getResidual())
       moert::TransferOp::create(builder, loc, moert::Direction::Up, memory,
                                 copy);

@@ -46,24 +46,40 @@ static std::optional<Element> elementOf(Type type) {
   return std::nullopt;
 }
 
-/// The number of an element type in runtime/IRInterface.h; 0 of others.
-static int64_t numberOf(Type element) {
-  return element.isF32()    ? MOERT_F32
-         : element.isBF16() ? MOERT_BF16
-         : element.isF16()  ? MOERT_F16
-                            : 0;
+/// The number of an element type in runtime/IRInterface.h.
+static int64_t numberOf(Element element) {
+  switch (element) {
+  case Element::BF16:
+    return MOERT_BF16;
+  case Element::F16:
+    return MOERT_F16;
+  case Element::F32:
+    return MOERT_F32;
+  }
+  llvm_unreachable("there are no others");
+}
+
+/// The same; 0 of types that kernels do not know.
+static int64_t numberOf(Type type) {
+  std::optional<Element> element = elementOf(type);
+  return element ? numberOf(*element) : 0;
 }
 
 static std::optional<rt::RowScale> scaleOf(Type type) {
-  if (type.isF16())
-    return rt::RowScale::F16;
-  if (type.isBF16())
-    return rt::RowScale::BF16;
-  if (type.isF32())
-    return rt::RowScale::F32;
   if (isa<Float8E8M0FNUType>(type))
     return rt::RowScale::E8M0;
-  return std::nullopt;
+  std::optional<Element> element = elementOf(type);
+  if (!element)
+    return std::nullopt;
+  switch (*element) {
+  case Element::BF16:
+    return rt::RowScale::BF16;
+  case Element::F16:
+    return rt::RowScale::F16;
+  case Element::F32:
+    return rt::RowScale::F32;
+  }
+  llvm_unreachable("there are no others");
 }
 
 static std::optional<rt::RowCoding> codingOf(moert::Coding from) {
@@ -167,9 +183,7 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
   }
   // Rows of quantised matrices are multiplied with bf16.
   shape.element = plain.value_or(Element::BF16);
-  pool.element = plain == Element::F32   ? MOERT_F32
-                 : plain == Element::F16 ? MOERT_F16
-                                         : MOERT_BF16;
+  pool.element = numberOf(shape.element);
   shape.tf32 = tf32 && shape.element == Element::F32;
   // As the runtime finds matrices and biases.
   int64_t upRows = shape.hidden * (shape.isGlu ? 2 : 1);

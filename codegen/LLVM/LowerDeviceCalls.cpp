@@ -5,7 +5,6 @@
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -137,26 +136,28 @@ private:
 
   void lowerLaunch(moert::LaunchOp launch) {
     SmallVector<Value> values;
-    for (Value memory : launch.getMemories())
-      values.push_back(address(memory));
+    for (Value memory : launch.getMemories()) {
+      Value first = address(memory);
+      // Views may begin later.
+      auto type = cast<MemRefType>(memory.getType());
+      if (int64_t offset = type.getStridesAndOffset().second)
+        first = LLVM::GEPOp::create(
+            b, loc, ptr, type.getElementType(), first,
+            ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(offset)});
+      values.push_back(first);
+    }
     for (Value number : launch.getNumbers())
       values.push_back(number.getType().isIndex() ? integer(number) : number);
-    // Once for each call of the function, wherever the launch stands.
     SmallVector<Value> slots;
-    Value table;
-    {
-      OpBuilder::InsertionGuard guard(b);
-      Region *body = op->getParentRegion();
-      while (!isa<FunctionOpInterface>(body->getParentOp()))
-        body = body->getParentRegion();
-      b.setInsertionPointToStart(&body->front());
-      Value one = constant(i64, 1);
-      for (Value value : values)
-        slots.push_back(
-            LLVM::AllocaOp::create(b, loc, ptr, value.getType(), one));
-      table = LLVM::AllocaOp::create(b, loc, ptr, ptr,
-                                     constant(i64, values.size()));
-    }
+    OpBuilder atStart = atFunctionStart(op);
+    auto room = [&](Type type, int64_t count) -> Value {
+      Value number = LLVM::ConstantOp::create(atStart, loc, i64,
+                                              atStart.getI64IntegerAttr(count));
+      return LLVM::AllocaOp::create(atStart, loc, ptr, type, number);
+    };
+    for (Value value : values)
+      slots.push_back(room(value.getType(), 1));
+    Value table = room(ptr, values.size());
     for (auto [i, value] : llvm::enumerate(values)) {
       LLVM::StoreOp::create(b, loc, value, slots[i]);
       Value place =

@@ -8,7 +8,6 @@
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "runtime/IRInterface.h"
 #include <cstddef>
 
@@ -119,19 +118,12 @@ struct LowerRuntimeCallsPass
     auto integer = [&](Value index) -> Value {
       return arith::IndexCastOp::create(builder, loc, i64, index);
     };
-    // Once for each call of the function, wherever the observer stands.
-    Value tensors;
-    {
-      OpBuilder::InsertionGuard guard(builder);
-      Region *body = observe->getParentRegion();
-      while (!isa<FunctionOpInterface>(body->getParentOp()))
-        body = body->getParentRegion();
-      builder.setInsertionPointToStart(&body->front());
-      tensors = LLVM::AllocaOp::create(
-          builder, loc, ptr, i64,
-          constant(i64, sizeof(moert_tensor) / sizeof(int64_t) *
-                            observe.getValues().size()));
-    }
+    OpBuilder atStart = atFunctionStart(observe);
+    Value words = LLVM::ConstantOp::create(
+        atStart, loc, i64,
+        atStart.getI64IntegerAttr(sizeof(moert_tensor) / sizeof(int64_t) *
+                                  observe.getValues().size()));
+    Value tensors = LLVM::AllocaOp::create(atStart, loc, ptr, i64, words);
     for (auto [i, value] : llvm::enumerate(observe.getValues())) {
       auto type = cast<MemRefType>(value.getType());
       FailureOr<int32_t> element = elementType(type.getElementType());

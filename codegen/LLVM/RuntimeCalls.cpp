@@ -2,6 +2,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 
 using namespace mlir;
 using namespace moe;
@@ -16,6 +17,11 @@ LLVM::LLVMFuncOp moe::declareRuntime(ModuleOp module, StringRef name,
       LLVM::LLVMFunctionType::get(
           result ? result : LLVM::LLVMVoidType::get(module.getContext()),
           arguments));
+}
+
+OpBuilder moe::atFunctionStart(Operation *op) {
+  auto function = op->getParentOfType<FunctionOpInterface>();
+  return OpBuilder::atBlockBegin(&function.getFunctionBody().front());
 }
 
 Value moe::addressOfMemory(OpBuilder &builder, Location loc, Value memory) {

@@ -2,6 +2,7 @@
 #define MOE_CODEGEN_LLVM_RUNTIMECALLS_H
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
 
 namespace moe {
@@ -10,6 +11,10 @@ mlir::LLVM::LLVMFuncOp declareRuntime(mlir::ModuleOp module,
                                       llvm::StringRef name,
                                       llvm::ArrayRef<mlir::Type> arguments,
                                       mlir::Type result = {});
+
+/// Where the function around `op` begins: what is allocated on the stack there
+/// is so once for each call, even where `op` stands in a loop.
+mlir::OpBuilder atFunctionStart(mlir::Operation *op);
 
 /// Where dense memory begins.
 mlir::Value addressOfMemory(mlir::OpBuilder &builder, mlir::Location loc,
