@@ -48,8 +48,8 @@ std::pair<Num, Num> Attention::range(Num first, Num last) {
 
 MadeKernel moe::cuda::attentionKernel(OpWriter &w, moert::AttentionOp op) {
   auto query = w.memory(op.getQuery(), Elements::Real, "the query");
-  auto key = w.memory(op.getKey(), Elements::Real, "memory of keys");
-  auto value = w.memory(op.getValue(), Elements::Real, "memory of values");
+  auto key = w.strided(op.getKey(), Elements::Real, "memory of keys");
+  auto value = w.strided(op.getValue(), Elements::Real, "memory of values");
   OpWriter::Memory mask, bias;
   if (op.getKeyMask())
     mask = w.memory(op.getKeyMask(), Elements::Any, "the mask of keys");
@@ -58,6 +58,12 @@ MadeKernel moe::cuda::attentionKernel(OpWriter &w, moert::AttentionOp op) {
   auto to = w.memory(op.getOuts(), Elements::Real, "the destination");
   if (w.isRefused())
     return std::nullopt;
+  // A cache has dense rows, and room behind those of a head.
+  for (const OpWriter::Memory &rows : {key, value})
+    if (!rows.strides.empty() &&
+        (rows.strides[3].constant != 1 ||
+         rows.strides[2].constant != query.sizes[3].constant))
+      return w.refuse("rows of keys or values are not dense");
   std::optional<int64_t> features = query.sizes[3].constant;
   if (!features || *features < 1 || *features > kMostFeatures)
     return w.refuse("heads have more than 512 features, none, or no known "

@@ -20,8 +20,10 @@ struct Attention {
   /// Whether keys before `end` may be seen by some query, and from where on, of
   /// queries `first` to `last`.
   std::pair<Num, Num> range(Num first, Num last);
-  /// Where the keys and values of a head begin, `head` counted over the batch.
-  Num rowsOf(Num head) { return head * keys * features; }
+  /// Where the keys or values of a head begin.
+  Num rowsOf(const OpWriter::Memory &memory, Num b, Num head) {
+    return b * w.stride(memory, 0) + head * w.stride(memory, 1);
+  }
 };
 
 /// A block has a head of a query; its warps divide the keys. For few queries.

@@ -93,7 +93,8 @@ Nums Row::mix(Nums sums, Num weight, Num rows, Num first, Num count) {
 void Row::run(Num number) {
   Num head = number % a.heads, s = number / a.heads % a.queries;
   Num batch = number / a.heads / a.queries;
-  Num rows = a.rowsOf(batch * a.keyHeads + head / a.group);
+  Num keys = a.rowsOf(a.key, batch, head / a.group);
+  Num values = a.rowsOf(a.value, batch, head / a.group);
   Nums q = read(a.query, number * a.features);
   auto [begin, end] = a.range(s, s);
   Num warp = k.warp(), zero = k.integer(0), lowest = k.real(-INFINITY);
@@ -103,7 +104,7 @@ void Row::run(Num number) {
                  [&, end = end](Num first, ArrayRef<Num> before) {
                    Num count = k.min(k.integer(32), end - first),
                        l = first + lane;
-                   Num product = products(q, rows, first, count);
+                   Num product = products(q, keys, first, count);
                    Num score = a.score(product, l < end, batch, head, s, l);
                    Num top = k.max(warpMax(k, score), before[0]);
                    // Before a key was seen, nothing is to be shifted.
@@ -114,7 +115,7 @@ void Row::run(Num number) {
                    Nums sums;
                    for (Num sum : before.drop_front(2))
                      sums.push_back(sum * shrink);
-                   next.append(mix(sums, weight, rows, first, count));
+                   next.append(mix(sums, weight, values, first, count));
                    return next;
                  });
   // Of each warp: the maximum, the sum, and the sums of features.
@@ -152,7 +153,7 @@ void Row::run(Num number) {
       mean = k.fold(zero, k.select(isBlind, a.keys, zero), mean,
                     [&](Num l, Num sum) {
                       return sum +
-                             a.w.readReal(a.value, rows + l * a.features + d);
+                             a.w.readReal(a.value, values + l * a.features + d);
                     }) /
              k.convert(a.keys, k.f32());
     a.w.writeReal(k.select(isBlind, mean, sum / total), a.to,

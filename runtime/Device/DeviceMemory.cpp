@@ -46,8 +46,11 @@ void DeviceMemory::give(CuPointer address) {
 }
 
 const DeviceBuffer *DeviceMemory::find(CuPointer address) const {
-  auto found = taken.find(address);
-  return found == taken.end() ? nullptr : &found->second;
+  auto after = taken.upper_bound(address);
+  if (after == taken.begin())
+    return nullptr;
+  const DeviceBuffer &buffer = std::prev(after)->second;
+  return address - buffer.pointer() < buffer.size() ? &buffer : nullptr;
 }
 
 } // namespace moe::rt

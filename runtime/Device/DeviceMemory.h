@@ -25,7 +25,7 @@ public:
   /// Memory to give back.
   Result<CuPointer> take(uint64_t bytes, const char *name);
   void give(CuPointer address);
-  /// What begins at `address`; null where nothing does.
+  /// What `address` is in; null where it is in nothing.
   const DeviceBuffer *find(CuPointer address) const;
 
 private:

@@ -28,6 +28,7 @@ public:
   Result<void *> constant(const void *data, int64_t bytes) override;
   Status upload(void *to, const void *from, int64_t bytes) override;
   Status download(void *to, const void *from, int64_t bytes) override;
+  Status copy(Direction direction, const BlockCopy &blocks) override;
   Status launch(int32_t kernel, void **arguments) override;
   Status layer(int32_t number, int64_t count, const Rows &rows) override;
 
@@ -54,6 +55,9 @@ private:
 
   DeviceModel(std::unique_ptr<Device> device, const moert_device_code &code)
       : device(std::move(device)), code(code), memory(*this->device) {}
+  /// Within what was allocated.
+  Status copyBytes(Direction direction, void *to, const void *from,
+                   uint64_t bytes);
   Status loadKernels();
   Status uploadLayers(const char *weights);
   Status checkMemory() const;
