@@ -40,9 +40,11 @@ bool moe::cuda::isWhole(Value memory) {
 
 static bool isMemory(Value value) { return isa<MemRefType>(value.getType()); }
 
-/// Whether `op` only asks for shapes, or ends a life.
+/// Whether `op` only asks for shapes and strides, or ends a life.
 static bool touchesNothing(Operation *op) {
-  return isa<memref::DimOp, memref::DeallocOp>(op) || viewedBy(op);
+  return isa<memref::DimOp, memref::DeallocOp,
+             memref::ExtractStridedMetadataOp>(op) ||
+         viewedBy(op);
 }
 
 SmallVector<Value> moe::cuda::memoriesOf(Operation *op) {
