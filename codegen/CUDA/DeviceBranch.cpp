@@ -46,6 +46,7 @@ private:
   struct Copies {
     Value device;
     bool onHost = true, onDevice = false;
+    bool isChanged = false; ///< by the processor
   };
 
   bool isOnDevice(Operation *op) const { return launches.contains(op); }
@@ -157,6 +158,9 @@ void Branch::makeGood(Operation *before, Value memory, bool onHost) {
   auto &[root, state] = *found;
   OpBuilder builder(before);
   Location loc = before->getLoc();
+  // What the caller gave goes first, so that launches follow one another.
+  if (!onHost && isa<BlockArgument>(root) && !state.isChanged)
+    builder.setInsertionPointAfterValue(state.device);
   bool isWanted = !overwrites(before, memory);
   if (onHost && !state.onHost && isWanted)
     moert::TransferOp::create(builder, loc, moert::Direction::Down,
@@ -165,8 +169,10 @@ void Branch::makeGood(Operation *before, Value memory, bool onHost) {
     moert::TransferOp::create(builder, loc, moert::Direction::Up, root,
                               state.device);
   (onHost ? state.onHost : state.onDevice) = true;
-  if (writes(before, memory))
+  if (writes(before, memory)) {
     (onHost ? state.onDevice : state.onHost) = false;
+    state.isChanged |= onHost;
+  }
 }
 
 void Branch::launch(Operation *op, const Launch &launch) {

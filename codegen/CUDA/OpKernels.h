@@ -30,9 +30,11 @@ struct OpKernel {
 /// What the host has to compute for it, such as sizes that are not constant, is
 /// made before `op`, with `host`.
 ///
-/// Memory is dense, and that of f32 begins at a multiple of 16 bytes. There are
-/// kernels for parallel loops (`linalg`) and copies, and for all ops of `moert`
-/// that write memory but `gemm` and `expert_ffn`.
+/// Memory is dense, but that of loops and copies, and of keys and values, may
+/// have strides. Rows of f32 begin at multiples of 16 bytes where they have
+/// multiples of four numbers. There are kernels for parallel loops (`linalg`)
+/// and copies, and for all ops of `moert` that write memory but `gemm` and
+/// `expert_ffn`.
 std::optional<OpKernel> kernelOf(mlir::Operation *op, mlir::OpBuilder &host,
                                  mlir::ModuleOp kernels, llvm::StringRef &why);
 } // namespace moe::cuda

@@ -14,6 +14,9 @@ Result<DeviceBuffer> DeviceMemory::allocate(uint64_t bytes, std::string name) {
   auto made = device.allocate(bytes, name);
   if (made || made.error().code != Code::OutOfMemory || spare.empty())
     return made;
+  // What waits to be launched may use it.
+  if (Status status = queue.flush(); !status.ok())
+    return status;
   spare.clear();
   return device.allocate(bytes, std::move(name));
 }

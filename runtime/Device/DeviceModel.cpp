@@ -2,6 +2,7 @@
 
 #include "runtime/Core/Text.h"
 #include "runtime/Device/KernelChoice.h"
+#include "runtime/Device/Ptx.h"
 
 #include <algorithm>
 
@@ -24,13 +25,20 @@ Status DeviceModel::loadKernels() {
   if (!loaded)
     return loaded.error();
   module = std::move(*loaded);
+  auto parameters = readPtxParameters(code.ptx);
   auto load = [&](const moert_device_kernel &wanted, std::vector<Kernel> &to) {
     auto kernel = wanted.name ? module.kernel(wanted.name, wanted.threads,
                                               wanted.shared_bytes)
                               : Result<Kernel>(Kernel());
-    if (kernel)
-      to.push_back(std::move(*kernel));
-    return kernel.error();
+    if (!kernel)
+      return kernel.error();
+    auto known = wanted.name ? parameters.find(wanted.name) : parameters.end();
+    if (known != parameters.end()) {
+      kernel->hasParameters = true;
+      kernel->parameterBytes = known->second;
+    }
+    to.push_back(std::move(*kernel));
+    return Status();
   };
   poolKernels.resize(code.num_pools);
   for (uint32_t p = 0; p < code.num_pools; ++p)
@@ -139,9 +147,11 @@ Result<void *> DeviceModel::constant(const void *data, int64_t bytes) {
     Status status = made.error();
     if (status.ok()) {
       place->second = std::move(*made);
+      status = queue.flush();
+    }
+    if (status.ok())
       status =
           device->upload(place->second, 0, data, static_cast<uint64_t>(bytes));
-    }
     if (!status.ok()) {
       constants.erase(place);
       return status;
@@ -159,6 +169,8 @@ Status DeviceModel::copyBytes(Direction direction, void *to, const void *from,
     return {Code::Internal,
             "bytes are copied to or from memory that the device "
             "does not have"};
+  if (Status status = queue.flush(); !status.ok())
+    return status;
   uint64_t at = target ? addressOf(to) - target->pointer() : 0;
   uint64_t begin = source ? addressOf(from) - source->pointer() : 0;
   return direction == Up     ? device->upload(*target, at, from, bytes)
@@ -198,9 +210,8 @@ Status DeviceModel::launch(int32_t number, void **arguments) {
   std::lock_guard<std::mutex> lock(mutex);
   if (number < 0 || static_cast<size_t>(number) >= kernels.size())
     return {Code::Internal, text("the model has no kernel ", number)};
-  return rt::launch(kernels[static_cast<size_t>(number)],
-                    blocksFor(device->info().multiprocessors, false),
-                    arguments);
+  return queue.add(kernels[static_cast<size_t>(number)],
+                   blocksFor(device->info().multiprocessors, false), arguments);
 }
 
 } // namespace moe::rt

@@ -22,6 +22,7 @@ public:
 
   /// Whether an earlier failure is for good.
   bool isBroken();
+  const LaunchQueue &launches() const { return queue; }
 
   Result<void *> allocate(int64_t bytes) override;
   void release(void *memory) override;
@@ -54,7 +55,8 @@ private:
   };
 
   DeviceModel(std::unique_ptr<Device> device, const moert_device_code &code)
-      : device(std::move(device)), code(code), memory(*this->device) {}
+      : device(std::move(device)), code(code), queue(*this->device),
+        memory(*this->device, queue) {}
   /// Within what was allocated.
   Status copyBytes(Direction direction, void *to, const void *from,
                    uint64_t bytes);
@@ -73,6 +75,7 @@ private:
   std::vector<std::vector<Kernel>> poolKernels;
   std::vector<Kernel> kernels;
   std::vector<Layer> layers;
+  LaunchQueue queue;
   DeviceMemory memory;
   std::map<std::pair<const void *, int64_t>, DeviceBuffer> constants;
   DeviceBuffer spaces[NumSpaces];

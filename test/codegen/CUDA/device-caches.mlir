@@ -9,12 +9,13 @@ moe.bank @down in "a" at 3072 length 2048 : tensor<2x2x16x16xbf16>
 // CHECK-LABEL: func.func @main(
 // CHECK-SAME:    %[[Q:.*]]: memref<?x?x6x32xf32>, %[[PAST:.*]]: memref<?x2x?x32xf32>, %[[K:.*]]: memref<?x?x2x32xf32>
 // CHECK:         scf.if
+// Inputs go first.
+// CHECK:         moert.transfer up %[[K]] to %[[DK:.*]] :
 // CHECK:         %[[CACHE:.*]] = moert.device_cache %[[PAST]] fresh %{{.*}} input 1 output 1 : memref<?x2x?x32xf32> -> memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>
 // CHECK-NOT:     moert.transfer up %[[PAST]]
 // CHECK:         memref.subview %[[CACHE]]
 // CHECK-NEXT:    %[[ROOM:.*]] = memref.subview %[[CACHE]][0, 0, %{{.*}}, 0]
-// CHECK:         moert.transfer up %[[K]] to %[[DK:.*]] :
-// CHECK-NEXT:    moert.launch kernel {{[0-9]+}}(%[[DK]], %[[ROOM]] :
+// CHECK:         moert.launch kernel {{[0-9]+}}(%[[DK]], %[[ROOM]] :
 // CHECK:         moert.launch kernel {{[0-9]+}}(%{{.*}}, %[[CACHE]], %{{.*}} :
 // CHECK:         %[[OUT:.*]] = moert.device_present %[[CACHE]] output 1 : {{.*}} -> memref<?x2x?x32xf32>
 // CHECK:         scf.yield %{{.*}}, %[[OUT]]
