@@ -30,7 +30,7 @@ struct OpKernel {
 /// What the host has to compute for it, such as sizes that are not constant, is
 /// made before `op`, with `host`.
 ///
-/// Memory is dense, but that of loops and copies, and of keys and values, may
+/// Memory is dense, but that of loops, and of keys and values, may
 /// have strides. Rows of f32 begin at multiples of 16 bytes where they have
 /// multiples of four numbers. There are kernels for parallel loops (`linalg`)
 /// and copies, and for all ops of `moert` that write memory but `gemm` and

@@ -37,6 +37,20 @@ double &Array::at(std::initializer_list<int64_t> indices) {
   return values[place];
 }
 
+int64_t Array::stride(size_t d) const {
+  int64_t product = 1;
+  for (size_t after = d + 1; after < shape.size(); ++after)
+    product *= room.empty() ? shape[after] : room[after];
+  return product;
+}
+
+int64_t Array::place(int64_t i) const {
+  int64_t at = 0;
+  for (size_t d = shape.size(); d-- > 0; i /= shape[d])
+    at += i % shape[d] * stride(d);
+  return at;
+}
+
 /// The bits of a number as memory holds it.
 static uint64_t encode(Type type, double x) {
   auto real = dyn_cast<FloatType>(type);
@@ -138,6 +152,12 @@ struct Values {
     }
     if (isa<arith::ExtUIOp, arith::ExtFOp>(def))
       return of(def->getOperand(0));
+    if (auto facts = dyn_cast<memref::ExtractStridedMetadataOp>(def)) {
+      auto source = cast<BlockArgument>(facts.getSource());
+      for (auto [d, stride] : llvm::enumerate(facts.getStrides()))
+        if (stride == value)
+          return arguments[source.getArgNumber()].stride(d);
+    }
     ADD_FAILURE() << "unexpected " << def->getName().getStringRef().str();
     return 0;
   }
@@ -202,12 +222,14 @@ struct Placed {
       if (!type)
         continue;
       size_t bytes = widthOf(type.getElementType()) / 8;
-      sizes[i] = argument.size() * bytes;
+      sizes[i] = argument.places() * bytes;
       places[i] = static_cast<uint8_t *>(
           *memory.allocate(std::max<size_t>(sizes[i], 1), "argument"));
+      // Between rows lies what nobody may count on: NaN.
+      std::memset(places[i], 0xff, sizes[i]);
       for (int64_t n = 0; n < argument.size(); ++n) {
         uint64_t bits = encode(type.getElementType(), argument[n]);
-        std::memcpy(places[i] + n * bytes, &bits, bytes);
+        std::memcpy(places[i] + argument.place(n) * bytes, &bits, bytes);
       }
     }
   }
@@ -270,7 +292,8 @@ std::vector<Array> OpKernels::run(const std::string &text,
     size_t bytes = widthOf(type.getElementType()) / 8;
     for (int64_t n = 0; n < arguments[i].size(); ++n) {
       uint64_t bits = 0;
-      std::memcpy(&bits, first[i].data() + n * bytes, bytes);
+      std::memcpy(&bits, first[i].data() + arguments[i].place(n) * bytes,
+                  bytes);
       arguments[i].values[n] = decode(type.getElementType(), bits);
     }
   }
