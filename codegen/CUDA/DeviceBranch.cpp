@@ -33,6 +33,12 @@ static Value allocateLike(OpBuilder &builder, Location loc, Value memory) {
   return moert::DeviceAllocOp::create(builder, loc, type, sizes);
 }
 
+/// What is not the kernel's own.
+static SmallVector<Value> memoriesOf(const OpKernel &kernel) {
+  return llvm::filter_to_vector(kernel.memories,
+                                [](Value memory) { return bool(memory); });
+}
+
 namespace {
 class Branch {
 public:
@@ -56,6 +62,7 @@ private:
   Value onDevice(Value memory) const { return twins.lookup(memory); }
   void makeGood(Operation *before, Value memory, bool onHost);
   void launch(Operation *op, const Launch &launch);
+  void launchKernel(OpBuilder &builder, Location loc, const OpKernel &kernel);
   void handOutCaches();
   void retire();
 
@@ -121,7 +128,7 @@ void Branch::placeRoots() {
           users[rootOf(memory)].first = false;
   for (auto &[op, launch] : launches)
     if (launch.kernel)
-      for (Value memory : launch.kernel->memories)
+      for (Value memory : memoriesOf(*launch.kernel))
         users[rootOf(memory)].first = true;
   for (auto &[root, by] : users)
     placeRoot(root, by.first, by.second);
@@ -175,6 +182,35 @@ void Branch::makeGood(Operation *before, Value memory, bool onHost) {
   }
 }
 
+/// With the kernels that follow.
+void Branch::launchKernel(OpBuilder &builder, Location loc,
+                          const OpKernel &kernel) {
+  Value scratch;
+  if (kernel.scratch)
+    scratch = moert::DeviceAllocOp::create(
+        builder, loc,
+        MemRefType::get({ShapedType::kDynamic}, builder.getF32Type()),
+        kernel.scratch);
+  auto start = [&](OpBuilder &at, const OpKernel &started) {
+    SmallVector<Value> memories;
+    for (Value memory : started.memories)
+      memories.push_back(memory ? onDevice(memory) : scratch);
+    if (started.takesFaults)
+      memories.push_back(faults.add(at, loc, started));
+    moert::LaunchOp::create(at, loc, tables.kernelNumber(started.name),
+                            memories, started.numbers);
+  };
+  start(builder, kernel);
+  if (!kernel.followers.empty()) {
+    auto either = scf::IfOp::create(builder, loc, kernel.isFollowed);
+    OpBuilder inside = either.getThenBodyBuilder();
+    for (const OpKernel &follower : kernel.followers)
+      start(inside, follower);
+  }
+  if (scratch)
+    moert::DeviceFreeOp::create(builder, loc, scratch);
+}
+
 void Branch::launch(Operation *op, const Launch &launch) {
   OpBuilder builder(op);
   Location loc = op->getLoc();
@@ -191,14 +227,7 @@ void Branch::launch(Operation *op, const Launch &launch) {
         builder, loc, *launch.layer, device(gemm.getX()), Value(), Value(),
         device(gemm.getResidual()), device(gemm.getOuts()));
   } else {
-    SmallVector<Value> memories;
-    for (Value memory : launch.kernel->memories)
-      memories.push_back(device(memory));
-    if (launch.kernel->takesFaults)
-      memories.push_back(faults.add(builder, loc, *launch.kernel));
-    moert::LaunchOp::create(builder, loc,
-                            tables.kernelNumber(launch.kernel->name), memories,
-                            launch.kernel->numbers);
+    launchKernel(builder, loc, *launch.kernel);
   }
   op->erase();
 }
@@ -242,10 +271,9 @@ BranchFacts Branch::rewrite() {
     auto found = launches.find(&op);
     bool isLaunched = found != launches.end();
     bool computes = isa<DestinationStyleOpInterface>(op);
-    SmallVector<Value> memories =
-        isLaunched && found->second.kernel
-            ? SmallVector<Value>(found->second.kernel->memories)
-            : memoriesOf(&op);
+    SmallVector<Value> memories = isLaunched && found->second.kernel
+                                      ? memoriesOf(*found->second.kernel)
+                                      : memoriesOf(&op);
     for (Value memory : memories)
       makeGood(&op, memory, !isLaunched);
     if (isLaunched) {

@@ -5,6 +5,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace moe::cuda {
 /// A kernel that computes one op on memory: of kLayerThreads threads, and
@@ -12,8 +13,8 @@ namespace moe::cuda {
 /// their order.
 struct OpKernel {
   std::string name; ///< in the module of kernels
-  llvm::SmallVector<mlir::Value>
-      memories; ///< memrefs whose addresses it takes, first
+  /// Memrefs whose addresses it takes, first; null: of `scratch`.
+  llvm::SmallVector<mlir::Value> memories;
   /// Scalars it takes after them: index values as i64, others (i32, i64, f32)
   /// as they are.
   llvm::SmallVector<mlir::Value> numbers;
@@ -23,6 +24,12 @@ struct OpKernel {
   bool takesFaults = false;
   /// What the run then ends with: as of `moert.check`, with n as the value.
   std::string faultMessage, faultWhere;
+  /// Memory for it and those that follow, of so many f32 (an index), if any;
+  /// what it holds at first does not matter.
+  mlir::Value scratch = {};
+  /// Kernels that go on with what it left, where `isFollowed` (an i1).
+  std::vector<OpKernel> followers;
+  mlir::Value isFollowed = {};
 };
 
 /// The kernel for `op`, added to `kernels` where it is not yet there (its name

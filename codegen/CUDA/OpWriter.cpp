@@ -89,6 +89,19 @@ OpWriter::Memory OpWriter::strided(Value memref, Elements elements,
   return memory;
 }
 
+OpWriter::Memory OpWriter::scratch() {
+  Memory memory;
+  memory.element = Float32Type::get(op->getContext());
+  memory.index = made.memories.size();
+  made.memories.push_back(Value());
+  return memory;
+}
+
+OpWriter::Memory OpWriter::scratch(Value count) {
+  made.scratch = count;
+  return scratch();
+}
+
 OpWriter::Size OpWriter::number(Value scalar) {
   Size size{std::nullopt, unsigned(numbers.size())};
   numbers.push_back({scalar});

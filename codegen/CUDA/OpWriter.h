@@ -37,6 +37,10 @@ public:
   /// The same of memory that may lie at any strides; the address is that of
   /// its first number.
   Memory strided(mlir::Value memref, Elements elements, llvm::StringRef what);
+  /// Memory of its own, of `count` f32 (an index of the host); and that of the
+  /// kernel before this one.
+  Memory scratch(mlir::Value count);
+  Memory scratch();
   /// A scalar of the host.
   Size number(mlir::Value scalar);
   /// An address more, for what is wrong with the input.
@@ -51,6 +55,9 @@ public:
   /// The kernel, unless something was refused; its name begins with `family`.
   std::optional<OpKernel> write(llvm::StringRef family, int64_t shared,
                                 llvm::function_ref<void(CudaBuilder &)> body);
+
+  /// Writes another kernel of the op.
+  OpWriter another() { return {op, host, kernels}; }
 
   // --- what the kernel does: within `write`
   Num base(const Memory &memory) { return arguments[memory.index]; }

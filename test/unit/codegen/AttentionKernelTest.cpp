@@ -121,6 +121,20 @@ TEST_F(AttentionKernel, PrefillAndDecode) {
   check({8, 1, 16}, 1, 3, 530);
 }
 
+// Rows whose keys several blocks have, some of which see none.
+TEST_F(AttentionKernel, LongPasts) {
+  Form form{4, 2, 20};
+  check(form, 1, 1, 600);
+  check(form, 2, 2, 511);
+  form.mask = "i1", form.uniform = true;
+  check(form, 2, 1, 599, [](std::vector<Array> &given) {
+    for (int64_t l = 0; l < 600; ++l)
+      given[3].at({0, l}) = 0, given[3].at({1, l}) = l < 7 || l > 520;
+  });
+  form.mask = "", form.window = 60;
+  check(form, 1, 1, 700);
+}
+
 TEST_F(AttentionKernel, Heads) {
   check({1, 1, 5}, 2, 7, 2);
   check({4, 4, 64}, 1, 9, 1);

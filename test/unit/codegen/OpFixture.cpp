@@ -142,6 +142,29 @@ namespace {
 struct Values {
   const std::vector<Array> &arguments;
 
+  /// Of arithmetic on what is not negative.
+  std::optional<int64_t> computed(Operation *def) const {
+    auto x = [&](unsigned i) -> int64_t { return of(def->getOperand(i)); };
+    if (auto constant = dyn_cast<arith::ConstantIndexOp>(def))
+      return constant.value();
+    if (isa<arith::MulIOp>(def))
+      return x(0) * x(1);
+    if (isa<arith::CeilDivUIOp>(def))
+      return llvm::divideCeil(x(0), x(1));
+    if (isa<arith::MaxUIOp>(def))
+      return std::max(x(0), x(1));
+    if (isa<arith::AndIOp>(def))
+      return x(0) & x(1);
+    if (isa<arith::OrIOp>(def))
+      return x(0) | x(1);
+    if (isa<arith::SelectOp>(def))
+      return x(0) ? x(1) : x(2);
+    if (auto compare = dyn_cast<arith::CmpIOp>(def))
+      return arith::applyCmpPredicate(
+          compare.getPredicate(), llvm::APInt(64, x(0)), llvm::APInt(64, x(1)));
+    return std::nullopt;
+  }
+
   double of(Value value) const {
     if (auto argument = dyn_cast<BlockArgument>(value))
       return arguments[argument.getArgNumber()][0];
@@ -158,6 +181,8 @@ struct Values {
         if (stride == value)
           return arguments[source.getArgNumber()].stride(d);
     }
+    if (std::optional<int64_t> number = computed(def))
+      return static_cast<double>(*number);
     ADD_FAILURE() << "unexpected " << def->getName().getStringRef().str();
     return 0;
   }
@@ -169,7 +194,6 @@ struct OpKernels::Compiled {
   OwningOpRef<ModuleOp> module, kernels;
   std::optional<cuda::OpKernel> made;
   std::unique_ptr<cuda::EmulatedKernels> code;
-  moegpu::KernelOp kernel;
 };
 
 OpKernels::~OpKernels() = default;
@@ -194,16 +218,16 @@ OpKernels::Compiled *OpKernels::compile(const std::string &text) {
   // Asked again it is the same.
   auto again = cuda::kernelOf(op, host, *made->kernels, why);
   EXPECT_TRUE(again && again->name == made->made->name);
-  EXPECT_TRUE(llvm::hasSingleElement(*made->kernels->getBody()));
+  EXPECT_EQ(made->kernels->getBody()->getOperations().size(),
+            1 + made->made->followers.size());
   auto code = cuda::EmulatedKernels::compile(*made->kernels);
   if (!code) {
     ADD_FAILURE() << llvm::toString(code.takeError());
     return nullptr;
   }
   made->code = std::move(*code);
-  made->kernel =
-      made->kernels->lookupSymbol<moegpu::KernelOp>(made->made->name);
-  EXPECT_EQ(made->kernel.getThreads(), uint32_t(cuda::kLayerThreads));
+  for (auto kernel : made->kernels->getOps<moegpu::KernelOp>())
+    EXPECT_EQ(kernel.getThreads(), uint32_t(cuda::kLayerThreads));
   known = std::move(made);
   return known.get();
 }
@@ -254,32 +278,48 @@ std::vector<Array> OpKernels::run(const std::string &text,
   std::vector<std::vector<uint8_t>> first;
   for (auto [blocks, seed] : {std::pair(1u, 0), {3u, 1}}) {
     Placed placed(types, arguments);
-    std::vector<uint64_t> given;
-    for (Value value : made.memories)
-      given.push_back(reinterpret_cast<uint64_t>(
-          placed.places[cast<BlockArgument>(value).getArgNumber()]));
+    Values values{arguments};
     auto *faults = static_cast<int32_t *>(*placed.memory.allocate(4, "faults"));
     *faults = 0;
-    if (made.takesFaults)
-      given.push_back(reinterpret_cast<uint64_t>(faults));
-    for (Value value : made.numbers)
-      given.push_back(encode(value.getType(), Values{arguments}.of(value)));
-    EXPECT_EQ(given.size(), compiled->kernel.getArgumentTypes().size());
-    std::vector<void *> pointers;
-    for (uint64_t &value : given)
-      pointers.push_back(&value);
-    emu::Launch launch;
-    launch.name = made.name.c_str();
-    launch.blocks = blocks;
-    launch.threads = compiled->kernel.getThreads();
-    launch.sharedBytes = compiled->kernel.getShared();
-    launch.entry = compiled->code->find(made.name);
-    launch.arguments = pointers.data();
-    emu::Options options;
-    options.seed = seed;
-    options.late = seed > 0;
-    rt::Status status = emu::run(launch, placed.memory, options);
-    EXPECT_TRUE(status.ok()) << status.message;
+    void *scratch = nullptr;
+    if (made.scratch) {
+      auto bytes = static_cast<size_t>(4 * values.of(made.scratch));
+      scratch = *placed.memory.allocate(std::max<size_t>(bytes, 1), "scratch");
+      std::memset(scratch, 0xff, bytes);
+    }
+    auto start = [&](const cuda::OpKernel &kernel) {
+      auto code =
+          compiled->kernels->lookupSymbol<moegpu::KernelOp>(kernel.name);
+      std::vector<uint64_t> given;
+      for (Value value : kernel.memories)
+        given.push_back(reinterpret_cast<uint64_t>(
+            value ? placed.places[cast<BlockArgument>(value).getArgNumber()]
+                  : scratch));
+      if (kernel.takesFaults)
+        given.push_back(reinterpret_cast<uint64_t>(faults));
+      for (Value value : kernel.numbers)
+        given.push_back(encode(value.getType(), values.of(value)));
+      EXPECT_EQ(given.size(), code.getArgumentTypes().size());
+      std::vector<void *> pointers;
+      for (uint64_t &value : given)
+        pointers.push_back(&value);
+      emu::Launch launch;
+      launch.name = kernel.name.c_str();
+      launch.blocks = blocks;
+      launch.threads = code.getThreads();
+      launch.sharedBytes = code.getShared();
+      launch.entry = compiled->code->find(kernel.name);
+      launch.arguments = pointers.data();
+      emu::Options options;
+      options.seed = seed;
+      options.late = seed > 0;
+      rt::Status status = emu::run(launch, placed.memory, options);
+      EXPECT_TRUE(status.ok()) << status.message;
+    };
+    start(made);
+    if (!made.followers.empty() && values.of(made.isFollowed))
+      for (const cuda::OpKernel &follower : made.followers)
+        start(follower);
     fault = *faults;
     if (first.empty())
       first = placed.bytes();
