@@ -48,17 +48,29 @@ std::pair<Num, Num> Attention::range(Num first, Num last) {
 }
 
 void Attention::finish(Num number, Num d, Num sum, Num total) {
-  Num isBlind = total == 0, mean = k.real(0);
-  if (op.getMaskedRow() == moert::MaskedRow::Uniform) {
-    Num zero = k.integer(0);
-    Num first = rowsOf(value, number / heads / queries, number % heads / group);
-    mean = k.fold(zero, k.select(isBlind, keys, zero), mean,
-                  [&](Num l, Num sum) {
-                    return sum + w.readReal(value, first + l * features + d);
-                  }) /
-           k.convert(keys, k.f32());
-  }
-  w.writeReal(k.select(isBlind, mean, sum / total), to, number * features + d);
+  Num isBlind = total == 0;
+  auto write = [&](Num result) {
+    w.writeReal(result, to, number * features + d);
+  };
+  // What another thread writes is left alone.
+  if (op.getMaskedRow() == moert::MaskedRow::Uniform)
+    k.when(isBlind == isBlind.like(0), [&] { write(sum / total); });
+  else
+    write(k.select(isBlind, k.real(0), sum / total));
+}
+
+void Attention::finishBlind(Num number, Num total, Num first, int64_t step) {
+  if (op.getMaskedRow() != moert::MaskedRow::Uniform)
+    return;
+  Num zero = k.integer(0);
+  Num end = k.select(total == 0, k.integer(features), zero);
+  Num rows = rowsOf(value, number / heads / queries, number % heads / group);
+  k.loop(first, end, step, [&](Num d) {
+    Num sum = k.fold(zero, keys, k.real(0), [&](Num l, Num sum) {
+      return sum + w.readReal(value, rows + l * features + d);
+    });
+    w.writeReal(sum / k.convert(keys, k.f32()), to, number * features + d);
+  });
 }
 
 namespace {
@@ -76,9 +88,10 @@ struct Division {
 /// for all multiprocessors.
 static constexpr int64_t kFewestKeys = 256, kManyParts = 1024;
 
-/// Tiles read keys for 64 rows at a time, but are few: with long pasts they
+/// Tiles read keys for many rows at a time, but are few: with long pasts they
 /// have to be enough for the multiprocessors. Otherwise each row is divided.
-static Division divide(OpBuilder &host, moert::AttentionOp op, bool mayTile) {
+static Division divide(OpBuilder &host, moert::AttentionOp op,
+                       int64_t tileRows) {
   OpBuilder::InsertionGuard guard(host);
   host.setInsertionPoint(op);
   Location loc = op.getLoc();
@@ -114,9 +127,10 @@ static Division divide(OpBuilder &host, moert::AttentionOp op, bool mayTile) {
   Value length = times(over(larger(over(keys, most), one), number(kFewestKeys)),
                        number(kFewestKeys));
   Value splits = larger(over(keys, length), one);
-  if (mayTile) {
+  if (tileRows > 0) {
     Value rowsOfKeys = over(perBatch, larger(keyHeads, one));
-    Value tiles = times(times(batch, keyHeads), over(rowsOfKeys, number(64)));
+    Value tiles =
+        times(times(batch, keyHeads), over(rowsOfKeys, number(tileRows)));
     Value areEnough = arith::OrIOp::create(
         host, loc, is(ugt, tiles, 63),
         is(arith::CmpIPredicate::ule, keys, 2 * kFewestKeys));
@@ -152,9 +166,14 @@ MadeKernel moe::cuda::attentionKernel(OpWriter &w, moert::AttentionOp op) {
   if (!features || *features < 1 || *features > kMostFeatures)
     return w.refuse("heads have more than 512 features, none, or no known "
                     "number of them");
-  std::optional<int64_t> tile = sharedByTile(*features);
+  std::optional<int64_t> tensor =
+      w.mayRound ? sharedByTensorTile(*features) : std::nullopt;
+  std::optional<int64_t> tile = tensor ? tensor : sharedByTile(*features);
   int64_t shared = std::max(tile.value_or(0), sharedByRow(*features));
-  Division division = divide(w.host, op, tile.has_value());
+  Division division = divide(w.host, op,
+                             tensor ? kTensorTileRows
+                             : tile ? kTileRows
+                                    : 0);
   auto attention = [&](CudaBuilder &k, OpWriter &writer) {
     Attention a{k, writer, op, query, key, value, mask, bias, to, *features};
     a.batch = writer.size(query, 0), a.queries = writer.size(query, 1);
@@ -171,7 +190,9 @@ MadeKernel moe::cuda::attentionKernel(OpWriter &w, moert::AttentionOp op) {
     if (!tile)
       return attendByRow(a);
     k.when(
-        w.size(splits) == 0, [&] { attendByTile(a); }, [&] { attendByRow(a); });
+        w.size(splits) == 0,
+        [&] { tensor ? attendByTensorTile(a) : attendByTile(a); },
+        [&] { attendByRow(a); });
   });
   OpWriter second = w.another();
   query = second.memory(op.getQuery(), Elements::Real, "the query");

@@ -26,6 +26,8 @@ struct Attention {
   std::pair<Num, Num> range(Num first, Num last);
   /// Writes feature `d` of row `number`, of the sums over all keys.
   void finish(Num number, Num d, Num sum, Num total);
+  /// Then those of a row that sees no key, from `first` on, `step` apart.
+  void finishBlind(Num number, Num total, Num first, int64_t step);
   /// Where the keys or values of a head begin.
   Num rowsOf(const OpWriter::Memory &memory, Num b, Num head) {
     return b * w.stride(memory, 0) + head * w.stride(memory, 1);
@@ -45,6 +47,10 @@ inline int64_t splitStride(int64_t features) { return features + 2; }
 /// first gives: the block's shared memory, or nothing where that is too much.
 void attendByTile(Attention &a);
 std::optional<int64_t> sharedByTile(int64_t features);
+/// The same by the tensor core, with numbers rounded to f16.
+void attendByTensorTile(Attention &a);
+std::optional<int64_t> sharedByTensorTile(int64_t features);
+constexpr int64_t kTileRows = 64, kTensorTileRows = 128;
 } // namespace moe::cuda
 
 #endif // MOE_CODEGEN_CUDA_ATTENTIONPARTS_H

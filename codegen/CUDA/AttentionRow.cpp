@@ -160,6 +160,8 @@ void Row::run(Num number, Num split, Num splits) {
         isOnly, [&] { a.finish(number, d, sum, total); },
         [&] { a.w.writeReal(sum, a.found, part + 2 + d); });
   });
+  k.when(isOnly,
+         [&] { a.finishBlind(number, total, k.thread(), kLayerThreads); });
   k.barrier(); // before the next row
 }
 
@@ -198,5 +200,6 @@ void moe::cuda::joinSplits(Attention &a) {
       });
       a.finish(number, d, sum, total);
     });
+    a.finishBlind(number, total, lane, 32);
   });
 }

@@ -11,7 +11,8 @@ using Nums = KernelBuilder::Nums;
 /// Rows of a tile, a row being a query and a head of those that share keys, and
 /// the keys that it looks at at a time. A thread has 4 rows and 2 keys, and
 /// sixteen threads share rows.
-static constexpr int64_t kRows = 64, kKeys = 32, kMine = 4, kSharing = 16;
+static constexpr int64_t kRows = kTileRows, kKeys = 32, kMine = 4,
+                         kSharing = 16;
 
 namespace {
 /// Where things lie in shared memory, in numbers. Rows of queries and keys are
@@ -156,13 +157,14 @@ void Tile::run(Num item, Num tiles) {
   Num count = k.min(k.integer(kRows), allRows - first);
   auto head = [&](Num r) { return headOf + (first + r) % a.group; };
   auto query = [&](Num r) { return (first + r) / a.group; };
-  auto place = [&](Num r) {
-    return ((batch * a.queries + query(r)) * a.heads + head(r)) * a.features;
+  auto number = [&](Num r) {
+    return (batch * a.queries + query(r)) * a.heads + head(r);
   };
   Num keys = a.rowsOf(a.key, batch, keyHead % a.keyHeads);
   Num values = a.rowsOf(a.value, batch, keyHead % a.keyHeads);
   Num past = a.keys - a.queries;
-  bring(a.query, at.queries, kRows, at.stride, at.depth, count, place);
+  bring(a.query, at.queries, kRows, at.stride, at.depth, count,
+        [&](Num r) { return number(r) * a.features; });
   auto [begin, end] = a.range(query(zero), query(count - 1));
   auto bringRows = [&, end = end](const OpWriter::Memory &memory, Num rows,
                                   int64_t to, int64_t stride, int64_t width,
@@ -233,44 +235,21 @@ void Tile::run(Num item, Num tiles) {
             [&] { return mix(sums, true); }));
         return next;
       });
-  Nums blind(numbers / kMine, none);
-  Num anyBlind = state[1] == none;
-  for (int64_t i = 1; i < kMine; ++i)
-    anyBlind = anyBlind | (state[2 * i + 1] == none);
   auto featureOf = [&](int64_t n) {
     return column * at.step() +
            (n / at.step() * kSharing * at.step() + n % at.step());
   };
-  auto isFeature = [&](Num d) { return d < k.integer(a.features); };
-  if (a.op.getMaskedRow() == moert::MaskedRow::Uniform) {
-    blind = k.loop(zero, k.select(anyBlind, a.keys, zero), 1, blind,
-                   [&](Num l, ArrayRef<Num> means) {
-                     Nums next(means);
-                     for (auto [n, mean] : llvm::enumerate(next)) {
-                       Num d = featureOf(n);
-                       mean = k.choose(
-                           isFeature(d),
-                           [&] {
-                             return mean +
-                                    a.w.readReal(a.value,
-                                                 values + l * a.features + d);
-                           },
-                           [&] { return none; });
-                     }
-                     return next;
-                   });
-    for (Num &mean : blind)
-      mean = mean / k.convert(a.keys, k.f32());
-  }
   for (int64_t i = 0; i < kMine; ++i)
     for (int64_t n = 0; n < numbers / kMine; ++n) {
       Num d = featureOf(n), r = row + i, total = state[2 * i + 1];
       Num sum = state[2 * kMine + i * (numbers / kMine) + n];
-      k.when((r < count) & isFeature(d), [&] {
-        a.w.writeReal(k.select(total == 0, blind[n], sum / total), a.to,
-                      place(r) + d);
-      });
+      k.when((r < count) & (d < k.integer(a.features)),
+             [&] { a.finish(number(r), d, sum, total); });
     }
+  for (int64_t i = 0; i < kMine; ++i)
+    k.when(row + i < count, [&] {
+      a.finishBlind(number(row + i), state[2 * i + 1], column, kSharing);
+    });
   arrive(); // before the next tile
 }
 

@@ -16,6 +16,16 @@ static int64_t numberIn(SmallVector<Attribute> &list, Attribute attribute) {
   return list.size() - 1;
 }
 
+DeviceTables::DeviceTables(ModuleOp module, bool tf32)
+    : builder(module.getContext()), module(module), tf32(tf32),
+      isRounding(tf32) {
+  module.walk([&](moert::ExpertFfnOp op) {
+    StringRef why;
+    std::optional<Pool> pool = poolOf(op, tf32, why);
+    isRounding |= pool && pool->shape.element != Element::F32;
+  });
+}
+
 int64_t DeviceTables::add(const Pool &pool, ArrayRef<int64_t> entries,
                           ArrayRef<std::pair<StringRef, Value>> parts) {
   NamedAttrList layer;

@@ -8,8 +8,10 @@ namespace moe::cuda {
 /// What a model has on the device, as the module's attributes list it.
 class DeviceTables {
 public:
-  DeviceTables(mlir::ModuleOp module, bool tf32)
-      : builder(module.getContext()), module(module), tf32(tf32) {}
+  DeviceTables(mlir::ModuleOp module, bool tf32);
+
+  /// Whether layers round what they multiply, so that the rest may, too.
+  bool mayRound() const { return isRounding; }
 
   /// Whether there are kernels for `op`.
   bool has(moert::ExpertFfnOp op) const {
@@ -32,7 +34,7 @@ private:
 
   mlir::Builder builder;
   mlir::ModuleOp module, own;
-  bool tf32;
+  bool tf32, isRounding;
   llvm::SmallVector<mlir::Attribute> pools, layers, names;
 };
 } // namespace moe::cuda

@@ -61,7 +61,8 @@ void Choice::choose(Operation *op) {
     return;
   }
   OpBuilder host(op);
-  if (auto kernel = kernelOf(op, host, tables.kernels(), why))
+  if (auto kernel =
+          kernelOf(op, host, tables.kernels(), tables.mayRound(), why))
     launches[op] = {std::nullopt, std::move(kernel)};
 }
 

@@ -8,8 +8,8 @@ using namespace moe;
 using namespace moe::cuda;
 
 MadeKernel moe::cuda::kernelOf(Operation *op, OpBuilder &host, ModuleOp kernels,
-                               StringRef &why) {
-  OpWriter w(op, host, kernels);
+                               bool mayRound, StringRef &why) {
+  OpWriter w(op, host, kernels, mayRound);
   MadeKernel made =
       llvm::TypeSwitch<Operation *, MadeKernel>(op)
           .Case([&](linalg::LinalgOp op) { return loopKernel(w, op); })

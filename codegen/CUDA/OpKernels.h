@@ -35,7 +35,8 @@ struct OpKernel {
 /// The kernel for `op`, added to `kernels` where it is not yet there (its name
 /// says everything that it depends on), or nothing, with the reason in `why`.
 /// What the host has to compute for it, such as sizes that are not constant, is
-/// made before `op`, with `host`.
+/// made before `op`, with `host`. Where it `mayRound`, attention of many
+/// queries multiplies numbers that are rounded to f16.
 ///
 /// Memory is dense, but that of loops, and of keys and values, may
 /// have strides. Rows of f32 begin at multiples of 16 bytes where they have
@@ -43,7 +44,8 @@ struct OpKernel {
 /// and copies, and for all ops of `moert` that write memory but `gemm` and
 /// `expert_ffn`.
 std::optional<OpKernel> kernelOf(mlir::Operation *op, mlir::OpBuilder &host,
-                                 mlir::ModuleOp kernels, llvm::StringRef &why);
+                                 mlir::ModuleOp kernels, bool mayRound,
+                                 llvm::StringRef &why);
 } // namespace moe::cuda
 
 #endif // MOE_CODEGEN_CUDA_OPKERNELS_H

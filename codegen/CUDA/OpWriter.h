@@ -26,8 +26,9 @@ public:
   };
   enum class Elements { Real, Integer, Any, Bits };
 
-  OpWriter(mlir::Operation *op, mlir::OpBuilder &host, mlir::ModuleOp kernels)
-      : op(op), host(host), kernels(kernels) {}
+  OpWriter(mlir::Operation *op, mlir::OpBuilder &host, mlir::ModuleOp kernels,
+           bool mayRound)
+      : op(op), host(host), mayRound(mayRound), kernels(kernels) {}
 
   // --- what the kernel takes
   /// Dense memory of numbers: f32, bf16 or f16 (`Real`), i32 or i64
@@ -57,7 +58,7 @@ public:
                                 llvm::function_ref<void(CudaBuilder &)> body);
 
   /// Writes another kernel of the op.
-  OpWriter another() { return {op, host, kernels}; }
+  OpWriter another() { return {op, host, kernels, mayRound}; }
 
   // --- what the kernel does: within `write`
   Num base(const Memory &memory) { return arguments[memory.index]; }
@@ -81,6 +82,7 @@ public:
 
   mlir::Operation *op;
   mlir::OpBuilder &host;
+  const bool mayRound; ///< to 16 bits what is multiplied
 
 private:
   mlir::ModuleOp kernels;

@@ -105,7 +105,11 @@ func.func @wide(%q: memref<?x?x2x512xf32>, %k: memref<?x2x?x512xf32>, %y: memref
 })";
 constexpr int kCount = 15 + 3; // those of attention are followed by one
 
-TEST_F(OpKernels, Assembly) {
+class OpAssembly : public OpKernels,
+                   public testing::WithParamInterface<bool> {};
+
+TEST_P(OpAssembly, Assembles) {
+  mayRound = GetParam();
   OwningOpRef<ModuleOp> module = kernels(kOps);
   std::vector<std::string> names;
   for (auto kernel : module->getOps<moegpu::KernelOp>())
@@ -118,6 +122,7 @@ TEST_F(OpKernels, Assembly) {
       EXPECT_NE(text->find(".visible .entry " + name + "("), std::string::npos);
     // Tiles of attention.
     EXPECT_NE(text->find("cp.async.cg.shared.global"), std::string::npos);
+    EXPECT_EQ(text->find("mma.sync") != std::string::npos, mayRound);
     // Nothing is left to a library.
     EXPECT_EQ(text->find(".extern .func"), std::string::npos);
 #ifdef MOE_PTXAS
@@ -128,4 +133,9 @@ TEST_F(OpKernels, Assembly) {
 #endif
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(, OpAssembly, testing::Values(false, true),
+                         [](auto info) {
+                           return info.param ? "Rounded" : "Exact";
+                         });
 } // namespace

@@ -117,7 +117,7 @@ std::string OpKernels::refusal(const std::string &text) {
     return std::distance(op->getBlock()->begin(), op->getBlock()->end());
   };
   auto before = count();
-  EXPECT_FALSE(cuda::kernelOf(op, host, *kernels, why));
+  EXPECT_FALSE(cuda::kernelOf(op, host, *kernels, false, why));
   EXPECT_TRUE(kernels->getBody()->empty());
   EXPECT_EQ(count(), before) << "ops were left behind";
   return why.str();
@@ -131,7 +131,7 @@ OwningOpRef<ModuleOp> OpKernels::kernels(const std::string &text) {
     StringRef why;
     EXPECT_TRUE(cuda::kernelOf(
         function.getBody().front().getTerminator()->getPrevNode(), host,
-        *kernels, why))
+        *kernels, mayRound, why))
         << why.str();
   }
   return kernels;
@@ -199,7 +199,7 @@ struct OpKernels::Compiled {
 OpKernels::~OpKernels() = default;
 
 OpKernels::Compiled *OpKernels::compile(const std::string &text) {
-  std::unique_ptr<Compiled> &known = compiled[text];
+  std::unique_ptr<Compiled> &known = compiled[{text, mayRound}];
   if (known)
     return known.get();
   auto made = std::make_unique<Compiled>();
@@ -209,14 +209,14 @@ OpKernels::Compiled *OpKernels::compile(const std::string &text) {
   made->kernels = ModuleOp::create(UnknownLoc::get(&context));
   OpBuilder host(&context);
   StringRef why;
-  made->made = cuda::kernelOf(op, host, *made->kernels, why);
+  made->made = cuda::kernelOf(op, host, *made->kernels, mayRound, why);
   EXPECT_TRUE(made->made.has_value()) << why.str();
   if (!made->made)
     return nullptr;
   EXPECT_TRUE(succeeded(verify(*made->kernels)) &&
               succeeded(verify(*made->module)));
   // Asked again it is the same.
-  auto again = cuda::kernelOf(op, host, *made->kernels, why);
+  auto again = cuda::kernelOf(op, host, *made->kernels, mayRound, why);
   EXPECT_TRUE(again && again->name == made->made->name);
   EXPECT_EQ(made->kernels->getBody()->getOperations().size(),
             1 + made->made->followers.size());

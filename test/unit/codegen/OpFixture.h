@@ -50,7 +50,8 @@ protected:
 
   mlir::MLIRContext context;
   std::mt19937 generator{1};
-  int32_t fault = 0; ///< what the last run left there
+  bool mayRound = false; ///< what is multiplied
+  int32_t fault = 0;     ///< what the last run left there
   std::string faultMessage, faultWhere;
 
 private:
@@ -59,7 +60,7 @@ private:
   mlir::Operation *parse(const std::string &text,
                          mlir::OwningOpRef<mlir::ModuleOp> &module);
 
-  std::map<std::string, std::unique_ptr<Compiled>> compiled;
+  std::map<std::pair<std::string, bool>, std::unique_ptr<Compiled>> compiled;
 };
 
 /// `got` is within `relative` of `want`, or `absolute`.
