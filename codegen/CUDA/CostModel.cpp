@@ -119,16 +119,16 @@ static KernelCost sortCost(const Gpu &gpu, const LayerShape &shape,
   return cost;
 }
 
-/// A thread for each number, of which it waits for `waits` in a row.
+/// A thread has `atOnce` numbers, and waits for `waits` loads in a row.
 static KernelCost rowCost(const Gpu &gpu, const char *name, int64_t numbers,
-                          double bytes, double waits) {
+                          int64_t atOnce, double bytes, double waits) {
   KernelCost cost{name};
   int64_t all =
       gpu.multiprocessors * rt::kBlocksOfMultiprocessor * kLayerThreads;
   double latency =
       bytes > real(gpu.l2Bytes) ? gpu.memoryLatency : gpu.l2Latency;
   double round = waits * latency + kLoopClocks;
-  cost.processors = real(ceilDiv(numbers, all)) * round / gpu.clock;
+  cost.processors = real(ceilDiv(numbers, atOnce * all)) * round / gpu.clock;
   cost.memoryBytes = bytes;
   cost.memory = bytes / gpu.memory;
   cost.l2Bytes = bytes;
@@ -161,13 +161,13 @@ LayerCost moe::cuda::predictLayer(const Gpu &gpu, const LayerShape &shape,
   cost.isThere = few || variant.isThere;
   cost.kernels.push_back(sortCost(gpu, shape, routing));
   cost.kernels.push_back(
-      rowCost(gpu, "round", tokens * shape.paddedInputs(),
+      rowCost(gpu, "round", tokens * shape.paddedInputs(), RoundShape::kNumbers,
               real(tokens * (4 * shape.inputs + 2 * shape.paddedInputs())), 1));
   cost.kernels.push_back(product(up));
   cost.kernels.push_back(product(down));
   // Places first, then rows and weights of all choices at once.
   cost.kernels.push_back(rowCost(
-      gpu, "combine", tokens * shape.outputs,
+      gpu, "combine", tokens * shape.outputs, shape.outputs % 4 ? 1 : 4,
       real(slots * 4 * shape.paddedOutputs() + tokens * 4 * shape.outputs), 2));
   return cost;
 }

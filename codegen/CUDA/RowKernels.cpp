@@ -1,17 +1,43 @@
 // Kernels that go through the rows of a layer's input and output.
 #include "codegen/CUDA/KernelParts.h"
 #include "codegen/CUDA/LayerKernels.h"
+#include "codegen/CUDA/TileShapes.h"
 
 using namespace mlir;
 using namespace moe;
 using namespace moe::cuda;
 
-/// `sum`, plus number `i` of `residual` where `isAdded` is not 0.
-static Num plusResidual(CudaBuilder &k, Num sum, Num residual, Num isAdded,
-                        Num i) {
-  return k.choose(
-      isAdded == 0, [&] { return sum; },
-      [&] { return k.load(k.f32(), residual, i) + sum; });
+using Nums = KernelBuilder::Nums;
+
+/// Numbers that a thread reads at once: 16 bytes where rows begin at multiples
+/// of it.
+static int64_t atOnce(int64_t width) { return width % 4 ? 1 : 4; }
+
+static Nums read(CudaBuilder &k, Num base, Num at, int64_t count) {
+  if (count == 1)
+    return {k.load(k.f32(), base, at)};
+  Num four = k.load(k.vector(count, k.f32()), base, at);
+  Nums numbers;
+  for (int64_t i = 0; i < count; ++i)
+    numbers.push_back(k.extract(four, i));
+  return numbers;
+}
+
+static void write(CudaBuilder &k, ArrayRef<Num> numbers, Num base, Num at) {
+  k.store(numbers.size() == 1 ? numbers[0] : k.pack(numbers), base, at);
+}
+
+/// Writes the sums, plus numbers of `residual` where `isAdded` is not 0.
+static void writeSums(CudaBuilder &k, Nums sums, Num residual, Num isAdded,
+                      Num out, Num at) {
+  auto add = [&] {
+    Nums more = sums;
+    for (auto [sum, other] :
+         llvm::zip(more, read(k, residual, at, sums.size())))
+      sum = other + sum;
+    return more;
+  };
+  write(k, either(k, isAdded == 0, [&] { return sums; }, add), out, at);
 }
 
 void moe::cuda::emitFinish(ModuleOp module, StringRef name,
@@ -19,16 +45,15 @@ void moe::cuda::emitFinish(ModuleOp module, StringRef name,
   MLIRContext *context = module.getContext();
   Type pointer = CudaBuilder::global(context);
   Type i32 = IntegerType::get(context, 32);
+  int64_t step = atOnce(shape.outputs), groups = shape.outputs / step;
   CudaBuilder::kernel(
       module, name, {pointer, i32, pointer, pointer, i32}, kLayerThreads, 0,
       [&](CudaBuilder &k, ArrayRef<Num> arguments) {
         Num tokens = k.convert(arguments[1], k.i64());
-        forEach(k, tokens * shape.outputs, [&](Num i) {
-          Num at =
-              i / shape.outputs * shape.paddedOutputs() + i % shape.outputs;
-          Num sum = k.load(k.f32(), arguments[0], at);
-          k.store(plusResidual(k, sum, arguments[3], arguments[4], i),
-                  arguments[2], i);
+        forEach(k, tokens * groups, [&](Num i) {
+          Num at = i / groups * shape.paddedOutputs() + i % groups * step;
+          writeSums(k, read(k, arguments[0], at, step), arguments[3],
+                    arguments[4], arguments[2], i * step);
         });
       });
 }
@@ -38,29 +63,30 @@ void moe::cuda::emitCombine(ModuleOp module, StringRef name,
   MLIRContext *context = module.getContext();
   Type pointer = CudaBuilder::global(context);
   Type i32 = IntegerType::get(context, 32);
+  int64_t step = atOnce(shape.outputs), groups = shape.outputs / step;
   CudaBuilder::kernel(
       module, name, {pointer, pointer, pointer, i32, pointer, pointer, i32},
       kLayerThreads, 0, [&](CudaBuilder &k, ArrayRef<Num> arguments) {
         Num rows = arguments[0], place = arguments[1], weights = arguments[2];
-        Num tokens = k.convert(arguments[3], k.i64()), out = arguments[4];
-        forEach(k, tokens * shape.outputs, [&](Num i) {
-          Num token = i / shape.outputs, output = i % shape.outputs;
-          Num sum = k.real(0);
+        Num tokens = k.convert(arguments[3], k.i64()), zero = k.integer(0);
+        forEach(k, tokens * groups, [&](Num i) {
+          Num token = i / groups, output = i % groups * step;
+          Nums sums(step, k.real(0));
+          // Without branches, so that all are read at once: what has no place
+          // reads the first row, and adds nothing.
           for (int64_t choice = 0; choice < shape.topK; ++choice) {
             Num slot = token * shape.topK + choice;
-            Num at = at32(k, place, slot);
-            sum = k.choose(
-                at < k.integer(0), [&] { return sum; },
-                [&] {
-                  Num value = k.load(k.f32(), rows,
-                                     at * shape.paddedOutputs() + output);
-                  Num weight = k.load(k.f32(), weights, slot);
-                  if (shape.outputScale != 1)
-                    weight = weight * k.real(shape.outputScale);
-                  return sum + weight * value;
-                });
+            Num at = at32(k, place, slot), isNone = at < zero;
+            Num row = k.select(isNone, zero, at) * shape.paddedOutputs();
+            Num weight = k.load(k.f32(), weights, slot);
+            if (shape.outputScale != 1)
+              weight = weight * k.real(shape.outputScale);
+            for (auto [sum, value] :
+                 llvm::zip(sums, read(k, rows, row + output, step)))
+              sum = k.select(isNone, sum, sum + weight * value);
           }
-          k.store(plusResidual(k, sum, arguments[5], arguments[6], i), out, i);
+          writeSums(k, sums, arguments[5], arguments[6], arguments[4],
+                    i * step);
         });
       });
 }
@@ -69,20 +95,37 @@ void moe::cuda::emitRound(ModuleOp module, StringRef name,
                           const LayerShape &shape) {
   MLIRContext *context = module.getContext();
   Type pointer = CudaBuilder::global(context);
+  constexpr int64_t each = RoundShape::kNumbers / RoundShape::kAhead;
+  int64_t step = atOnce(shape.inputs), groups = shape.paddedInputs() / each;
   CudaBuilder::kernel(
       module, name, {pointer, IntegerType::get(context, 32), pointer},
       kLayerThreads, 0, [&](CudaBuilder &k, ArrayRef<Num> arguments) {
-        Num tokens = k.convert(arguments[1], k.i64());
-        int64_t width = shape.paddedInputs();
-        forEach(k, tokens * width, [&](Num i) {
-          Num token = i / width, at = i % width;
-          Num value = k.choose(
-              at < k.integer(shape.inputs),
-              [&] {
-                return k.load(k.f32(), arguments[0], token * shape.inputs + at);
-              },
-              [&] { return k.real(0); });
-          k.store(k.convert(value, typeOf(k, shape.element)), arguments[2], i);
+        Num all = k.convert(arguments[1], k.i64()) * groups;
+        constexpr int64_t ahead = RoundShape::kAhead;
+        // What a warp reads at once lies together.
+        forEach(k, k.ceilDiv(all, 32 * ahead) * 32, [&](Num i) {
+          SmallVector<Nums> read;
+          for (int64_t a = 0; a < ahead; ++a) {
+            Num group = i / 32 * (32 * ahead) + i % 32 + 32 * a;
+            Num known = k.min(group, all - 1);
+            Num token = known / groups, first = known % groups * each;
+            Nums &numbers = read.emplace_back();
+            for (int64_t part = 0; part < each; part += step) {
+              // Behind the inputs are zeros; the first number is always there.
+              Num at = first + part, isThere = at < k.integer(shape.inputs);
+              Num from =
+                  k.select(isThere, token * shape.inputs + at, k.integer(0));
+              for (Num x : ::read(k, arguments[0], from, step))
+                numbers.push_back(k.select(isThere, x, k.real(0)));
+            }
+          }
+          for (int64_t a = 0; a < ahead; ++a) {
+            Num group = i / 32 * (32 * ahead) + i % 32 + 32 * a;
+            for (Num &x : read[a])
+              x = k.convert(x, typeOf(k, shape.element));
+            k.when(group < all,
+                   [&] { write(k, read[a], arguments[2], group * each); });
+          }
         });
       });
 }

@@ -19,6 +19,12 @@ struct SortShape {
   }
 };
 
+/// Inputs that a thread rounds at a time, in groups that lie apart. Rows are
+/// padded to multiples of a group.
+struct RoundShape {
+  static constexpr int64_t kNumbers = 8, kAhead = 2;
+};
+
 /// Few tokens: rows of the matrix, and slots, of one product of a block, whose
 /// warps divide the depth.
 struct DecodeShape {
