@@ -9,6 +9,12 @@ namespace {
 
 RunContext &context() { return *RunContext::running(); }
 
+/// Null where nobody wants to know.
+Recorder *trace() {
+  Recorder &recorder = context().recorder;
+  return recorder.recordPhases ? &recorder : nullptr;
+}
+
 /// Ends the run where `call(offload)` fails.
 template <typename Call>
 void attempt(Call call) {
@@ -58,7 +64,7 @@ void moert_device_free(void *memory) {
 void *moert_device_constant(const void *data, int64_t bytes) {
   void *copy = nullptr;
   attempt([&](Offload &offload) {
-    auto made = offload.constant(data, bytes);
+    auto made = offload.constant(data, bytes, trace());
     if (made)
       copy = *made;
     return made.error();
@@ -67,21 +73,28 @@ void *moert_device_constant(const void *data, int64_t bytes) {
 }
 
 void moert_device_upload(void *to, const void *from, int64_t bytes) {
-  attempt([&](Offload &offload) { return offload.upload(to, from, bytes); });
+  attempt([&](Offload &offload) {
+    return offload.upload(to, from, bytes, trace());
+  });
 }
 
 void moert_device_download(void *to, const void *from, int64_t bytes) {
-  attempt([&](Offload &offload) { return offload.download(to, from, bytes); });
+  attempt([&](Offload &offload) {
+    return offload.download(to, from, bytes, trace());
+  });
 }
 
 void moert_device_launch(int32_t kernel, void **arguments) {
-  attempt([&](Offload &offload) { return offload.launch(kernel, arguments); });
+  attempt([&](Offload &offload) {
+    return offload.launch(kernel, arguments, trace());
+  });
 }
 
 void moert_device_rows(int32_t layer, int64_t rows, const void *x,
                        const void *ids, const void *weights,
                        const void *residual, void *out) {
   attempt([&](Offload &offload) {
-    return offload.layer(layer, rows, {x, ids, weights, residual, out});
+    return offload.layer(layer, rows, {x, ids, weights, residual, out},
+                         trace());
   });
 }

@@ -2,6 +2,7 @@
 #include "runtime/Core/Text.h"
 #include "runtime/Device/DeviceModel.h"
 #include "runtime/Device/KernelChoice.h"
+#include "runtime/Device/Span.h"
 
 #include <algorithm>
 
@@ -12,8 +13,8 @@ namespace {
 class Launches {
 public:
   Launches(const moert_device_pool &pool, const std::vector<Kernel> &kernels,
-           const DeviceInfo &device)
-      : pool(pool), kernels(kernels), device(device) {}
+           Device &device, Recorder *trace)
+      : pool(pool), kernels(kernels), device(device), trace(trace) {}
 
   void start(int which, std::initializer_list<void *> values) {
     start(which, std::vector<void *>(values));
@@ -32,18 +33,21 @@ public:
 
 private:
   void start(int which, std::vector<void *> arguments) {
-    uint64_t blocks =
-        which == MOERT_KERNEL_SORT
-            ? 1
-            : blocksFor(device.multiprocessors, pool.kernels[which].map_rows);
-    if (status.ok())
-      status =
-          launch(kernels[static_cast<size_t>(which)], blocks, arguments.data());
+    uint64_t blocks = which == MOERT_KERNEL_SORT
+                          ? 1
+                          : blocksFor(device.info().multiprocessors,
+                                      pool.kernels[which].map_rows);
+    if (!status.ok())
+      return;
+    const Kernel &kernel = kernels[static_cast<size_t>(which)];
+    Span span(device, trace, kernel.name);
+    status = span.end(launch(kernel, blocks, arguments.data()));
   }
 
   const moert_device_pool &pool;
   const std::vector<Kernel> &kernels;
-  const DeviceInfo &device;
+  Device &device;
+  Recorder *trace;
 };
 
 /// Row `row` of rows of `width` numbers of four bytes.
@@ -96,7 +100,7 @@ Status DeviceModel::grow(const moert_device_pool &pool, int64_t tokens,
 }
 
 Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
-                                  const Rows &rows) {
+                                  const Rows &rows, Recorder *trace) {
   const moert_device_pool &pool = *layer.pool;
   CuPointer at[NumSpaces];
   for (int i = 0; i < NumSpaces; ++i)
@@ -107,7 +111,7 @@ Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
             entries = layer.entries.pointer();
   int32_t count = static_cast<int32_t>(tokens), isAdded = residual != 0;
   Multiplying which = multiplying(tokens, pool.top_k, pool.experts);
-  Launches run(pool, *layer.kernels, device->info());
+  Launches run(pool, *layer.kernels, *device, trace);
   run.start(MOERT_KERNEL_SORT,
             {&ids, &entries, &count, &at[Offsets], &at[Order], &at[Place],
              &at[Active], &at[ActiveCount]});
@@ -122,8 +126,8 @@ Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
   return run.status;
 }
 
-Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
-                                 const Rows &rows) {
+Status DeviceModel::launchMatrix(Layer &layer, int64_t count, const Rows &rows,
+                                 Recorder *trace) {
   const moert_device_pool &pool = *layer.pool;
   if (count != aloneRows) {
     const int32_t numbers[4] = {0, static_cast<int32_t>(count), 0, 1};
@@ -138,7 +142,7 @@ Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
             active = offsets + 8, activeCount = offsets + 12;
   int32_t number = static_cast<int32_t>(count), isAdded = residual != 0;
   bool isDone = areDone(pool, rows.residual); // then they go where they should
-  Launches run(pool, *layer.kernels, device->info());
+  Launches run(pool, *layer.kernels, *device, trace);
   run.start(MOERT_KERNEL_ROUND, {&x, &number, &rounded});
   run.multiply(multiplying(count, 1, 1).down, &rounded, layer.down,
                {&offsets, &active, &activeCount, isDone ? &out : &sums});
@@ -147,7 +151,8 @@ Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
   return run.status;
 }
 
-Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows) {
+Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows,
+                          Recorder *trace) {
   std::lock_guard<std::mutex> lock(mutex);
   if (index < 0 || static_cast<size_t>(index) >= layers.size())
     return {Code::Internal,
@@ -158,6 +163,7 @@ Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows) {
   int64_t step = std::max<int64_t>(
       1, std::min(kMostSlots / pool.top_k,
                   kMostBytes / bytesOfToken(pool, needsSums)));
+  Span span(*device, trace, layer.name);
   for (int64_t first = 0; first < count;) {
     int64_t some = std::min(step, count - first);
     Status status = grow(pool, some, needsSums);
@@ -173,13 +179,13 @@ Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows) {
                  rowOf(rows.residual, first, pool.down.rows),
                  rowOf(rows.out, first, pool.down.rows)};
     if (status.ok())
-      status = pool.up.rows ? launchExperts(layer, some, part)
-                            : launchMatrix(layer, some, part);
+      status = pool.up.rows ? launchExperts(layer, some, part, trace)
+                            : launchMatrix(layer, some, part, trace);
     if (!status.ok())
-      return status;
+      return span.end(status);
     first += some;
   }
-  return {};
+  return span.end({});
 }
 
 } // namespace moe::rt
