@@ -1,6 +1,7 @@
 #include "codegen/Compile.h"
 
 #include "codegen/Bundle/WriteBundle.h"
+#include "codegen/CUDA/Assemble.h"
 #include "codegen/CUDA/DeviceBranch.h"
 #include "codegen/CUDA/DeviceCode.h"
 #include "codegen/CUDA/Passes.h"
@@ -307,6 +308,34 @@ deviceCode(ModuleOp module, const CompileOptions &options) {
   return std::optional(std::move(*code));
 }
 
+/// Adds the cubin that is asked for.
+static LogicalResult addCubin(ModuleOp module, const CompileOptions &options,
+                              cuda::DeviceCode &code) {
+  if (options.cubin == Cubin::Never)
+    return success();
+  report(options, "assemble");
+  bool isRequired = options.cubin == Cubin::Require;
+  cuda::Assembler assembler = cuda::findAssembler();
+  if (assembler.path.empty()) {
+    std::string why = "no ptxas found in " + assembler.places;
+    if (isRequired)
+      return ::failed(module, "--cubin=require: " + why);
+    if (options.note)
+      options.note("no cubin beside the PTX: " + llvm::Twine(why));
+    return success();
+  }
+  auto cubin = cuda::assemble(assembler, code.ptx, code.architecture);
+  if (cubin) {
+    code.cubin = std::move(*cubin);
+    return success();
+  }
+  std::string why = llvm::toString(cubin.takeError());
+  if (isRequired)
+    return ::failed(module, "--cubin=require: " + why);
+  emitWarning(module.getLoc()) << "no cubin beside the PTX: " << why;
+  return success();
+}
+
 LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
                              WeightSource &weights,
                              const CompileOptions &options,
@@ -352,6 +381,8 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
       return ::failed(module, "no layer of experts has kernels for a GPU");
     return check(writeFile(path, device->ptx));
   }
+  if (device && mlir::failed(addCubin(module, options, *device)))
+    return failure();
   // Weights are made beside the code.
   std::optional<WeightWriter> writer;
   if (whole)
@@ -372,6 +403,8 @@ LogicalResult moe::compileTo(ModuleOp module, StringRef path, Emit emit,
       return failure();
     text.device = &*device;
     facts["gpu_layers"] = static_cast<int64_t>(device->layers.size());
+    if (!device->cubin.empty())
+      facts["gpu_cubin_bytes"] = static_cast<int64_t>(device->cubin.size());
   }
   text.name = identifier(options.name);
   text.cpuFeatures = requiredFeatures(*machine);

@@ -22,6 +22,9 @@ enum class Emit {
   HuggingFace
 };
 enum class Road { Fast, Oracle, OracleF64 };
+/// Whether kernels are assembled, too: where an assembler is found, or without
+/// one not at all.
+enum class Cubin { Never, Auto, Require };
 
 struct CompileOptions {
   CpuTarget target;
@@ -29,6 +32,7 @@ struct CompileOptions {
   std::string cuda;
   /// Whether it may round products of f32 of many tokens to 10 bits.
   bool tf32 = false;
+  Cubin cubin = Cubin::Never;
   unsigned optLevel = 2;
   Road road = Road::Fast;
   /// Whether raising may replace ONNX ops by moe and moert ops.
@@ -54,6 +58,8 @@ struct CompileOptions {
   std::string name;
   /// Called with the name of each step as it begins.
   std::function<void(llvm::StringRef)> progress;
+  /// Called with what is worth knowing, but no reason to warn; may be null.
+  std::function<void(const llvm::Twine &)> note;
   /// Called now and then within a long step: how much of how much is done.
   std::function<void(uint64_t, uint64_t)> progressWithin;
 };

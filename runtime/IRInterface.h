@@ -132,10 +132,19 @@ typedef struct {
   uint32_t reserved;
 } moert_device_layer;
 
+/* What moert_device_constant is called with: `bytes` bytes at `data`, or, where
+ * that is null, at `place` of the model's weights (since 1.5). */
+typedef struct {
+  const void *data;
+  uint64_t place;
+  uint64_t bytes;
+} moert_device_known;
+
 /* What opens a device; see runtime/Core/Offload.h. */
 typedef struct moert_device_runtime moert_device_runtime;
 
-/* Code for a device (since 1.4; that of 1.3 is not looked at). */
+/* Code for a device (since 1.4; that of 1.3 is not looked at). What is behind
+ * `runtime` is not there before 1.5. */
 typedef struct {
   const char *architecture; /* "sm_90a" */
   const char *ptx;          /* text, with a final zero */
@@ -148,6 +157,13 @@ typedef struct {
   const moert_device_kernel *kernels;
   /* Named by the model, so that others are linked without it. */
   const moert_device_runtime *runtime;
+  /* --- since 1.5 --- */
+  const void *cubin; /* what `ptx` becomes on `architecture`; null: not there */
+  uint64_t cubin_bytes;
+  const moert_device_known *constants; /* all that is known beforehand */
+  uint32_t num_constants;
+  uint32_t reserved2;
+  const char *const *layer_names; /* of [num_layers]; for people */
 } moert_device_code;
 
 /* What a compiled model exports, under the symbol `moert_model_descriptor`. */
@@ -257,7 +273,7 @@ void *moert_device_append(int32_t input, int32_t output, const void *past,
 /* The data of an output that is in such memory, `bytes` in all (since 1.5): a
  * copy, or, where the session keeps it, an address for moert_device_append and
  * nothing else. */
-const void *moert_device_present(const void *cache, int64_t bytes);
+void *moert_device_present(const void *cache, int64_t bytes);
 /* Launches a kernel of moert_device_code; `arguments[i]` points to the value of
  * parameter i. */
 void moert_device_launch(int32_t kernel, void **arguments);
@@ -288,7 +304,8 @@ static_assert(sizeof(moert_device_kernel) == 24, "emitted by the compiler");
 static_assert(sizeof(moert_device_matrix) == 64, "emitted by the compiler");
 static_assert(sizeof(moert_device_pool) == 400, "emitted by the compiler");
 static_assert(sizeof(moert_device_layer) == 80, "emitted by the compiler");
-static_assert(sizeof(moert_device_code) == 64, "emitted by the compiler");
+static_assert(sizeof(moert_device_known) == 24, "emitted by the compiler");
+static_assert(sizeof(moert_device_code) == 104, "emitted by the compiler");
 #endif
 
 #endif /* MOE_RUNTIME_IRINTERFACE_H */

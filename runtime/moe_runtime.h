@@ -35,7 +35,7 @@ extern "C" {
 #endif
 
 #define MOE_API_MAJOR 1u
-#define MOE_API_MINOR 2u
+#define MOE_API_MINOR 3u
 #define MOE_MAX_RANK 8
 
 /* What came of a call. moe_api.error() says it in words. */
@@ -103,6 +103,12 @@ typedef struct moe_session_options {
   const char *device;
   /* The library of the CUDA driver; NULL: the system's (since 1.2). */
   const char *cuda_driver;
+  /* Where not NULL, told how many bytes of the weights lie on the device: at
+   * first 0, at last all. Not called where nothing is copied: on the processor,
+   * and where another session had it done. By session_create, on the thread
+   * that calls it (since 1.3). */
+  void (*progress)(void *user, uint64_t done, uint64_t total);
+  void *progress_user;
 } moe_session_options;
 
 /* How often each expert of a layer was chosen since the session began. */

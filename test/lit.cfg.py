@@ -1,3 +1,4 @@
+import glob
 import os
 import subprocess
 
@@ -35,3 +36,9 @@ if os.path.exists(environment):
     config.python = environment
 if subprocess.run([config.python, "-c", "import numpy, onnx"], capture_output=True).returncode == 0:
     config.available_features.add("python-onnx")
+
+# NVIDIA's assembler, from a package in that environment.
+for assembler in glob.glob(os.path.join(config.moe_source_dir, ".venv/lib/python*/site-packages/nvidia/*/bin/ptxas")):
+    config.available_features.add("ptxas")
+    config.substitutions.append(("%ptxas", assembler))
+    break

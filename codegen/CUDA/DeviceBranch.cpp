@@ -258,10 +258,10 @@ void Branch::retire() {
 }
 
 BranchFacts Branch::rewrite() {
-  // Phases of the processor say nothing about launches; what is recorded of
-  // layers, only the processor records (moert_on_device).
+  // What is recorded of layers, only the processor records (moert_on_device).
+  // Phases are true here, too: recording them waits for each launch.
   for (Operation &op : llvm::make_early_inc_range(block))
-    if (isa<moert::ObserveOp, moert::PhaseOp>(op))
+    if (isa<moert::ObserveOp>(op))
       op.erase();
   placeRoots();
   faults.place(block, llvm::count_if(launches, [](auto &entry) {

@@ -1,9 +1,12 @@
 #include "codegen/CUDA/DeviceCode.h"
 
 #include "codegen/CUDA/Kernels.h"
+#include "dialects/MoERT/MoERTOps.h"
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Bytecode/BytecodeWriter.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Parser/Parser.h"
+#include "llvm/ADT/SmallSet.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Base64.h"
@@ -37,6 +40,26 @@ KernelFacts moe::cuda::factsOf(moegpu::KernelOp kernel) {
 static void moveKernels(ModuleOp from, ModuleOp to) {
   to.getBody()->getOperations().splice(to.getBody()->end(),
                                        from.getBody()->getOperations());
+}
+
+/// What the module copies to a device when it is first used.
+static std::vector<DeviceCode::Constant> constantsOf(ModuleOp module) {
+  std::vector<DeviceCode::Constant> found;
+  llvm::SmallSet<std::pair<StringRef, uint64_t>, 8> known;
+  module.walk([&](moert::DeviceConstantOp op) {
+    Operation *source = op.getMemory().getDefiningOp();
+    auto bank = dyn_cast_or_null<moert::WeightRefOp>(source);
+    auto global = dyn_cast_or_null<memref::GetGlobalOp>(source);
+    auto type = cast<MemRefType>(op.getMemory().getType());
+    if (!(bank || global) || !type.hasStaticShape())
+      return;
+    StringRef symbol = bank ? bank.getBank() : global.getName();
+    uint64_t bytes =
+        (type.getElementTypeBitWidth() + 7) / 8 * type.getNumElements();
+    if (known.insert({symbol, bytes}).second)
+      found.push_back({symbol.str(), bytes, static_cast<bool>(bank), 0});
+  });
+  return found;
 }
 
 llvm::Expected<DeviceCode> moe::cuda::makeDeviceCode(ModuleOp module,
@@ -77,6 +100,10 @@ llvm::Expected<DeviceCode> moe::cuda::makeDeviceCode(ModuleOp module,
                                        llvm::Twine(kDeviceKernels));
       code.kernels.push_back(factsOf(kernel));
     }
+  code.constants = constantsOf(module);
+  if (auto names = module->getAttrOfType<ArrayAttr>(kDeviceLayerNames))
+    for (auto name : names.getAsRange<StringAttr>())
+      code.layerNames.push_back(name.str());
   auto ptx = emitPtx(*kernels, architecture);
   if (!ptx)
     return ptx.takeError();
@@ -129,6 +156,16 @@ llvm::Error moe::cuda::placeLayers(ModuleOp module, DeviceCode &code) {
                           entries.asArrayRef().end());
     code.layers.push_back(std::move(placed));
   }
+  code.layerNames.resize(code.layers.size());
+  // Those that nothing reads any more have none.
+  llvm::erase_if(code.constants, [&](DeviceCode::Constant &constant) {
+    Operation *op = symbols.lookup(constant.symbol);
+    auto place = op && constant.isWeight
+                     ? op->getAttrOfType<IntegerAttr>("moe.place")
+                     : IntegerAttr();
+    constant.place = place ? place.getInt() : 0;
+    return !op || (constant.isWeight && !place);
+  });
   return llvm::Error::success();
 }
 

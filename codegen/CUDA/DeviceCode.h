@@ -25,6 +25,7 @@ struct DeviceCode {
   /// one for each kernel of a pool: "// moe-opt kernel: NAME THREADS BYTES
   /// ROWS", as KernelFacts has them.
   std::string ptx;
+  std::string cubin; ///< what an assembler made of it; empty: nothing
   std::vector<Pool> pools;
   std::vector<std::vector<KernelFacts>> poolKernels; ///< of each pool
   std::vector<KernelFacts> kernels;                  ///< of other ops
@@ -40,6 +41,16 @@ struct DeviceCode {
     uint32_t pool;
   };
   std::vector<Layer> layers;
+  std::vector<std::string> layerNames; ///< of each layer, for people
+
+  /// What moert.device_constant copies.
+  struct Constant {
+    std::string symbol; ///< of a bank, or of memory in the module
+    uint64_t bytes;
+    bool isWeight;
+    uint64_t place; ///< in the weights
+  };
+  std::vector<Constant> constants;
 };
 
 /// Generates the kernels of the module's `moe.device_pools`, and takes those of
@@ -47,7 +58,7 @@ struct DeviceCode {
 llvm::Expected<DeviceCode> makeDeviceCode(mlir::ModuleOp module,
                                           llvm::StringRef architecture);
 
-/// Fills in the layers, once weights have their places.
+/// Fills in layers and constants, once weights have their places.
 llvm::Error placeLayers(mlir::ModuleOp module, DeviceCode &code);
 
 /// A module of the kernels of pools (the context has all dialects), those of

@@ -16,6 +16,19 @@ static int64_t numberIn(SmallVector<Attribute> &list, Attribute attribute) {
   return list.size() - 1;
 }
 
+/// What the importer called the op at `loc`, or one that became it.
+static StringRef nameOf(Location loc) {
+  StringRef found;
+  loc->walk([&](Location part) {
+    auto name = dyn_cast<NameLoc>(part);
+    if (!name)
+      return WalkResult::advance();
+    found = name.getName();
+    return WalkResult::interrupt();
+  });
+  return found;
+}
+
 DeviceTables::DeviceTables(ModuleOp module, bool tf32)
     : builder(module.getContext()), module(module), tf32(tf32),
       isRounding(tf32) {
@@ -26,7 +39,8 @@ DeviceTables::DeviceTables(ModuleOp module, bool tf32)
   });
 }
 
-int64_t DeviceTables::add(const Pool &pool, ArrayRef<int64_t> entries,
+int64_t DeviceTables::add(Operation *op, const Pool &pool,
+                          ArrayRef<int64_t> entries,
                           ArrayRef<std::pair<StringRef, Value>> parts) {
   NamedAttrList layer;
   int64_t number = numberIn(pools, toAttribute(builder.getContext(), pool));
@@ -35,7 +49,11 @@ int64_t DeviceTables::add(const Pool &pool, ArrayRef<int64_t> entries,
   for (auto [name, value] : parts)
     if (value)
       layer.set(name, bankOf(value).getBankAttr());
-  return numberIn(layers, layer.getDictionary(builder.getContext()));
+  int64_t place = numberIn(layers, layer.getDictionary(builder.getContext()));
+  // Of several that share weights, the first.
+  if (layers.size() > layerNames.size())
+    layerNames.push_back(builder.getStringAttr(nameOf(op->getLoc())));
+  return place;
 }
 
 std::optional<int64_t> DeviceTables::layerOf(moert::ExpertFfnOp op,
@@ -49,7 +67,7 @@ std::optional<int64_t> DeviceTables::layerOf(moert::ExpertFfnOp op,
   else
     for (int64_t i = 0; i < pool->entries; ++i)
       entries.push_back(i);
-  return add(*pool, entries,
+  return add(op, *pool, entries,
              {{"up", op.getUp()},
               {"up_scales", op.getUpScales()},
               {"up_zeros", op.getUpZeros()},
@@ -88,7 +106,7 @@ std::optional<int64_t> DeviceTables::layerOf(moert::GemmOp op, StringRef &why) {
   std::optional<Pool> pool = poolOf(op, isRouter, tf32, why);
   if (!pool)
     return std::nullopt;
-  return add(*pool, {0},
+  return add(op, *pool, {0},
              {{"down", op.getWeight()}, {"down_bias", op.getBias()}});
 }
 
@@ -116,6 +134,10 @@ void DeviceTables::write() {
     return;
   module->setAttr(kDevicePools, builder.getArrayAttr(pools));
   module->setAttr(kDeviceLayers, builder.getArrayAttr(layers));
+  if (llvm::any_of(layerNames, [](Attribute name) {
+        return !cast<StringAttr>(name).empty();
+      }))
+    module->setAttr(kDeviceLayerNames, builder.getArrayAttr(layerNames));
   if (!names.empty())
     module->setAttr(kDeviceKernels, builder.getArrayAttr(names));
 }

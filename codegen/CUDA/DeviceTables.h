@@ -29,13 +29,14 @@ public:
   void write();
 
 private:
-  int64_t add(const Pool &pool, llvm::ArrayRef<int64_t> entries,
+  int64_t add(mlir::Operation *op, const Pool &pool,
+              llvm::ArrayRef<int64_t> entries,
               llvm::ArrayRef<std::pair<llvm::StringRef, mlir::Value>> parts);
 
   mlir::Builder builder;
   mlir::ModuleOp module, own;
   bool tf32, isRounding;
-  llvm::SmallVector<mlir::Attribute> pools, layers, names;
+  llvm::SmallVector<mlir::Attribute> pools, layers, layerNames, names;
 };
 } // namespace moe::cuda
 

@@ -38,7 +38,7 @@ def RunOnDevicePass : Pass<"moert-run-on-device", "::mlir::ModuleOp"> {
 
     What the kernels need is left in attributes of the module:
     `moe.device_pools`, the shapes of layers and matrices, `moe.device_layers`, their
-    weights and entries, and `moe.device_kernels`, names of kernels in the
+    weights and entries (and `moe.device_layer_names`, for people), and `moe.device_kernels`, names of kernels in the
     module @moe_device_kernels. A remark (`moe-device`) says why layers stay, as does
     their attribute `moe.not_offloaded`.
   }];

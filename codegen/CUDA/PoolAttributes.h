@@ -27,6 +27,8 @@ std::optional<Pool> fromAttribute(mlir::Attribute attribute);
 /// Names of the module's attributes.
 constexpr const char *kDevicePools = "moe.device_pools";
 constexpr const char *kDeviceLayers = "moe.device_layers";
+/// Of each of these, where the model says what it is called; else empty.
+constexpr const char *kDeviceLayerNames = "moe.device_layer_names";
 /// Kernels of other ops, in a module beside the functions, and their names in
 /// the order of their numbers.
 constexpr const char *kDeviceModule = "moe_device_kernels";

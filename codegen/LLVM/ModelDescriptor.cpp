@@ -112,6 +112,14 @@ public:
     return global;
   }
 
+  /// Code for a device, of which drivers read whole words.
+  llvm::Constant *image(StringRef bytes) {
+    llvm::GlobalVariable *global =
+        builder.CreateGlobalString(bytes, "moert_cubin", 0, &module);
+    global->setAlignment(llvm::Align(64));
+    return global;
+  }
+
   llvm::Constant *array(llvm::Type *element,
                         ArrayRef<llvm::Constant *> values) {
     auto *type = llvm::ArrayType::get(element, values.size());
@@ -247,6 +255,17 @@ public:
           structure({place(layer.up), place(layer.down), array(i32, entries),
                      number(i32, layer.pool), number(i32, 0)}));
     }
+    SmallVector<llvm::Constant *> constants, names;
+    for (const cuda::DeviceCode::Constant &constant : code.constants) {
+      llvm::Constant *data = llvm::ConstantPointerNull::get(ptr);
+      if (!constant.isWeight)
+        data = module.getNamedGlobal(constant.symbol);
+      if (data)
+        constants.push_back(structure(
+            {data, number(i64, constant.place), number(i64, constant.bytes)}));
+    }
+    for (const std::string &name : code.layerNames)
+      names.push_back(string(name));
     auto tableOf = [&](ArrayRef<llvm::Constant *> values) -> llvm::Constant * {
       if (values.empty())
         return llvm::ConstantPointerNull::get(ptr);
@@ -256,7 +275,11 @@ public:
         {string(code.architecture), string(code.ptx), number(i32, pools.size()),
          number(i32, layers.size()), tableOf(pools), tableOf(layers),
          number(i32, kernels.size()), number(i32, 0), tableOf(kernels),
-         module.getOrInsertGlobal("moert_device_runtime_cuda", i8)});
+         module.getOrInsertGlobal("moert_device_runtime_cuda", i8),
+         code.cubin.empty() ? llvm::ConstantPointerNull::get(ptr)
+                            : image(code.cubin),
+         number(i64, code.cubin.size()), tableOf(constants),
+         number(i32, constants.size()), number(i32, 0), tableOf(names)});
     return new llvm::GlobalVariable(module, value->getType(),
                                     /*isConstant=*/true,
                                     llvm::GlobalValue::InternalLinkage, value,

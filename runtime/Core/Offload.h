@@ -3,6 +3,8 @@
 #define MOE_RUNTIME_CORE_OFFLOAD_H
 
 #include "runtime/Core/DeviceRequest.h"
+#include "runtime/Core/Progress.h"
+#include "runtime/Core/Recorder.h"
 #include "runtime/Core/Status.h"
 #include "runtime/IRInterface.h"
 
@@ -21,6 +23,10 @@ struct BlockCopy {
 /// A model's weights and kernels on a device, and memory for runs. Many
 /// sessions may share one; calls are in order, and those of one session see
 /// what it did before. See moert_device_alloc and the others for what they do.
+///
+/// Where `trace` is not null, what is done becomes phases of it: the device is
+/// waited for before and after each, so nothing overlaps. Their names live as
+/// long as the object.
 class Offload {
 public:
   virtual ~Offload() = default;
@@ -28,25 +34,30 @@ public:
   virtual Result<void *> allocate(int64_t bytes) = 0;
   /// Of `allocate`; never fails.
   virtual void release(void *memory) = 0;
-  virtual Result<void *> constant(const void *data, int64_t bytes) = 0;
-  virtual Status upload(void *to, const void *from, int64_t bytes) = 0;
-  virtual Status download(void *to, const void *from, int64_t bytes) = 0;
+  virtual Result<void *> constant(const void *data, int64_t bytes,
+                                  Recorder *trace) = 0;
+  virtual Status upload(void *to, const void *from, int64_t bytes,
+                        Recorder *trace) = 0;
+  virtual Status download(void *to, const void *from, int64_t bytes,
+                          Recorder *trace) = 0;
   enum Direction { Up, Down, Within };
   /// On the device, to parts of memory of `allocate`.
   virtual Status copy(Direction direction, const BlockCopy &blocks) = 0;
-  virtual Status launch(int32_t kernel, void **arguments) = 0;
+  virtual Status launch(int32_t kernel, void **arguments, Recorder *trace) = 0;
 
   /// The operands of moert_device_rows.
   struct Rows {
     const void *x, *ids, *weights, *residual;
     void *out;
   };
-  virtual Status layer(int32_t number, int64_t count, const Rows &rows) = 0;
+  virtual Status layer(int32_t number, int64_t count, const Rows &rows,
+                       Recorder *trace) = 0;
 };
 
 struct OffloadRequest {
   DeviceRequest device;
   const char *driver = nullptr; // its library; null: the system's
+  Progress progress;            // of weights, where they are not there yet
 };
 
 struct OffloadChoice {

@@ -9,6 +9,12 @@ namespace {
 
 RunContext &context() { return *RunContext::running(); }
 
+/// Null where nobody wants to know.
+Recorder *trace() {
+  Recorder &recorder = context().recorder;
+  return recorder.recordPhases ? &recorder : nullptr;
+}
+
 /// Ends the run where `call(offload)` fails.
 template <typename Call>
 void attempt(Call call) {
@@ -58,7 +64,7 @@ void moert_device_free(void *memory) {
 void *moert_device_constant(const void *data, int64_t bytes) {
   void *copy = nullptr;
   attempt([&](Offload &offload) {
-    auto made = offload.constant(data, bytes);
+    auto made = offload.constant(data, bytes, trace());
     if (made)
       copy = *made;
     return made.error();
@@ -91,31 +97,38 @@ void *moert_device_append(int32_t input, int32_t output, const void *past,
   return data;
 }
 
-const void *moert_device_present(const void *cache, int64_t bytes) {
+void *moert_device_present(const void *cache, int64_t bytes) {
   Caches *caches = context().caches;
   if (caches && caches->keeps(cache))
-    return cache;
+    return const_cast<void *>(cache);
   void *copy = moert_alloc(bytes);
   moert_device_download(copy, cache, bytes);
   return copy;
 }
 
 void moert_device_upload(void *to, const void *from, int64_t bytes) {
-  attempt([&](Offload &offload) { return offload.upload(to, from, bytes); });
+  attempt([&](Offload &offload) {
+    return offload.upload(to, from, bytes, trace());
+  });
 }
 
 void moert_device_download(void *to, const void *from, int64_t bytes) {
-  attempt([&](Offload &offload) { return offload.download(to, from, bytes); });
+  attempt([&](Offload &offload) {
+    return offload.download(to, from, bytes, trace());
+  });
 }
 
 void moert_device_launch(int32_t kernel, void **arguments) {
-  attempt([&](Offload &offload) { return offload.launch(kernel, arguments); });
+  attempt([&](Offload &offload) {
+    return offload.launch(kernel, arguments, trace());
+  });
 }
 
 void moert_device_rows(int32_t layer, int64_t rows, const void *x,
                        const void *ids, const void *weights,
                        const void *residual, void *out) {
   attempt([&](Offload &offload) {
-    return offload.layer(layer, rows, {x, ids, weights, residual, out});
+    return offload.layer(layer, rows, {x, ids, weights, residual, out},
+                         trace());
   });
 }

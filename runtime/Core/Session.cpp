@@ -22,6 +22,7 @@ Session::create(const moert_model &model, const moe_session_options &options) {
 Status Session::chooseDevice(const moe_session_options &options) {
   OffloadRequest request;
   request.driver = options.cuda_driver;
+  request.progress = {options.progress, options.progress_user};
   if (options.device) {
     Result<DeviceRequest> parsed = parseDevice(options.device);
     if (!parsed)

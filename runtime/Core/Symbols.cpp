@@ -15,6 +15,7 @@ const RuntimeSymbol *runtimeSymbols() {
       SYMBOL(moert_on_device),     SYMBOL(moert_device_alloc),
       SYMBOL(moert_device_free),   SYMBOL(moert_device_constant),
       SYMBOL(moert_device_upload), SYMBOL(moert_device_download),
+      SYMBOL(moert_device_append), SYMBOL(moert_device_present),
       SYMBOL(moert_device_launch), SYMBOL(moert_device_rows),
       SYMBOL(moert_scratch),       SYMBOL(moert_fail),
       SYMBOL(moert_observe),       SYMBOL(moert_measure),

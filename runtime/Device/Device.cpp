@@ -152,6 +152,16 @@ Result<DeviceBuffer> Device::allocate(uint64_t bytes, std::string name) {
                             : std::string("but not in one piece"))};
 }
 
+Result<uint64_t> Device::freeMemory() {
+  if (!broken.ok())
+    return broken;
+  Scope scope(*this);
+  size_t free = 0, total = 0;
+  if (CuResult result = api.memGetInfo(&free, &total))
+    return explain(result, "ask how much memory is free");
+  return uint64_t(free);
+}
+
 Status Device::synchronize() {
   if (!broken.ok())
     return broken;

@@ -2,6 +2,7 @@
 #ifndef MOE_RUNTIME_DEVICE_DEVICE_H
 #define MOE_RUNTIME_DEVICE_DEVICE_H
 
+#include "runtime/Core/Progress.h"
 #include "runtime/Device/Driver.h"
 
 #include <memory>
@@ -57,12 +58,6 @@ private:
   friend class Device;
 };
 
-/// Told after each portion of a copy how far it is.
-struct Progress {
-  void (*tell)(void *user, uint64_t done, uint64_t total) = nullptr;
-  void *user = nullptr;
-};
-
 /// A device with a stream of its own, in which all that is asked of it happens
 /// in order. One thread at a time may use it (any); several may be open for one
 /// GPU, and see each other's buffers, but not in any order.
@@ -83,6 +78,8 @@ public:
 
   /// `name` is for messages ("weights"). The bytes start out undefined.
   Result<DeviceBuffer> allocate(uint64_t bytes, std::string name);
+  /// Bytes that nobody has, of this process or another; may change any time.
+  Result<uint64_t> freeMemory();
 
   /// `from` may be changed as soon as this returns. Kernels launched later see
   /// the bytes.

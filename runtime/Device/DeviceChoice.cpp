@@ -6,25 +6,39 @@
 namespace moe::rt {
 namespace {
 
-Result<std::unique_ptr<Device>> openUsable(const Driver &driver,
-                                           const DeviceInfo &info,
-                                           const DeviceNeeds &needs) {
+struct Opened {
+  DeviceInfo info;
+  std::unique_ptr<Device> device; // none: the caller has it
+};
+
+Result<Opened> open(const Driver &driver, int ordinal) {
+  auto device = Device::open(driver, ordinal);
+  if (!device)
+    return device.error();
+  DeviceInfo info = (*device)->info();
+  return Opened{std::move(info), std::move(*device)};
+}
+
+Result<Opened> openUsable(const Driver &driver, const DeviceInfo &info,
+                          const DeviceNeeds &needs) {
   if (!info.atLeast(needs.major, needs.minor))
     return {Code::Unsupported,
             text(info.text(), " has compute capability ", info.major, ".",
                  info.minor, ", ", needs.major, ".", needs.minor,
                  " is needed")};
-  if (!needs.ptx.empty()) {
+  // A cubin needs no driver that reads the PTX it was made of.
+  if (!needs.ptx.empty() && !runsCubin(needs.cubin, info)) {
     Status status = checkPtx(needs.ptx, "the model", driver, info);
     if (!status.ok())
       return status;
   }
-  return Device::open(driver, info.ordinal);
+  if (needs.isOpen && needs.isOpen(info))
+    return Opened{info, nullptr};
+  return open(driver, info.ordinal);
 }
 
 /// The first usable one, or why each is not.
-Result<std::unique_ptr<Device>> openFirst(const Driver &driver,
-                                          const DeviceNeeds &needs) {
+Result<Opened> openFirst(const Driver &driver, const DeviceNeeds &needs) {
   auto devices = listDevices(driver);
   if (!devices)
     return devices.error();
@@ -38,9 +52,8 @@ Result<std::unique_ptr<Device>> openFirst(const Driver &driver,
   return {Code::Unsupported, reasons};
 }
 
-Result<std::unique_ptr<Device>>
-openCuda(int ordinal, const DeviceNeeds &needs,
-         const std::function<Result<const Driver *>()> &load) {
+Result<Opened> openCuda(int ordinal, const DeviceNeeds &needs,
+                        const std::function<Result<const Driver *>()> &load) {
   auto driver = load();
   if (!driver)
     return driver.error();
@@ -50,7 +63,7 @@ openCuda(int ordinal, const DeviceNeeds &needs,
   if (devices && static_cast<size_t>(ordinal) < devices->size())
     return openUsable(**driver, (*devices)[static_cast<size_t>(ordinal)],
                       needs);
-  return Device::open(**driver, ordinal); // explains
+  return open(**driver, ordinal); // explains
 }
 
 } // namespace
@@ -70,8 +83,9 @@ chooseDevice(const DeviceRequest &request, const DeviceNeeds &needs,
     choice.reason = "CPU: " + device.error().message;
     return choice;
   }
-  choice.reason = "CUDA " + describeDevice((*device)->info());
-  choice.device = std::move(*device);
+  choice.reason = "CUDA " + describeDevice(device->info);
+  choice.ordinal = device->info.ordinal;
+  choice.device = std::move(device->device);
   return choice;
 }
 

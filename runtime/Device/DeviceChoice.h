@@ -13,10 +13,15 @@ namespace moe::rt {
 struct DeviceNeeds {
   int major = 8, minor = 0; // compute capability
   std::string_view ptx;     // what is to run there, if known
+  std::string_view cubin;   // the architecture of one that is there, too
+  /// Whether the caller has the device already, so that it is not opened again;
+  /// may be empty. Its reason for no is not asked for.
+  std::function<bool(const DeviceInfo &)> isOpen;
 };
 
 struct DeviceChoice {
-  std::unique_ptr<Device> device; // none: the CPU
+  std::unique_ptr<Device> device; // none: the CPU, or what isOpen() found
+  int ordinal = -1;               // of the device; -1: the CPU
   std::string reason;             // for -v: "CPU: no NVIDIA driver: ..."
 };
 

@@ -3,6 +3,7 @@
 #include "runtime/Core/Text.h"
 #include "runtime/Device/KernelChoice.h"
 #include "runtime/Device/Ptx.h"
+#include "runtime/Device/Span.h"
 
 #include <algorithm>
 
@@ -10,21 +11,41 @@ namespace moe::rt {
 
 Result<std::shared_ptr<DeviceModel>>
 DeviceModel::create(std::unique_ptr<Device> device,
-                    const moert_device_code &code, const char *weights) {
+                    const moert_device_code &code, const char *weights,
+                    const Progress &progress) {
   std::shared_ptr<DeviceModel> made(new DeviceModel(std::move(device), code));
   Status status = made->loadKernels();
   if (status.ok())
-    status = made->uploadLayers(weights);
+    status = made->uploadWeights(weights, progress);
   if (!status.ok())
     return status;
   return made;
 }
 
-Status DeviceModel::loadKernels() {
-  auto loaded = Module::load(*device, "kernels of the model", code.ptx);
+Status DeviceModel::loadCode() {
+  const char *name = "kernels of the model";
+  std::string why;
+  if (code.cubin && runsCubin(code.architecture, device->info())) {
+    auto loaded =
+        Module::load(*device, name,
+                     {static_cast<const char *>(code.cubin), code.cubin_bytes});
+    if (loaded) {
+      module = std::move(*loaded);
+      return {};
+    }
+    // Made by an assembler that the driver is too old for, perhaps.
+    why = "; its cubin: " + loaded.error().message;
+  }
+  auto loaded = Module::load(*device, name, code.ptx);
   if (!loaded)
-    return loaded.error();
+    return {loaded.error().code, loaded.error().message + why};
   module = std::move(*loaded);
+  return {};
+}
+
+Status DeviceModel::loadKernels() {
+  if (Status status = loadCode(); !status.ok())
+    return status;
   auto parameters = readPtxParameters(code.ptx);
   auto load = [&](const moert_device_kernel &wanted, std::vector<Kernel> &to) {
     auto kernel = wanted.name ? module.kernel(wanted.name, wanted.threads,
@@ -51,60 +72,92 @@ Status DeviceModel::loadKernels() {
   return {};
 }
 
-Status DeviceModel::checkMemory() const {
-  uint64_t needed = 0;
+uint64_t DeviceModel::weightBytes() const {
+  uint64_t sum = 0;
   for (uint32_t i = 0; i < code.num_layers; ++i) {
     const moert_device_pool &pool = code.pools[code.layers[i].pool];
-    needed += ExpertMatrices::bytes(pool, pool.up) +
-              ExpertMatrices::bytes(pool, pool.down);
+    sum += ExpertMatrices::bytes(pool, pool.up) +
+           ExpertMatrices::bytes(pool, pool.down);
   }
-  if (needed <= device->info().memory)
-    return {};
-  return {Code::OutOfMemory,
-          text(device->info().text(), " has ",
-               bytesText(static_cast<double>(device->info().memory)),
-               " of memory; the weights take ",
-               bytesText(static_cast<double>(needed)))};
+  for (uint32_t i = 0; i < code.num_constants; ++i)
+    sum += code.constants[i].bytes;
+  return sum;
 }
 
-Status DeviceModel::uploadLayers(const char *weights) {
+Status DeviceModel::checkMemory() const {
+  uint64_t needed = weightBytes();
+  auto free = device->freeMemory();
+  if (!free)
+    return free.error();
+  if (needed <= *free)
+    return {};
+  auto size = [](uint64_t bytes) {
+    return bytesText(static_cast<double>(bytes));
+  };
+  return {Code::OutOfMemory,
+          text(device->info().text(),
+               ": no memory for the weights of the model: they take ",
+               size(needed), ", ", size(*free), " of ",
+               size(device->info().memory), " free, ", size(needed - *free),
+               " missing")};
+}
+
+Status DeviceModel::uploadLayer(uint32_t number, const char *weights,
+                                ProgressSum &progress) {
+  const moert_device_layer &from = code.layers[number];
+  const moert_device_pool &pool = code.pools[from.pool];
+  Layer layer;
+  layer.name = text("layer ", number);
+  if (code.layer_names && code.layer_names[number][0])
+    layer.name = code.layer_names[number];
+  layer.pool = &pool;
+  layer.kernels = &poolKernels[from.pool];
+  auto place = [&](ExpertMatrices &to, const moert_device_matrix &matrix,
+                   const moert_device_place &at, const char *which,
+                   int kernel) {
+    auto made = ExpertMatrices::upload(
+        *device, pool, matrix, weights, at,
+        text(which, " matrices of layer ", number), progress);
+    if (!made)
+      return made.error();
+    to = std::move(*made);
+    uint32_t boxRows = pool.kernels[kernel].map_rows;
+    return boxRows ? to.map(*device, pool, matrix, boxRows) : Status();
+  };
+  Status status =
+      place(layer.up, pool.up, from.up, "first", MOERT_KERNEL_GROUPED_UP);
+  if (status.ok())
+    status = place(layer.down, pool.down, from.down, "second",
+                   MOERT_KERNEL_GROUPED_DOWN);
+  if (status.ok()) {
+    auto made =
+        device->allocate(4 * pool.entries, text("entries of layer ", number));
+    if (made)
+      layer.entries = std::move(*made);
+    status = made.error();
+  }
+  if (status.ok())
+    status = device->upload(layer.entries, 0, from.entries, 4 * pool.entries);
+  if (status.ok())
+    layers.push_back(std::move(layer));
+  return status;
+}
+
+Status DeviceModel::uploadWeights(const char *weights,
+                                  const Progress &progress) {
   // Said before the first byte is on its way: what is needed in all.
   if (Status status = checkMemory(); !status.ok())
     return status;
-  for (uint32_t i = 0; i < code.num_layers; ++i) {
-    const moert_device_layer &from = code.layers[i];
-    const moert_device_pool &pool = code.pools[from.pool];
-    Layer layer;
-    layer.pool = &pool;
-    layer.kernels = &poolKernels[from.pool];
-    auto place = [&](ExpertMatrices &to, const moert_device_matrix &matrix,
-                     const moert_device_place &at, const char *which,
-                     int kernel) {
-      auto made = ExpertMatrices::upload(*device, pool, matrix, weights, at,
-                                         text(which, " matrices of layer ", i));
-      if (!made)
-        return made.error();
-      to = std::move(*made);
-      uint32_t boxRows = pool.kernels[kernel].map_rows;
-      return boxRows ? to.map(*device, pool, matrix, boxRows) : Status();
-    };
-    Status status =
-        place(layer.up, pool.up, from.up, "first", MOERT_KERNEL_GROUPED_UP);
-    if (status.ok())
-      status = place(layer.down, pool.down, from.down, "second",
-                     MOERT_KERNEL_GROUPED_DOWN);
-    if (status.ok()) {
-      auto made =
-          device->allocate(4 * pool.entries, text("entries of layer ", i));
-      if (made)
-        layer.entries = std::move(*made);
-      status = made.error();
-    }
-    if (status.ok())
-      status = device->upload(layer.entries, 0, from.entries, 4 * pool.entries);
-    if (!status.ok())
+  ProgressSum sum(progress, weightBytes());
+  for (uint32_t i = 0; i < code.num_layers; ++i)
+    if (Status status = uploadLayer(i, weights, sum); !status.ok())
       return status;
-    layers.push_back(std::move(layer));
+  for (uint32_t i = 0; i < code.num_constants; ++i) {
+    const moert_device_known &known = code.constants[i];
+    const void *data = known.data ? known.data : weights + known.place;
+    if (auto kept = keep(data, known.bytes, sum.part()); !kept)
+      return kept.error();
+    sum.add(known.bytes);
   }
   auto made = device->allocate(16, "numbers of rows");
   if (!made)
@@ -114,7 +167,10 @@ Status DeviceModel::uploadLayers(const char *weights) {
   for (uint32_t p = 0; p < code.num_pools; ++p)
     if (Status status = grow(code.pools[p], 1, true); !status.ok())
       return status;
-  return device->synchronize();
+  Status status = device->synchronize();
+  if (status.ok())
+    sum.finish();
+  return status;
 }
 
 bool DeviceModel::isBroken() {
@@ -137,27 +193,39 @@ void DeviceModel::release(void *given) {
   memory.give(addressOf(given));
 }
 
-Result<void *> DeviceModel::constant(const void *data, int64_t bytes) {
-  std::lock_guard<std::mutex> lock(mutex);
+Result<CuPointer> DeviceModel::keep(const void *data, uint64_t bytes,
+                                    const Progress &progress) {
   auto [place, fresh] = constants.try_emplace({data, bytes});
   if (fresh) {
     // Kernels want an address of nothing, too.
-    auto made = memory.allocate(
-        std::max<uint64_t>(static_cast<uint64_t>(bytes), 1), "weights");
+    auto made = memory.allocate(std::max<uint64_t>(bytes, 1), "weights");
     Status status = made.error();
     if (status.ok()) {
       place->second = std::move(*made);
       status = queue.flush();
     }
     if (status.ok())
-      status =
-          device->upload(place->second, 0, data, static_cast<uint64_t>(bytes));
+      status = device->upload(place->second, 0, data, bytes, progress);
     if (!status.ok()) {
       constants.erase(place);
       return status;
     }
   }
-  return reinterpret_cast<void *>(place->second.pointer());
+  return place->second.pointer();
+}
+
+Result<void *> DeviceModel::constant(const void *data, int64_t bytes,
+                                     Recorder *trace) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto size = static_cast<uint64_t>(bytes);
+  auto known = constants.find({data, size});
+  if (known != constants.end())
+    return reinterpret_cast<void *>(known->second.pointer());
+  Span span(queue, trace, "upload constant");
+  auto kept = keep(data, size);
+  if (Status status = span.end(kept.error()); !status.ok())
+    return status;
+  return reinterpret_cast<void *>(*kept);
 }
 
 Status DeviceModel::copyBytes(Direction direction, void *to, const void *from,
@@ -178,14 +246,18 @@ Status DeviceModel::copyBytes(Direction direction, void *to, const void *from,
                              : device->copy(*target, at, *source, begin, bytes);
 }
 
-Status DeviceModel::upload(void *to, const void *from, int64_t bytes) {
+Status DeviceModel::upload(void *to, const void *from, int64_t bytes,
+                           Recorder *trace) {
   std::lock_guard<std::mutex> lock(mutex);
-  return copyBytes(Up, to, from, static_cast<uint64_t>(bytes));
+  Span span(queue, trace, "upload");
+  return span.end(copyBytes(Up, to, from, static_cast<uint64_t>(bytes)));
 }
 
-Status DeviceModel::download(void *to, const void *from, int64_t bytes) {
+Status DeviceModel::download(void *to, const void *from, int64_t bytes,
+                             Recorder *trace) {
   std::lock_guard<std::mutex> lock(mutex);
-  return copyBytes(Down, to, from, static_cast<uint64_t>(bytes));
+  Span span(queue, trace, "download");
+  return span.end(copyBytes(Down, to, from, static_cast<uint64_t>(bytes)));
 }
 
 Status DeviceModel::copy(Direction direction, const BlockCopy &given) {
@@ -206,12 +278,14 @@ Status DeviceModel::copy(Direction direction, const BlockCopy &given) {
   return status;
 }
 
-Status DeviceModel::launch(int32_t number, void **arguments) {
+Status DeviceModel::launch(int32_t number, void **arguments, Recorder *trace) {
   std::lock_guard<std::mutex> lock(mutex);
   if (number < 0 || static_cast<size_t>(number) >= kernels.size())
     return {Code::Internal, text("the model has no kernel ", number)};
-  return queue.add(kernels[static_cast<size_t>(number)],
-                   blocksFor(device->info().multiprocessors, false), arguments);
+  const Kernel &kernel = kernels[static_cast<size_t>(number)];
+  Span span(queue, trace, kernel.name);
+  return span.end(queue.add(
+      kernel, blocksFor(device->info().multiprocessors, false), arguments));
 }
 
 } // namespace moe::rt

@@ -14,11 +14,12 @@ namespace moe::rt {
 /// Weights, kernels and memory; sessions share them call by call.
 class DeviceModel : public Offload {
 public:
-  /// Loads the code and uploads the weights of all layers. `weights` are those
-  /// of the model, packed for the processor.
+  /// Loads the code and uploads the weights of all layers, and constants.
+  /// `weights` are those of the model, packed for the processor. Of `code` that
+  /// was compiled before 1.5, what is since then is zeros.
   static Result<std::shared_ptr<DeviceModel>>
   create(std::unique_ptr<Device> device, const moert_device_code &code,
-         const char *weights);
+         const char *weights, const Progress &progress = {});
 
   /// Whether an earlier failure is for good.
   bool isBroken();
@@ -26,15 +27,21 @@ public:
 
   Result<void *> allocate(int64_t bytes) override;
   void release(void *memory) override;
-  Result<void *> constant(const void *data, int64_t bytes) override;
-  Status upload(void *to, const void *from, int64_t bytes) override;
-  Status download(void *to, const void *from, int64_t bytes) override;
+  Result<void *> constant(const void *data, int64_t bytes,
+                          Recorder *trace = nullptr) override;
+  Status upload(void *to, const void *from, int64_t bytes,
+                Recorder *trace = nullptr) override;
+  Status download(void *to, const void *from, int64_t bytes,
+                  Recorder *trace = nullptr) override;
   Status copy(Direction direction, const BlockCopy &blocks) override;
-  Status launch(int32_t kernel, void **arguments) override;
-  Status layer(int32_t number, int64_t count, const Rows &rows) override;
+  Status launch(int32_t kernel, void **arguments,
+                Recorder *trace = nullptr) override;
+  Status layer(int32_t number, int64_t count, const Rows &rows,
+               Recorder *trace = nullptr) override;
 
 private:
   struct Layer {
+    std::string name;
     const moert_device_pool *pool;
     const std::vector<Kernel> *kernels; // some without a kernel
     ExpertMatrices up, down;
@@ -60,24 +67,32 @@ private:
   /// Within what was allocated.
   Status copyBytes(Direction direction, void *to, const void *from,
                    uint64_t bytes);
+  Status loadCode();
   Status loadKernels();
-  Status uploadLayers(const char *weights);
+  /// Of all weights and constants that are uploaded at the start.
+  uint64_t weightBytes() const;
   Status checkMemory() const;
+  Status uploadWeights(const char *weights, const Progress &progress);
+  Status uploadLayer(uint32_t number, const char *weights, ProgressSum &sum);
+  Result<CuPointer> keep(const void *data, uint64_t bytes,
+                         const Progress &progress = {});
   /// `needsSums`: not where the second product goes to its destination.
   Status grow(const moert_device_pool &pool, int64_t tokens, bool needsSums);
-  Status launchExperts(Layer &layer, int64_t tokens, const Rows &rows);
-  Status launchMatrix(Layer &layer, int64_t count, const Rows &rows);
+  Status launchExperts(Layer &layer, int64_t tokens, const Rows &rows,
+                       Recorder *trace);
+  Status launchMatrix(Layer &layer, int64_t count, const Rows &rows,
+                      Recorder *trace);
 
   std::mutex mutex;
   std::unique_ptr<Device> device; // outlives what lies on it
-  const moert_device_code &code;
+  const moert_device_code code;
   Module module;
   std::vector<std::vector<Kernel>> poolKernels;
   std::vector<Kernel> kernels;
   std::vector<Layer> layers;
   LaunchQueue queue;
   DeviceMemory memory;
-  std::map<std::pair<const void *, int64_t>, DeviceBuffer> constants;
+  std::map<std::pair<const void *, uint64_t>, DeviceBuffer> constants;
   DeviceBuffer spaces[NumSpaces];
   /// For one matrix: offsets {0, rows}, the expert 0, and that there is one.
   DeviceBuffer alone;

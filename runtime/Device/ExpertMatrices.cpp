@@ -106,12 +106,11 @@ uint64_t ExpertMatrices::bytes(const moert_device_pool &pool,
   return sum;
 }
 
-Result<ExpertMatrices> ExpertMatrices::upload(Device &device,
-                                              const moert_device_pool &pool,
-                                              const moert_device_matrix &matrix,
-                                              const char *weights,
-                                              const moert_device_place &place,
-                                              const std::string &name) {
+Result<ExpertMatrices>
+ExpertMatrices::upload(Device &device, const moert_device_pool &pool,
+                       const moert_device_matrix &matrix, const char *weights,
+                       const moert_device_place &place, const std::string &name,
+                       ProgressSum &progress) {
   Layout layout(pool, matrix);
   const char *names[NumParts] = {"", "scales of ", "zeros of ", "biases of "};
   ExpertMatrices made;
@@ -139,6 +138,7 @@ Result<ExpertMatrices> ExpertMatrices::upload(Device &device,
                         packed[i].data(), bytes);
       if (!status.ok())
         return status;
+      progress.add(bytes);
     }
   }
   return made;

@@ -20,7 +20,8 @@ public:
   static Result<ExpertMatrices>
   upload(Device &device, const moert_device_pool &pool,
          const moert_device_matrix &matrix, const char *weights,
-         const moert_device_place &place, const std::string &name);
+         const moert_device_place &place, const std::string &name,
+         ProgressSum &progress);
 
   ExpertMatrices() = default;
 

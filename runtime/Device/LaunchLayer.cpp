@@ -2,6 +2,7 @@
 #include "runtime/Core/Text.h"
 #include "runtime/Device/DeviceModel.h"
 #include "runtime/Device/KernelChoice.h"
+#include "runtime/Device/Span.h"
 
 #include <algorithm>
 
@@ -12,8 +13,9 @@ namespace {
 class Launches {
 public:
   Launches(const moert_device_pool &pool, const std::vector<Kernel> &kernels,
-           const DeviceInfo &device, LaunchQueue &queue)
-      : pool(pool), kernels(kernels), device(device), queue(queue) {}
+           const DeviceInfo &device, LaunchQueue &queue, Recorder *trace)
+      : pool(pool), kernels(kernels), device(device), queue(queue),
+        trace(trace) {}
 
   void start(int which, std::initializer_list<void *> values) {
     start(which, std::vector<void *>(values));
@@ -36,15 +38,18 @@ private:
         which == MOERT_KERNEL_SORT
             ? 1
             : blocksFor(device.multiprocessors, pool.kernels[which].map_rows);
-    if (status.ok())
-      status = queue.add(kernels[static_cast<size_t>(which)], blocks,
-                         arguments.data());
+    if (!status.ok())
+      return;
+    const Kernel &kernel = kernels[static_cast<size_t>(which)];
+    Span span(queue, trace, kernel.name);
+    status = span.end(queue.add(kernel, blocks, arguments.data()));
   }
 
   const moert_device_pool &pool;
   const std::vector<Kernel> &kernels;
   const DeviceInfo &device;
   LaunchQueue &queue;
+  Recorder *trace;
 };
 
 /// Row `row` of rows of `width` numbers of four bytes.
@@ -99,7 +104,7 @@ Status DeviceModel::grow(const moert_device_pool &pool, int64_t tokens,
 }
 
 Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
-                                  const Rows &rows) {
+                                  const Rows &rows, Recorder *trace) {
   const moert_device_pool &pool = *layer.pool;
   CuPointer at[NumSpaces];
   for (int i = 0; i < NumSpaces; ++i)
@@ -110,7 +115,7 @@ Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
             entries = layer.entries.pointer();
   int32_t count = static_cast<int32_t>(tokens), isAdded = residual != 0;
   Multiplying which = multiplying(tokens, pool.top_k, pool.experts);
-  Launches run(pool, *layer.kernels, device->info(), queue);
+  Launches run(pool, *layer.kernels, device->info(), queue, trace);
   run.start(MOERT_KERNEL_SORT,
             {&ids, &entries, &count, &at[Offsets], &at[Order], &at[Place],
              &at[Active], &at[ActiveCount]});
@@ -125,8 +130,8 @@ Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
   return run.status;
 }
 
-Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
-                                 const Rows &rows) {
+Status DeviceModel::launchMatrix(Layer &layer, int64_t count, const Rows &rows,
+                                 Recorder *trace) {
   const moert_device_pool &pool = *layer.pool;
   if (count != aloneRows) {
     const int32_t numbers[4] = {0, static_cast<int32_t>(count), 0, 1};
@@ -143,7 +148,7 @@ Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
             active = offsets + 8, activeCount = offsets + 12;
   int32_t number = static_cast<int32_t>(count), isAdded = residual != 0;
   bool isDone = areDone(pool, rows.residual); // then they go where they should
-  Launches run(pool, *layer.kernels, device->info(), queue);
+  Launches run(pool, *layer.kernels, device->info(), queue, trace);
   run.start(MOERT_KERNEL_ROUND, {&x, &number, &rounded});
   run.multiply(multiplying(count, 1, 1).down, &rounded, layer.down,
                {&offsets, &active, &activeCount, isDone ? &out : &sums});
@@ -152,7 +157,8 @@ Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
   return run.status;
 }
 
-Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows) {
+Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows,
+                          Recorder *trace) {
   std::lock_guard<std::mutex> lock(mutex);
   if (index < 0 || static_cast<size_t>(index) >= layers.size())
     return {Code::Internal,
@@ -163,6 +169,7 @@ Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows) {
   int64_t step = std::max<int64_t>(
       1, std::min(kMostSlots / pool.top_k,
                   kMostBytes / bytesOfToken(pool, needsSums)));
+  Span span(queue, trace, layer.name);
   for (int64_t first = 0; first < count;) {
     int64_t some = std::min(step, count - first);
     Status status = grow(pool, some, needsSums);
@@ -178,13 +185,13 @@ Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows) {
                  rowOf(rows.residual, first, pool.down.rows),
                  rowOf(rows.out, first, pool.down.rows)};
     if (status.ok())
-      status = pool.up.rows ? launchExperts(layer, some, part)
-                            : launchMatrix(layer, some, part);
+      status = pool.up.rows ? launchExperts(layer, some, part, trace)
+                            : launchMatrix(layer, some, part, trace);
     if (!status.ok())
-      return status;
+      return span.end(status);
     first += some;
   }
-  return {};
+  return span.end({});
 }
 
 } // namespace moe::rt

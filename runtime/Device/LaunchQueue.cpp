@@ -96,4 +96,10 @@ Status LaunchQueue::flush() {
   return status;
 }
 
+Status LaunchQueue::finish() {
+  if (Status status = flush(); !status.ok())
+    return status;
+  return device.synchronize();
+}
+
 } // namespace moe::rt

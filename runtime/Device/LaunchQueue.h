@@ -23,6 +23,8 @@ public:
   Status add(const Kernel &kernel, uint64_t blocks, void *const *arguments);
   /// Before anything else is asked of the device, or memory is freed.
   Status flush();
+  /// And until it is done.
+  Status finish();
 
   /// How many launches of graphs there were.
   uint64_t graphLaunches() const { return numGraphLaunches; }

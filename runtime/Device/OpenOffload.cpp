@@ -3,6 +3,8 @@
 #include "runtime/Device/DeviceChoice.h"
 #include "runtime/Device/DeviceModel.h"
 
+#include <cstddef>
+#include <cstring>
 #include <map>
 
 namespace moe::rt {
@@ -20,6 +22,15 @@ Shared &shared() {
   return *made;
 }
 
+/// What the model's compiler did not know of is zeros.
+moert_device_code codeOf(const moert_model &model) {
+  moert_device_code code = {};
+  std::memcpy(&code, model.device,
+              model.abi_minor >= 5 ? sizeof(code)
+                                   : offsetof(moert_device_code, cubin));
+  return code;
+}
+
 Result<OffloadChoice> openModel(const moert_model &model,
                                 const OffloadRequest &request) {
   bool isAsked = request.device.kind == DeviceRequest::Cuda;
@@ -28,28 +39,38 @@ Result<OffloadChoice> openModel(const moert_model &model,
       return why;
     return OffloadChoice{nullptr, "CPU: " + why.message};
   };
+  const moert_device_code code = codeOf(model);
+  Shared &all = shared();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  auto keyOf = [&](int ordinal) {
+    return text(request.driver ? request.driver : "", ":", ordinal);
+  };
+  std::shared_ptr<DeviceModel> found;
   DeviceNeeds needs;
-  needs.ptx = model.device->ptx;
+  needs.ptx = code.ptx;
+  if (code.cubin)
+    needs.cubin = code.architecture;
+  needs.isOpen = [&](const DeviceInfo &info) {
+    found = all.models[keyOf(info.ordinal)].lock();
+    // A kernel that failed took all with it that lay on the device.
+    if (found && found->isBroken())
+      found = nullptr;
+    return found != nullptr;
+  };
   auto choice = chooseDevice(request.device, needs, [&] {
     return request.driver ? loadDriverOf(request.driver) : loadDriver();
   });
   if (!choice)
     return choice.error();
-  if (!choice->device)
+  if (choice->ordinal < 0)
     return OffloadChoice{nullptr, choice->reason};
-  std::string key = text(request.driver ? request.driver : "", ":",
-                         choice->device->info().ordinal);
-  Shared &all = shared();
-  std::lock_guard<std::mutex> lock(all.mutex);
-  std::shared_ptr<DeviceModel> found = all.models[key].lock();
-  // A kernel that failed took all with it that lay on the device.
-  if (!found || found->isBroken()) {
-    auto made = DeviceModel::create(std::move(choice->device), *model.device,
-                                    *model.weights_slot);
+  if (!found) {
+    auto made = DeviceModel::create(std::move(choice->device), code,
+                                    *model.weights_slot, request.progress);
     if (!made)
       return fallBack(made.error());
     found = *made;
-    all.models[key] = found;
+    all.models[keyOf(choice->ordinal)] = found;
   }
   return OffloadChoice{found, choice->reason};
 }

@@ -66,6 +66,26 @@ int newestPtx(int cuda) {
 
 } // namespace
 
+std::optional<CodeTarget> parseTarget(std::string_view name) {
+  if (name.substr(0, 3) != "sm_")
+    return std::nullopt;
+  name.remove_prefix(3);
+  int capability = takeNumber(name);
+  if (capability < 0 || name.size() > 1 ||
+      (!name.empty() && name[0] != 'a' && name[0] != 'f'))
+    return std::nullopt;
+  return CodeTarget{capability / 10, capability % 10,
+                    name.empty() ? '\0' : name[0]};
+}
+
+bool runsCubin(std::string_view architecture, const DeviceInfo &device) {
+  std::optional<CodeTarget> target = parseTarget(architecture);
+  if (!target || device.major != target->major)
+    return false;
+  return target->suffix == 'a' ? device.minor == target->minor
+                               : device.minor >= target->minor;
+}
+
 Result<PtxHeader> readPtxHeader(std::string_view ptx) {
   PtxHeader header;
   Status bad(Code::InvalidFile,
@@ -80,18 +100,11 @@ Result<PtxHeader> readPtxHeader(std::string_view ptx) {
   header.versionMinor = takeNumber(version);
   if (header.versionMinor < 0 || !version.empty() || word(ptx) != ".target")
     return bad;
-  header.target = word(ptx);
-  std::string_view target = header.target;
-  if (target.substr(0, 3) != "sm_")
+  header.name = word(ptx);
+  std::optional<CodeTarget> target = parseTarget(header.name);
+  if (!target)
     return bad;
-  target.remove_prefix(3);
-  int capability = takeNumber(target);
-  if (capability < 0 || target.size() > 1 ||
-      (!target.empty() && target[0] != 'a' && target[0] != 'f'))
-    return bad;
-  header.major = capability / 10;
-  header.minor = capability % 10;
-  header.suffix = target.empty() ? 0 : target[0];
+  header.target = *target;
   return header;
 }
 
@@ -111,20 +124,18 @@ Status checkPtx(std::string_view ptx, const std::string &name,
                  driver.version / 1000, ".", driver.version % 1000 / 10,
                  ") reads PTX up to ", newest / 10, ".", newest % 10,
                  "; a newer driver is needed")};
-  bool later = device.atLeast(header.major, header.minor);
-  bool sameMajor = device.major == header.major;
-  bool same = sameMajor && device.minor == header.minor;
-  bool fits = header.suffix == 'a'   ? same
-              : header.suffix == 'f' ? sameMajor && later
-                                     : later;
+  const CodeTarget &target = header.target;
+  // Without a suffix it is for all later devices, of any major version.
+  bool fits = target.suffix ? runsCubin(header.name, device)
+                            : device.atLeast(target.major, target.minor);
   if (fits)
     return {};
-  const char *wanted = header.suffix == 'a'   ? "exactly"
-                       : header.suffix == 'f' ? "the family of"
+  const char *wanted = target.suffix == 'a'   ? "exactly"
+                       : target.suffix == 'f' ? "the family of"
                                               : "at least";
   return {Code::Unsupported,
-          text(quote(name), " is for ", printable(header.target), " (", wanted,
-               " compute capability ", header.major, ".", header.minor, "), ",
+          text(quote(name), " is for ", printable(header.name), " (", wanted,
+               " compute capability ", target.major, ".", target.minor, "), ",
                device.text(), " has ", device.major, ".", device.minor)};
 }
 

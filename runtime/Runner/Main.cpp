@@ -3,6 +3,7 @@
 #include "runtime/Core/Text.h"
 #include "runtime/Runner/Licenses.h"
 #include "runtime/Runner/Program.h"
+#include "runtime/Runner/UploadProgress.h"
 
 #include <cstddef>
 #include <cstdio>
@@ -74,11 +75,16 @@ Status openSession(const char *name, Program &program,
     return {Code::Unsupported,
             "the model was compiled before there were devices; compile it "
             "again, with --target=cpu,cuda:sm_80"};
+  UploadProgress upload(program.options.verbose);
+  upload.listen(options);
   Status status = program.check(api.session_create(&options, &program.session));
-  if (status.ok() && program.options.verbose)
-    std::fprintf(stderr, "%s: %s\n", name,
-                 hasDevice ? printable(api.device(program.session)).c_str()
-                           : "CPU: the model was compiled for it alone");
+  if (!status.ok() || !program.options.verbose)
+    return status;
+  std::string chosen = hasDevice ? api.device(program.session)
+                                 : "CPU: the model was compiled for it alone";
+  std::fprintf(stderr, "%s: %s\n", name, printable(chosen).c_str());
+  if (std::string weights = upload.summary(chosen); !weights.empty())
+    std::fprintf(stderr, "%s: %s\n", name, printable(weights).c_str());
   return status;
 }
 

@@ -147,7 +147,7 @@ return {};
 }
 , {"trace", Value::Required, "FILE",
    "write the time of each phase (JSON for chrome://tracing, Perfetto); "
-   "--bench also prints a table",
+   "--bench also prints a table. A GPU is waited for after each kernel then",
    FLAG{o.trace = v;
 return {};
 }

@@ -152,6 +152,20 @@ static Error renameLayers(mlir::ModuleOp module, WeightSource &weights,
   return Error::success();
 }
 
+/// Whether code for GPUs goes into what is written.
+static bool holdsCode(Emit kind) {
+  switch (kind) {
+  case Emit::Executable:
+  case Emit::Library:
+  case Emit::Bundle:
+  case Emit::Object:
+  case Emit::LLVMIR:
+    return true;
+  default:
+    return false;
+  }
+}
+
 /// What only runs of a model can give.
 static const char *needsGraph(const Request &request) {
   return !request.texts.empty()        ? "--eval"
@@ -215,6 +229,15 @@ int moe::runProductDriver(int argc, char **argv,
       return fail(toString(std::move(error)), 2);
   if (request.tf32 && targets->cuda.empty())
     return fail("--tf32 is for GPUs: --target=cpu,cuda:sm_80", 2);
+  auto cubin = cubinOf(request.cubin);
+  if (!cubin)
+    return fail(toString(cubin.takeError()), 2);
+  if (request.hasCubin && targets->cuda.empty())
+    return fail("--cubin is for GPUs: --target=cpu,cuda:sm_80", 2);
+  if (*cubin != Cubin::Never && !holdsCode(*kind))
+    return fail("--cubin: cubins are for executables, libraries, bundles and "
+                "objects",
+                2);
   if (*kind == Emit::PTX && targets->cuda.empty())
     return fail("--emit=ptx needs a GPU: --target=cuda:sm_80", 2);
   if (request.output.empty() && !stop && request.report.empty() &&
@@ -275,6 +298,7 @@ int moe::runProductDriver(int argc, char **argv,
   options.target = targets->cpu;
   options.cuda = targets->cuda;
   options.tf32 = request.tf32;
+  options.cubin = *cubin;
   options.optLevel = request.optLevel - '0';
   options.road = *road;
   options.raise = !request.noRaise;
@@ -285,6 +309,11 @@ int moe::runProductDriver(int argc, char **argv,
                      : request.output;
   Progress progress(request.verbose);
   options.progress = [&](StringRef step) { progress.step(step); };
+  if (request.verbose)
+    options.note = [&](const Twine &note) {
+      progress.finish();
+      errs() << "moe-opt: note: " << note << "\n";
+    };
   options.progressWithin = [&](uint64_t done, uint64_t all) {
     progress.within(done, all);
   };

@@ -12,9 +12,9 @@ using namespace moe;
 
 bool moe::wantsProduct(int argc, char **argv) {
   static const char *flags[] = {
-      "emit",     "stop-after", "target",        "report",   "report-run",
-      "road",     "list-ops",   "no-raise",      "onnx-moe", "external-data",
-      "compress", "instrument", "max-shard-size"};
+      "emit",     "stop-after", "target",         "report",   "report-run",
+      "road",     "list-ops",   "no-raise",       "onnx-moe", "external-data",
+      "compress", "instrument", "max-shard-size", "cubin"};
   for (int i = 1; i < argc; ++i) {
     StringRef argument = argv[i];
     if (argument == "--bank" || argument == "-bank" || argument == "--base" ||
@@ -83,6 +83,14 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       "tf32", cl::cat(category),
       cl::desc("Let GPUs round numbers of f32 to 10 bits before products of "
                "many tokens"));
+  cl::opt<std::string> cubin(
+      "cubin", cl::value_desc("never|auto|require"), cl::init("never"),
+      cl::cat(category),
+      cl::desc("Assemble code for the GPU, too, which its driver does "
+               "otherwise when it first loads a model. never: results then "
+               "depend on no other program (default); auto: where a ptxas is "
+               "found in MOE_PTXAS, PATH, CUDA_HOME, CUDA_PATH or "
+               "/usr/local/cuda; require: fail without one"));
   cl::opt<char> optLevel("O", cl::Prefix, cl::init('2'), cl::value_desc("0..3"),
                          cl::cat(category), cl::desc("Optimisation level (2)"));
   cl::opt<std::string> stopAfter(
@@ -160,7 +168,7 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
                         &tf32,    &optLevel,     &stopAfter, &road,
                         &noRaise, &report,       &listOps,   &verbose,
                         &onnxMoE, &externalData, &compress,  &profile,
-                        &base,    &instrument,   &shardSize};
+                        &base,    &instrument,   &shardSize, &cubin};
   banks.removeArgument();
   runs.removeArgument();
   texts.removeArgument();
@@ -177,6 +185,7 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
              road,
              report,
              onnxMoE,
+             cubin,
              compress,
              profile,
              base,
@@ -195,7 +204,8 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
              noRaise,
              externalData,
              compress.getNumOccurrences() > 0,
-             shardSize.getNumOccurrences() > 0};
+             shardSize.getNumOccurrences() > 0,
+             cubin.getNumOccurrences() > 0};
   return true;
 }
 
@@ -311,4 +321,15 @@ Expected<Road> moe::roadOf(StringRef name) {
     return Road::OracleF64;
   return createStringError("unknown road '" + name +
                            "': known are fast, oracle, oracle-f64");
+}
+
+Expected<Cubin> moe::cubinOf(StringRef name) {
+  if (name == "never")
+    return Cubin::Never;
+  if (name == "auto")
+    return Cubin::Auto;
+  if (name == "require")
+    return Cubin::Require;
+  return createStringError("unknown value of --cubin '" + name +
+                           "': known are never, auto, require");
 }

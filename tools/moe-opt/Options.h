@@ -11,13 +11,15 @@ namespace moe {
 /// The command line of the product driver, as it stands.
 struct Request {
   std::string input, output, emit, target, stopAfter, road, report, onnxMoE,
-      compress, profile, base, instrument, shardSize;
+      cubin, compress, profile, base, instrument, shardSize;
   std::vector<std::string> banks, runs, texts, roles;
   char optLevel;
   bool tf32;
   bool verbose, listOps, noRaise, externalData;
   /// Given at all: an empty list of steps is a mistake.
   bool hasCompress, hasShardSize;
+  /// Given at all: without a GPU it means nothing.
+  bool hasCubin;
 };
 
 /// Fills `request`; false after a message about wrong usage.
@@ -33,6 +35,7 @@ llvm::Expected<Emit> kindOf(const Request &request);
 llvm::Expected<uint64_t> sizeOf(llvm::StringRef text);
 llvm::Expected<Phase> phaseOf(llvm::StringRef name);
 llvm::Expected<Road> roadOf(llvm::StringRef name);
+llvm::Expected<Cubin> cubinOf(llvm::StringRef name);
 
 } // namespace moe
 

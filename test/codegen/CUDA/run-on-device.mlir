@@ -4,6 +4,7 @@
 
 // Layers of one shape share kernels; what serves an id goes with the layer.
 // CHECK: module attributes {
+// CHECK-SAME: moe.device_layer_names = ["first", "", ""],
 // CHECK-SAME: moe.device_layers = [{down = @down, entries = array<i64: 0, 1>, pool = 0 : i64, up = @up},
 // CHECK-SAME: {down = @down, entries = array<i64: 1, -1, 0>, pool = 1 : i64, up = @up},
 // CHECK-SAME: {down = @down, down_bias = @bias, entries = array<i64: 0, 1>, pool = 2 : i64, up = @up8, up_scales = @scales}],
@@ -36,8 +37,10 @@ moe.bank @up32 in "a" at 5120 length 6144 : tensor<2x2x24x16xf32>
 // CHECK: moert.expert_ffn {{.*}}moe.not_offloaded = "its weights are quantised otherwise than kernels know"
 // The processor adds to what is on the device.
 // CHECK: moert.launch_layer 0 {{.*}} outs(%[[DY]] :
+// CHECK-NEXT: moert.phase "loop"
 // CHECK-NEXT: moert.transfer down %[[DY]] to %[[Y:.*]] :
 // CHECK: linalg.generic {{.*}}outs(%[[Y]] :
+// CHECK: moert.phase{{$}}
 // CHECK: moert.transfer up %[[Y]] to %[[DY]] :
 // CHECK-NEXT: moert.launch_layer 0 {{.*}} residual(%[[DY]] :
 // In a loop, one by one.
@@ -65,7 +68,7 @@ func.func @main(%x: memref<?x24xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>
   %down = moert.weight_ref @down : memref<2x2x16x16xbf16>
   %up32 = moert.weight_ref @up32 : memref<2x2x24x16xf32>
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
-      up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
+      up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>) loc("first")
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>) {entries = array<i64: 1, -1, 0>}
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
@@ -88,11 +91,13 @@ func.func @main(%x: memref<?x24xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>
       down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>)
+  moert.phase "loop"
   linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "reduction"]} outs(%y : memref<?x24xf32>) {
   ^bb0(%out: f32):
     %sum = arith.addf %out, %out : f32
     linalg.yield %sum : f32
   }
+  moert.phase
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up : memref<2x2x24x16xbf16>) down(%down : memref<2x2x16x16xbf16>) residual(%y : memref<?x24xf32>) outs(%y : memref<?x24xf32>)
   %zero = arith.constant 0 : index

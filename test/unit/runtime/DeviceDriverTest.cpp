@@ -152,6 +152,20 @@ Result<const Driver *> loadNever() {
   return loadNone();
 }
 
+TEST_F(DeviceFixture, NeedsNoNewDriverForACubin) {
+  chosenDriver = table;
+  chosenDriver.version = 12000; // PTX 8.0
+  std::string ptx = ptxOf("scale", "sm_90a", "8.6");
+  DeviceNeeds needs;
+  needs.ptx = ptx;
+  EXPECT_EQ(chooseDevice(*parseDevice("cuda"), needs, loadFake).error().code,
+            Code::Unsupported);
+  needs.cubin = "sm_90a";
+  EXPECT_TRUE(chooseDevice(*parseDevice("cuda"), needs, loadFake));
+  needs.cubin = "sm_80";
+  EXPECT_FALSE(chooseDevice(*parseDevice("cuda"), needs, loadFake));
+}
+
 TEST_F(DeviceFixture, ChoosesADevice) {
   chosenDriver = table;
   auto choose = [](const char *value, auto load) {
@@ -184,6 +198,15 @@ TEST_F(DeviceFixture, ChoosesADevice) {
               "CUDA 2: Fake H200, compute capability 9.0, 141.0 GB, 132 "
               "multiprocessors");
   }
+  // One that the caller has is not opened.
+  fake.devices[2].openResult = static_cast<CuResult>(46);
+  DeviceNeeds needs;
+  needs.isOpen = [](const DeviceInfo &info) { return info.ordinal == 2; };
+  auto open = chooseDevice(*parseDevice("auto"), needs, loadFake);
+  ASSERT_TRUE(open);
+  EXPECT_EQ(open->device, nullptr);
+  EXPECT_EQ(open->ordinal, 2);
+  fake.devices[2].openResult = CuSuccess;
   std::string tooOld = "device 0 (Fake V100) has compute capability 7.0, 8.0 "
                        "is needed";
   EXPECT_FAILS(choose("cuda:0", loadFake).error(), Unsupported, tooOld);

@@ -229,7 +229,7 @@ TEST_F(DeviceFixture, RefusesWhatIsNoPtx) {
   auto header = readPtxHeader(
       "// a\n/* b */ .version 7.8\n\t.target sm_90a, texmode_unified\n");
   ASSERT_TRUE(header);
-  EXPECT_EQ(header->target, "sm_90a");
+  EXPECT_EQ(header->name, "sm_90a");
   EXPECT_EQ(header->versionMinor, 8);
 }
 

@@ -1,96 +1,9 @@
 // The host's side of a model on a device; the kernels are stand-ins.
-#include "runtime/Device/DeviceModel.h"
 #include "runtime/Emulator/TensorMap.h"
-#include "test/unit/runtime/DeviceFixture.h"
-
-#include <gtest/gtest.h>
+#include "test/unit/runtime/DeviceModelFixture.h"
 
 namespace moe::test {
-using namespace rt;
 namespace {
-
-void nothing(void **) {}
-
-/// out[t, o] = weights[t, 0] + o (+ residual[t, o]).
-void combineKernel(void **arguments) {
-  auto *weights = static_cast<const float *>(arguments[2]);
-  auto *out = static_cast<float *>(arguments[4]);
-  auto *residual = static_cast<const float *>(arguments[5]);
-  int32_t tokens, isAdded;
-  std::memcpy(&tokens, &arguments[3], sizeof(tokens));
-  std::memcpy(&isAdded, &arguments[6], sizeof(isAdded));
-  if (moegpu_emu_block_id() != 0 || moegpu_emu_thread_id() != 0)
-    return;
-  for (int32_t i = 0; i < tokens * 1024; ++i)
-    store(out + i,
-          load(weights + i / 1024 * 2, "weights") + float(i % 1024) +
-              (isAdded ? load(residual + i, "residual") : 0),
-          "out");
-}
-
-class DeviceModelFixture : public DeviceFixture {
-protected:
-  void SetUp() override {
-    DeviceFixture::SetUp();
-    // In the order of MOERT_KERNEL_SORT and the others, with the bytes of each
-    // parameter: numbers of tokens have 4.
-    const std::pair<const char *, std::vector<uint32_t>> wanted[] = {
-        {"sort", {8, 8, 4, 8, 8, 8, 8, 8}}, {"round", {8, 4, 8}},
-        {"up", {8, 8, 8, 8, 8, 8, 8}},      {"down", {8, 8, 8, 8, 8}},
-        {"UP", {8, 8, 8, 8, 8, 8, 8}},      {"DOWN", {8, 8, 8, 8, 8}},
-        {"combine", {8, 8, 8, 4, 8, 8, 4}}, {"some_up", {8, 8, 8, 8, 8, 8, 8}},
-        {"some_down", {8, 8, 8, 8, 8}},     {"finish", {8, 4, 8, 8, 4}}};
-    ptx = ptxOf("none");
-    for (int i = 0; i < MOERT_NUM_KERNELS; ++i) {
-      const auto &[name, bytes] = wanted[i];
-      pool.kernels[i] = {name, 32, 0};
-      fake.kernels[name] = {i == MOERT_KERNEL_COMBINE ? combineKernel : nothing,
-                            bytes};
-      ptx += entryOf(name, bytes);
-    }
-    code.architecture = "sm_90a";
-    code.ptx = ptx.c_str();
-    code.num_pools = code.num_layers = 1;
-    code.pools = &pool;
-    code.layers = &layer;
-    layer.entries = entries;
-    layer.down.values = 32 * 2 * 2 * 8;
-  }
-
-  Result<std::shared_ptr<DeviceModel>> make() {
-    auto device = rt::Device::open(table, 0);
-    if (!device)
-      return device.error();
-    return DeviceModel::create(std::move(*device), code, weights.data());
-  }
-
-  std::string ptx;
-  moert_device_pool pool = {2,
-                            2,
-                            2,
-                            32,
-                            2,
-                            {16, 8, 1, 8, 0, MOERT_BF16},
-                            {1024, 16, 64, 16, 0, MOERT_BF16},
-                            {}};
-  moert_device_layer layer = {};
-  int32_t entries[2] = {0, 1};
-  moert_device_code code = {};
-  std::vector<char> weights = std::vector<char>(1 << 18);
-};
-
-/// Numbers on a device.
-template <typename Number>
-void *uploaded(DeviceModel &model, const std::vector<Number> &numbers) {
-  auto bytes = static_cast<int64_t>(numbers.size() * sizeof(Number));
-  auto made = model.allocate(bytes);
-  if (!made) {
-    ADD_FAILURE() << made.error().message;
-    return nullptr;
-  }
-  EXPECT_TRUE(model.upload(*made, numbers.data(), bytes).ok());
-  return *made;
-}
 
 TEST_F(DeviceModelFixture, RunsInPiecesWhereMemoryIsShort) {
   constexpr int64_t tokens = 300;
@@ -162,9 +75,20 @@ TEST_F(DeviceModelFixture, SaysWhatMemoryIsMissing) {
   auto layers = make();
   ASSERT_FALSE(layers);
   EXPECT_EQ(layers.error().code, Code::OutOfMemory);
-  EXPECT_EQ(
-      layers.error().message,
-      "device 0 (Fake H200) has 65.5 KB of memory; the weights take 66.0 KB");
+  EXPECT_EQ(layers.error().message,
+            "device 0 (Fake H200): no memory for the weights of the model: "
+            "they take 66.0 KB, 65.5 KB of 65.5 KB free, 512 bytes missing");
+  // Constants are counted, too.
+  fake.devices[0].memory = 128 << 10;
+  const moert_device_known known[2] = {{weights.data(), 0, 1000},
+                                       {nullptr, 64, 80000}};
+  code.constants = known;
+  code.num_constants = 2;
+  auto constants = make();
+  ASSERT_FALSE(constants);
+  EXPECT_EQ(constants.error().message,
+            "device 0 (Fake H200): no memory for the weights of the model: "
+            "they take 147.0 KB, 131.1 KB of 131.1 KB free, 16.0 KB missing");
 }
 
 /// What the kernels for some and many tokens got for their matrix.

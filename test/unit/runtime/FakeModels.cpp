@@ -194,8 +194,7 @@ void runDeviceAppend(const moert_tensor *inputs, moert_tensor *outputs) {
       for (int64_t i = 0; i < all * 2; ++i)
         sum += block[i];
     }
-    outputs[c].data =
-        const_cast<void *>(moert_device_present(data, batch * all * 8));
+    outputs[c].data = moert_device_present(data, batch * all * 8);
     outputs[c].shape[0] = batch;
     outputs[c].shape[1] = all;
     outputs[c].shape[2] = 2;

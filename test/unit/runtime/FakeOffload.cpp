@@ -54,18 +54,21 @@ void FakeOffload::release(void *given) {
   memory.erase(found);
 }
 
-Result<void *> FakeOffload::constant(const void *data, int64_t bytes) {
+Result<void *> FakeOffload::constant(const void *data, int64_t bytes,
+                                     Recorder *) {
   auto made = allocate(bytes);
   if (made)
     std::memcpy(bytesAt(*made, bytes), data, static_cast<size_t>(bytes));
   return made;
 }
 
-Status FakeOffload::upload(void *to, const void *from, int64_t bytes) {
+Status FakeOffload::upload(void *to, const void *from, int64_t bytes,
+                           Recorder *) {
   return copy(Up, {to, from, bytes, bytes, 1, bytes});
 }
 
-Status FakeOffload::download(void *to, const void *from, int64_t bytes) {
+Status FakeOffload::download(void *to, const void *from, int64_t bytes,
+                             Recorder *) {
   return copy(Down, {to, from, bytes, bytes, 1, bytes});
 }
 
@@ -83,11 +86,11 @@ Status FakeOffload::copy(Direction direction, const BlockCopy &blocks) {
   return {};
 }
 
-Status FakeOffload::launch(int32_t, void **) {
+Status FakeOffload::launch(int32_t, void **, Recorder *) {
   return {Code::Unsupported, "the device that a test plays has no kernels"};
 }
 
-Status FakeOffload::layer(int32_t, int64_t, const Rows &) {
+Status FakeOffload::layer(int32_t, int64_t, const Rows &, Recorder *) {
   return {Code::Unsupported, "the device that a test plays has no layers"};
 }
 

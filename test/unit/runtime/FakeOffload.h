@@ -14,12 +14,16 @@ class FakeOffload : public rt::Offload {
 public:
   rt::Result<void *> allocate(int64_t bytes) override;
   void release(void *memory) override;
-  rt::Result<void *> constant(const void *data, int64_t bytes) override;
-  rt::Status upload(void *to, const void *from, int64_t bytes) override;
-  rt::Status download(void *to, const void *from, int64_t bytes) override;
+  rt::Result<void *> constant(const void *data, int64_t bytes,
+                              rt::Recorder *) override;
+  rt::Status upload(void *to, const void *from, int64_t bytes,
+                    rt::Recorder *) override;
+  rt::Status download(void *to, const void *from, int64_t bytes,
+                      rt::Recorder *) override;
   rt::Status copy(Direction direction, const rt::BlockCopy &blocks) override;
-  rt::Status launch(int32_t kernel, void **arguments) override;
-  rt::Status layer(int32_t number, int64_t count, const Rows &rows) override;
+  rt::Status launch(int32_t kernel, void **arguments, rt::Recorder *) override;
+  rt::Status layer(int32_t number, int64_t count, const Rows &rows,
+                   rt::Recorder *) override;
 
   int64_t limit = INT64_MAX; // bytes
   int64_t used = 0;
