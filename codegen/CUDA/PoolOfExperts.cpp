@@ -130,10 +130,6 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
   };
   if (!isa<MemRefType>(op.getX().getType()))
     return refuse("it is not on memory yet");
-  if (op.getUpLow() || op.getDownLow())
-    return refuse("its matrices are factored");
-  if (op.getScaleInput())
-    return refuse("weights multiply its inputs");
   for (Value value : {op.getX(), op.getIds(), op.getWeights(), op.getResidual(),
                       op.getOuts()})
     if (value && (!typeOf(value).getLayout().isIdentity() ||
@@ -159,9 +155,19 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
   shape.beta = op.getBeta().convertToDouble();
   shape.limit = op.getLimit().convertToDouble();
   shape.outputScale = op.getOutputScale().convertToDouble();
+  shape.scaleInput = op.getScaleInput();
   pool.entries = op.getNumColumns();
+  // Columns of the factor that reads are the depth of the other one.
+  shape.upRank = op.getUpLow() ? typeOf(op.getUp()).getDimSize(2) : 0;
+  shape.downRank = op.getDownLow() ? typeOf(op.getDown()).getDimSize(2) : 0;
   std::optional<Element> plain;
-  for (const auto &matrix : {op.getUpMatrix(), op.getDownMatrix()}) {
+  for (const auto &[matrix, coded] :
+       {std::pair(op.getUpMatrix(), &shape.upCoded),
+        {op.getDownMatrix(), &shape.downCoded},
+        {op.getUpLowMatrix(), &shape.upLowCoded},
+        {op.getDownLowMatrix(), &shape.downLowCoded}}) {
+    if (!matrix.values)
+      continue;
     MemRefType type = typeOf(matrix.values);
     if (type.getRank() != 4 || !bankOf(matrix.values))
       return refuse("its weights are not packed");
@@ -170,10 +176,9 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
       return refuse("its weights are packed in two ways");
     pool.panelWidth = width;
     if (matrix.coding) {
-      std::optional<rt::CodedRows> coded = codedOf(matrix);
-      if (!coded)
+      *coded = codedOf(matrix);
+      if (!*coded)
         return refuse("its weights are quantised otherwise than kernels know");
-      (matrix.values == op.getUp() ? shape.upCoded : shape.downCoded) = coded;
       continue;
     }
     std::optional<Element> element = elementOf(type.getElementType());
@@ -203,8 +208,12 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
     return refuse("its weights are quantised and of f32");
   if (!fromAttribute(toAttribute(op.getContext(), pool)))
     return refuse("it is empty");
-  if (!hasPanels(op.getUp(), upRows, shape.inputs) ||
-      !hasPanels(op.getDown(), shape.outputs, shape.hidden))
+  if (!hasPanels(op.getUp(), upRows, shape.upProduct().inputs) ||
+      !hasPanels(op.getDown(), shape.outputs, shape.downProduct().hidden) ||
+      (op.getUpLow() &&
+       !hasPanels(op.getUpLow(), shape.upRank, shape.inputs)) ||
+      (op.getDownLow() &&
+       !hasPanels(op.getDownLow(), shape.downRank, shape.hidden)))
     return refuse("its weights are packed otherwise");
   return pool;
 }

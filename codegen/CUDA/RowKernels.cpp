@@ -54,7 +54,9 @@ void moe::cuda::emitCombine(ModuleOp module, StringRef name,
                 [&] {
                   Num value = k.load(k.f32(), rows,
                                      at * shape.paddedOutputs() + output);
-                  Num weight = k.load(k.f32(), weights, slot);
+                  Num weight = shape.scaleInput // it has done its work
+                                   ? k.real(1)
+                                   : k.load(k.f32(), weights, slot);
                   if (shape.outputScale != 1)
                     weight = weight * k.real(shape.outputScale);
                   return sum + weight * value;

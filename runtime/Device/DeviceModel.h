@@ -35,7 +35,7 @@ private:
   struct Layer {
     const moert_device_pool *pool;
     const std::vector<Kernel> *kernels; // some without a kernel
-    ExpertMatrices up, down;
+    ExpertMatrices up, down, upLow, downLow;
     DeviceBuffer entries;
   };
   /// What the kernels of a layer hand to each other; grows with the number of
@@ -47,6 +47,7 @@ private:
     Active,
     ActiveCount,
     Rounded,
+    Low, // what the product with a low factor gives
     Hidden,
     Sums,
     NumSpaces
