@@ -82,7 +82,7 @@ static std::optional<rt::RowScale> scaleOf(Type type) {
   llvm_unreachable("there are no others");
 }
 
-static std::optional<rt::RowCoding> codingOf(moert::Coding from) {
+static rt::RowCoding codingOf(moert::Coding from) {
   switch (from) {
   case moert::Coding::Int8:
     return rt::RowCoding::Int8;
@@ -93,7 +93,7 @@ static std::optional<rt::RowCoding> codingOf(moert::Coding from) {
   case moert::Coding::Nf4:
     return rt::RowCoding::Nf4;
   case moert::Coding::F8E4M3:
-    return std::nullopt;
+    return rt::RowCoding::F8E4M3;
   }
   llvm_unreachable("there are no others");
 }
@@ -101,14 +101,13 @@ static std::optional<rt::RowCoding> codingOf(moert::Coding from) {
 /// How a quantised matrix is read; nothing where it has no kernels.
 static std::optional<rt::CodedRows>
 codedOf(const moert::ExpertFfnOp::Matrix &matrix) {
-  auto coding = codingOf(*matrix.coding);
   auto scale = scaleOf(typeOf(matrix.scales).getElementType());
-  if (!coding || !scale || !bankOf(matrix.scales) ||
+  if (!scale || !bankOf(matrix.scales) ||
       (matrix.zeros && !bankOf(matrix.zeros)))
     return std::nullopt;
   // A block of the whole depth may have any size.
   int64_t depth = typeOf(matrix.values).getDimSize(2);
-  rt::CodedRows rows{*coding, *scale,
+  rt::CodedRows rows{codingOf(*matrix.coding), *scale,
                      *matrix.block >= depth ? 0 : *matrix.block,
                      static_cast<bool>(matrix.zeros)};
   return rows.isSupported() ? std::optional(rows) : std::nullopt;

@@ -58,6 +58,11 @@ std::vector<std::pair<std::string, LayerShape>> shapes() {
   with("oss_mxfp4", oss, Element::BF16, mxfp4);
   with("oss_mxfp4_f16", oss, Element::F16, mxfp4);
   with("qwen_nf4", qwen, Element::BF16, nf4);
+  CodedRows fp8{RowCoding::F8E4M3, RowScale::F32, 128};
+  CodedRows fp8Small{RowCoding::F8E4M3, RowScale::F32, 32};
+  with("qwen_fp8", qwen, Element::BF16, fp8);
+  with("qwen_fp8_small", qwen, Element::BF16, fp8Small);
+  with("qwen_fp8_f16", qwen, Element::F16, fp8);
   with("odd_int4", odd, Element::BF16, int4Zeros);
   LayerShape scaled = odd;
   scaled.scaleInput = scaled.hasUpBias = true;

@@ -68,6 +68,13 @@ static double makeScale(std::mt19937 &random, double size, rt::RowScale type,
   return rounded(scale, element);
 }
 
+static double fp8Number(uint8_t code) {
+  int exponent = code >> 3 & 15, fraction = code & 7;
+  double size = exponent ? std::ldexp(8 + fraction, exponent - 10)
+                         : std::ldexp(fraction, -9);
+  return code & 128 ? -size : size;
+}
+
 Matrix Layer::matrix(int64_t rows, int64_t columns,
                      const std::optional<rt::CodedRows> &coded) {
   Matrix made{rows, columns, {}, {}, {}, {}};
@@ -79,6 +86,7 @@ Matrix Layer::matrix(int64_t rows, int64_t columns,
     return made;
   }
   bool isInt8 = coded->coding == rt::RowCoding::Int8;
+  bool isFp8 = coded->coding == rt::RowCoding::F8E4M3;
   bool isInt4 = coded->coding == rt::RowCoding::Int4;
   int64_t block = coded->block ? coded->block : columns;
   for (int64_t r = 0; r < rows; ++r) {
@@ -86,9 +94,9 @@ Matrix Layer::matrix(int64_t rows, int64_t columns,
     for (int64_t c = 0; c < columns; ++c) {
       if (c % block == 0) {
         scale = makeScale(random,
-                          size / (isInt8   ? 64
-                                  : isInt4 ? 4
-                                           : 1),
+                          size / (isInt8 || isFp8 ? 64
+                                  : isInt4        ? 4
+                                                  : 1),
                           coded->scale, made.scales);
         uint8_t code = isInt8 ? random() % 256 : random() % 16;
         zero = isInt8 ? int8_t(code) : code;
@@ -97,9 +105,12 @@ Matrix Layer::matrix(int64_t rows, int64_t columns,
         else
           zero = isInt8 ? 0 : 8;
       }
-      uint8_t code = isInt8 ? random() % 256 : random() % 16;
+      uint8_t code = random() % (coded->isByte() ? 256 : 16);
+      if (isFp8 && code % 128 == 127)
+        code -= 1; // the largest number: the next code is none
       made.codes.push_back(code);
       made.values.push_back(isInt8   ? (int8_t(code) - zero) * scale
+                            : isFp8  ? fp8Number(code) * scale
                             : isInt4 ? (code - zero) * scale
                             : coded->coding == rt::RowCoding::Fp4
                                 ? kFp4Table[code] * scale
