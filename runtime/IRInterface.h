@@ -256,6 +256,17 @@ void *moert_device_constant(const void *data, int64_t bytes);
  * returns the bytes are there, and all that was asked before has ended. */
 void moert_device_upload(void *to, const void *from, int64_t bytes);
 void moert_device_download(void *to, const void *from, int64_t bytes);
+/* moert_append on the device (since 1.5): `past` is the processor's, or what
+ * moert_device_present gave for the output that is fed back; the rows are in
+ * memory of the device until the run ends, or, where the session feeds the
+ * output back, as long as it does. */
+void *moert_device_append(int32_t input, int32_t output, const void *past,
+                          int64_t blocks, int64_t rows, int64_t fresh,
+                          int64_t row_bytes, int64_t *capacity);
+/* The data of an output that is in such memory, `bytes` in all (since 1.5): a
+ * copy, or, where the session keeps it, an address for moert_device_append and
+ * nothing else. */
+const void *moert_device_present(const void *cache, int64_t bytes);
 /* Launches a kernel of moert_device_code; `arguments[i]` points to the value of
  * parameter i. */
 void moert_device_launch(int32_t kernel, void **arguments);

@@ -11,6 +11,10 @@ struct Attention {
   moert::AttentionOp op;
   OpWriter::Memory query, key, value, mask, bias, to;
   int64_t features;
+  /// Found sums of the parts of a row, and how many parts of how many keys
+  /// there are.
+  OpWriter::Memory found = {};
+  OpWriter::Size splits = {}, length = {};
   Num batch = {}, queries = {}, keys = {}, heads = {}, keyHeads = {},
       group = {};
 
@@ -20,13 +24,23 @@ struct Attention {
   /// Whether keys before `end` may be seen by some query, and from where on, of
   /// queries `first` to `last`.
   std::pair<Num, Num> range(Num first, Num last);
-  /// Where the keys and values of a head begin, `head` counted over the batch.
-  Num rowsOf(Num head) { return head * keys * features; }
+  /// Writes feature `d` of row `number`, of the sums over all keys.
+  void finish(Num number, Num d, Num sum, Num total);
+  /// Where the keys or values of a head begin.
+  Num rowsOf(const OpWriter::Memory &memory, Num b, Num head) {
+    return b * w.stride(memory, 0) + head * w.stride(memory, 1);
+  }
 };
 
-/// A block has a head of a query; its warps divide the keys. For few queries.
+/// A block has some keys of a head of a query; its warps divide them. For few
+/// queries. With more than one split, what it finds is left to `joinSplits`.
 void attendByRow(Attention &a);
 int64_t sharedByRow(int64_t features);
+/// A warp has a head of a query. Needs no keys, and no query.
+void joinSplits(Attention &a);
+/// Of scratch, for a part of a row: the largest score, the sum of the weights,
+/// the sums of the features.
+inline int64_t splitStride(int64_t features) { return features + 2; }
 /// A block has many queries of the heads that share keys. Returns what the
 /// first gives: the block's shared memory, or nothing where that is too much.
 void attendByTile(Attention &a);

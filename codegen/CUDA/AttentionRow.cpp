@@ -32,7 +32,7 @@ struct Row {
   Num products(ArrayRef<Num> q, Num rows, Num first, Num count);
   /// Adds `weight` of lane j times value row first + j, for j below `count`.
   Nums mix(Nums sums, Num weight, Num rows, Num first, Num count);
-  void run(Num number);
+  void run(Num number, Num split, Num splits);
 };
 } // namespace
 
@@ -90,20 +90,24 @@ Nums Row::mix(Nums sums, Num weight, Num rows, Num first, Num count) {
                 });
 }
 
-void Row::run(Num number) {
+void Row::run(Num number, Num split, Num splits) {
   Num head = number % a.heads, s = number / a.heads % a.queries;
   Num batch = number / a.heads / a.queries;
-  Num rows = a.rowsOf(batch * a.keyHeads + head / a.group);
+  Num keys = a.rowsOf(a.key, batch, head / a.group);
+  Num values = a.rowsOf(a.value, batch, head / a.group);
   Nums q = read(a.query, number * a.features);
-  auto [begin, end] = a.range(s, s);
+  auto [from, to] = a.range(s, s);
+  Num length = a.w.size(a.length);
+  Num begin = k.max(from, split * length);
+  Num end = k.min(to, (split + 1) * length);
   Num warp = k.warp(), zero = k.integer(0), lowest = k.real(-INFINITY);
   Nums found(2 + parts(), k.real(0));
   found[0] = lowest;
   found = k.loop(begin + warp * 32, end, 32 * kWarps, found,
-                 [&, end = end](Num first, ArrayRef<Num> before) {
+                 [&](Num first, ArrayRef<Num> before) {
                    Num count = k.min(k.integer(32), end - first),
                        l = first + lane;
-                   Num product = products(q, rows, first, count);
+                   Num product = products(q, keys, first, count);
                    Num score = a.score(product, l < end, batch, head, s, l);
                    Num top = k.max(warpMax(k, score), before[0]);
                    // Before a key was seen, nothing is to be shifted.
@@ -114,7 +118,7 @@ void Row::run(Num number) {
                    Nums sums;
                    for (Num sum : before.drop_front(2))
                      sums.push_back(sum * shrink);
-                   next.append(mix(sums, weight, rows, first, count));
+                   next.append(mix(sums, weight, values, first, count));
                    return next;
                  });
   // Of each warp: the maximum, the sum, and the sums of features.
@@ -142,27 +146,57 @@ void Row::run(Num number) {
     shrinks.push_back(cuda::exp(k, at(w, zero) - shift));
     total = total + at(w, k.integer(1)) * shrinks[w];
   }
-  Num isBlind = total == 0;
+  Num isOnly = splits < 2;
+  Num part = (number * splits + split) * splitStride(a.features);
+  k.when((k.thread() == 0) & (1 < splits), [&] {
+    a.w.writeReal(top, a.found, part);
+    a.w.writeReal(total, a.found, part + 1);
+  });
   k.loop(k.thread(), k.integer(a.features), kLayerThreads, [&](Num d) {
     Num sum = k.real(0);
     for (int64_t w = 0; w < kWarps; ++w)
       sum = k.fma(at(w, d + 2), shrinks[w], sum);
-    Num mean = k.real(0);
-    if (a.op.getMaskedRow() == moert::MaskedRow::Uniform)
-      mean = k.fold(zero, k.select(isBlind, a.keys, zero), mean,
-                    [&](Num l, Num sum) {
-                      return sum +
-                             a.w.readReal(a.value, rows + l * a.features + d);
-                    }) /
-             k.convert(a.keys, k.f32());
-    a.w.writeReal(k.select(isBlind, mean, sum / total), a.to,
-                  number * a.features + d);
+    k.when(
+        isOnly, [&] { a.finish(number, d, sum, total); },
+        [&] { a.w.writeReal(sum, a.found, part + 2 + d); });
   });
   k.barrier(); // before the next row
 }
 
 void moe::cuda::attendByRow(Attention &a) {
   Row row{a};
-  forEachBlock(a.k, a.batch * a.queries * a.heads,
-               [&](Num number) { row.run(number); });
+  Num rows = a.batch * a.queries * a.heads, splits = a.w.size(a.splits);
+  // Blocks at work at a time share keys.
+  forEachBlock(a.k, rows * splits,
+               [&](Num item) { row.run(item % rows, item / rows, splits); });
+}
+
+void moe::cuda::joinSplits(Attention &a) {
+  CudaBuilder &k = a.k;
+  Num splits = a.w.size(a.splits), zero = k.integer(0), lane = k.lane();
+  int64_t stride = splitStride(a.features);
+  forEachWarp(k, a.batch * a.queries * a.heads, [&](Num number) {
+    Num first = number * splits;
+    auto read = [&](Num split, Num i) {
+      return a.w.readReal(a.found, (first + split) * stride + i);
+    };
+    Num top = k.fold(zero, splits, k.real(-INFINITY), [&](Num split, Num top) {
+      return k.max(read(split, zero), top);
+    });
+    Num shift = k.select(top == -INFINITY, k.real(0), top);
+    auto shrink = [&](Num split) {
+      return cuda::exp(k, read(split, zero) - shift);
+    };
+    Num total = k.fold(zero, splits, k.real(0), [&](Num split, Num total) {
+      return k.fma(read(split, k.integer(1)), shrink(split), total);
+    });
+    k.loop(lane, k.integer(a.features), 32, [&](Num d) {
+      Num sum = k.fold(zero, splits, k.real(0), [&](Num split, Num sum) {
+        // What was not seen counts for nothing.
+        Num share = shrink(split);
+        return k.select(share == 0, sum, k.fma(read(split, d + 2), share, sum));
+      });
+      a.finish(number, d, sum, total);
+    });
+  });
 }

@@ -159,15 +159,21 @@ void Tile::run(Num item, Num tiles) {
   auto place = [&](Num r) {
     return ((batch * a.queries + query(r)) * a.heads + head(r)) * a.features;
   };
-  Num rows = a.rowsOf(keyHead), past = a.keys - a.queries;
+  Num keys = a.rowsOf(a.key, batch, keyHead % a.keyHeads);
+  Num values = a.rowsOf(a.value, batch, keyHead % a.keyHeads);
+  Num past = a.keys - a.queries;
   bring(a.query, at.queries, kRows, at.stride, at.depth, count, place);
   auto [begin, end] = a.range(query(zero), query(count - 1));
-  auto bringRows = [&, end = end](const OpWriter::Memory &memory, int64_t to,
-                                  int64_t stride, int64_t width, Num l) {
+  auto bringRows = [&, end = end](const OpWriter::Memory &memory, Num rows,
+                                  int64_t to, int64_t stride, int64_t width,
+                                  Num l) {
     bring(memory, to, kKeys, stride, width, end - l,
           [&](Num r) { return rows + (l + r) * a.features; });
   };
-  bringRows(a.key, at.keys, at.stride, at.depth, begin);
+  auto bringKeys = [&](Num l) {
+    bringRows(a.key, keys, at.keys, at.stride, at.depth, l);
+  };
+  bringKeys(begin);
   int64_t numbers = kMine * groups() * at.step();
   Nums state;
   for (int64_t i = 0; i < kMine; ++i)
@@ -177,7 +183,7 @@ void Tile::run(Num item, Num tiles) {
       begin, end, kKeys, state, [&, end = end](Num l, ArrayRef<Num> before) {
         // Values come while keys are multiplied, and keys while values are.
         arrive();
-        bringRows(a.value, at.values, at.width, at.width, l);
+        bringRows(a.value, values, at.values, at.width, at.width, l);
         Nums scores = products(), next, sums;
         Num weights = k.shared(at.weights * 4);
         for (int64_t i = 0; i < kMine; ++i) {
@@ -213,7 +219,7 @@ void Tile::run(Num item, Num tiles) {
                            shrink);
         }
         arrive();
-        bringRows(a.key, at.keys, at.stride, at.depth, l + kKeys);
+        bringKeys(l + kKeys);
         // What is hidden counts for nothing, even if it is not a number. Where
         // all rows see all keys nothing is.
         bool everSeen = !a.op.getKeyMask();
@@ -237,22 +243,22 @@ void Tile::run(Num item, Num tiles) {
   };
   auto isFeature = [&](Num d) { return d < k.integer(a.features); };
   if (a.op.getMaskedRow() == moert::MaskedRow::Uniform) {
-    blind =
-        k.loop(zero, k.select(anyBlind, a.keys, zero), 1, blind,
-               [&](Num l, ArrayRef<Num> means) {
-                 Nums next(means);
-                 for (auto [n, mean] : llvm::enumerate(next)) {
-                   Num d = featureOf(n);
-                   mean = k.choose(
-                       isFeature(d),
-                       [&] {
-                         return mean + a.w.readReal(a.value,
-                                                    rows + l * a.features + d);
-                       },
-                       [&] { return none; });
-                 }
-                 return next;
-               });
+    blind = k.loop(zero, k.select(anyBlind, a.keys, zero), 1, blind,
+                   [&](Num l, ArrayRef<Num> means) {
+                     Nums next(means);
+                     for (auto [n, mean] : llvm::enumerate(next)) {
+                       Num d = featureOf(n);
+                       mean = k.choose(
+                           isFeature(d),
+                           [&] {
+                             return mean +
+                                    a.w.readReal(a.value,
+                                                 values + l * a.features + d);
+                           },
+                           [&] { return none; });
+                     }
+                     return next;
+                   });
     for (Num &mean : blind)
       mean = mean / k.convert(a.keys, k.f32());
   }

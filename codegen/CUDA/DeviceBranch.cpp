@@ -1,13 +1,12 @@
 // Host code around kernels: which memory is on the device, and when it is
 // copied.
 #include "codegen/CUDA/DeviceBranch.h"
-#include "codegen/CUDA/MemoryViews.h"
-#include "codegen/CUDA/OpKernels.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "codegen/CUDA/FaultChecks.h"
+#include "codegen/CUDA/LaunchChoice.h"
+#include "codegen/CUDA/MemoryUses.h"
+#include "dialects/MoERT/MoERTOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
 using namespace moe;
@@ -24,66 +23,6 @@ BranchKind moe::cuda::branchOf(Operation *op) {
   return kind;
 }
 
-static bool isMemory(Value value) { return isa<MemRefType>(value.getType()); }
-
-/// Whether `op` only asks for shapes, or ends a life.
-static bool touchesNothing(Operation *op) {
-  return isa<memref::DimOp, memref::DeallocOp>(op) || viewedBy(op);
-}
-
-/// Memory that `op` touches, with what its regions capture.
-static SmallVector<Value> memoriesOf(Operation *op) {
-  SmallVector<Value> memories;
-  // What a reshape reads is the shape.
-  if (auto reshape = dyn_cast<memref::ReshapeOp>(op))
-    return {reshape.getShape()};
-  if (touchesNothing(op))
-    return memories;
-  op->walk([&](Operation *inner) {
-    for (Value operand : inner->getOperands())
-      if (isMemory(operand) &&
-          !op->isProperAncestor(operand.getParentBlock()->getParentOp()) &&
-          operand.getParentBlock()->getParentOp() != op)
-        memories.push_back(operand);
-  });
-  return memories;
-}
-
-/// Whether `op` may write to `memory`.
-static bool writes(Operation *op, Value memory) {
-  if (isa<memref::LoadOp, memref::ReshapeOp, scf::YieldOp, moert::WeightRefOp>(
-          op))
-    return false;
-  if (auto copy = dyn_cast<memref::CopyOp>(op))
-    return copy.getTarget() == memory;
-  if (auto target = dyn_cast<DestinationStyleOpInterface>(op))
-    return llvm::is_contained(target.getDpsInits(), memory);
-  return true;
-}
-
-/// Whether `op` writes all of what `memory` is a view of, and reads nothing of
-/// it.
-static bool overwrites(Operation *op, Value memory) {
-  auto target = dyn_cast<DestinationStyleOpInterface>(op);
-  if (!target || !llvm::is_contained(target.getDpsInits(), memory) ||
-      !isWhole(memory))
-    return false;
-  if (llvm::count_if(memoriesOf(op), [&](Value other) {
-        return rootOf(other) == rootOf(memory);
-      }) != 1)
-    return false;
-  auto loop = dyn_cast<linalg::LinalgOp>(op);
-  if (!loop)
-    return op->getName().getDialectNamespace() == "moert";
-  OpOperand *init = nullptr;
-  for (OpOperand &operand : loop.getDpsInitsMutable())
-    if (operand.get() == memory)
-      init = &operand;
-  return loop.getNumParallelLoops() == loop.getNumLoops() &&
-         loop.getMatchingIndexingMap(init).isPermutation() &&
-         !loop.payloadUsesValueFromOperand(init);
-}
-
 /// Memory of the device of the shape that `memory` has.
 static Value allocateLike(OpBuilder &builder, Location loc, Value memory) {
   auto type = cast<MemRefType>(memory.getType());
@@ -94,28 +33,28 @@ static Value allocateLike(OpBuilder &builder, Location loc, Value memory) {
   return moert::DeviceAllocOp::create(builder, loc, type, sizes);
 }
 
+/// What is not the kernel's own.
+static SmallVector<Value> memoriesOf(const OpKernel &kernel) {
+  return llvm::filter_to_vector(kernel.memories,
+                                [](Value memory) { return bool(memory); });
+}
+
 namespace {
 class Branch {
 public:
-  Branch(Block &block, DeviceTables &tables) : block(block), tables(tables) {}
+  Branch(Block &block, DeviceTables &tables)
+      : block(block), tables(tables), launches(chooseLaunches(block, tables)) {}
 
-  /// Which ops get launched.
-  void decide();
   BranchFacts rewrite();
 
 private:
-  struct Launch {
-    std::optional<int64_t> layer;
-    std::optional<OpKernel> kernel;
-  };
   /// Memory that both touch: which copies are good.
   struct Copies {
     Value device;
     bool onHost = true, onDevice = false;
+    bool isChanged = false; ///< by the processor
   };
 
-  void choose(Operation *op);
-  void chooseAroundKernels();
   bool isOnDevice(Operation *op) const { return launches.contains(op); }
   void placeRoots();
   void placeRoot(Value root, bool byDevice, bool byHost);
@@ -123,97 +62,20 @@ private:
   Value onDevice(Value memory) const { return twins.lookup(memory); }
   void makeGood(Operation *before, Value memory, bool onHost);
   void launch(Operation *op, const Launch &launch);
-  void placeFaults();
-  void checkFaults();
+  void launchKernel(OpBuilder &builder, Location loc, const OpKernel &kernel);
+  void handOutCaches();
   void retire();
 
   Block &block;
   DeviceTables &tables;
-  llvm::MapVector<Operation *, Launch> launches;
+  Launches launches;
   DenseMap<Value, Value> twins;          // on the device
   llvm::MapVector<Value, Copies> copies; // of roots that both touch
-  SmallVector<memref::AllocOp> retired;  // that only the device touches
-  /// Where a launch says what it cannot work with, and what that ends in.
-  struct Fault {
-    std::string message, where;
-  };
-  SmallVector<Fault> faults;
-  Value allFaults; // a number for each
+  SmallVector<Operation *> retired;      // whose memory is the device's alone
+  FaultChecks faults;
   BranchFacts facts;
 };
 } // namespace
-
-/// Memory that is all there is of it, and dense, so that it can be copied.
-static bool isKnown(Value memory) {
-  Value root = rootOf(memory);
-  Operation *op = root.getDefiningOp();
-  return cast<MemRefType>(root.getType()).getLayout().isIdentity() &&
-         (!op ||
-          isa<memref::AllocOp, memref::GetGlobalOp, moert::WeightRefOp>(op));
-}
-
-void Branch::choose(Operation *op) {
-  if (!llvm::all_of(memoriesOf(op), isKnown))
-    return;
-  StringRef why;
-  std::optional<int64_t> layer;
-  if (auto experts = dyn_cast<moert::ExpertFfnOp>(op))
-    layer = tables.layerOf(experts, why);
-  else if (auto gemm = dyn_cast<moert::GemmOp>(op))
-    layer = tables.layerOf(gemm, why);
-  if (layer)
-    launches[op] = {layer, std::nullopt};
-  if (layer || isa<moert::ExpertFfnOp, moert::GemmOp>(op))
-    return;
-  OpBuilder host(op);
-  if (auto kernel = kernelOf(op, host, tables.kernels(), why))
-    launches[op] = {std::nullopt, std::move(kernel)};
-}
-
-/// Loops over what kernels touch are kernels, too; others, over shapes and
-/// positions, are not worth a launch.
-void Branch::chooseAroundKernels() {
-  DenseSet<Value> roots;
-  auto add = [&](Operation *op) {
-    for (Value memory : memoriesOf(op))
-      roots.insert(rootOf(memory));
-  };
-  SmallVector<Operation *> loops;
-  for (Operation &op : block)
-    if (isa<linalg::LinalgOp, memref::CopyOp>(op))
-      loops.push_back(&op);
-    else if (isOnDevice(&op))
-      add(&op);
-  bool changed = true;
-  while (changed) {
-    changed = false;
-    for (Operation *&op : loops) {
-      if (!op || llvm::none_of(memoriesOf(op), [&](Value memory) {
-            return isa<FloatType>(
-                       cast<MemRefType>(memory.getType()).getElementType()) &&
-                   roots.contains(rootOf(memory));
-          }))
-        continue;
-      choose(op);
-      if (isOnDevice(op)) {
-        add(op);
-        changed = true;
-      }
-      op = nullptr;
-    }
-  }
-}
-
-void Branch::decide() {
-  SmallVector<Operation *> ops;
-  for (Operation &op : block)
-    ops.push_back(&op);
-  for (Operation *op : ops)
-    if (op->getName().getDialectNamespace() == "moert" &&
-        isa<DestinationStyleOpInterface>(op))
-      choose(op);
-  chooseAroundKernels();
-}
 
 void Branch::placeRoot(Value root, bool byDevice, bool byHost) {
   if (!byDevice)
@@ -228,6 +90,13 @@ void Branch::placeRoot(Value root, bool byDevice, bool byHost) {
   Location loc = root.getLoc();
   if (isa_and_nonnull<memref::GetGlobalOp, moert::WeightRefOp>(op)) {
     twins[root] = moert::DeviceConstantOp::create(builder, loc, type, root);
+    return;
+  }
+  if (auto cache = dyn_cast_or_null<moert::CacheOp>(op)) {
+    twins[root] = moert::DeviceCacheOp::create(
+        builder, loc, type, cache.getPast(), cache.getFresh(), cache.getInput(),
+        cache.getOutput());
+    retired.push_back(op);
     return;
   }
   auto alloc = dyn_cast_or_null<memref::AllocOp>(op);
@@ -259,7 +128,7 @@ void Branch::placeRoots() {
           users[rootOf(memory)].first = false;
   for (auto &[op, launch] : launches)
     if (launch.kernel)
-      for (Value memory : launch.kernel->memories)
+      for (Value memory : memoriesOf(*launch.kernel))
         users[rootOf(memory)].first = true;
   for (auto &[root, by] : users)
     placeRoot(root, by.first, by.second);
@@ -296,6 +165,9 @@ void Branch::makeGood(Operation *before, Value memory, bool onHost) {
   auto &[root, state] = *found;
   OpBuilder builder(before);
   Location loc = before->getLoc();
+  // What the caller gave goes first, so that launches follow one another.
+  if (!onHost && isa<BlockArgument>(root) && !state.isChanged)
+    builder.setInsertionPointAfterValue(state.device);
   bool isWanted = !overwrites(before, memory);
   if (onHost && !state.onHost && isWanted)
     moert::TransferOp::create(builder, loc, moert::Direction::Down,
@@ -304,8 +176,39 @@ void Branch::makeGood(Operation *before, Value memory, bool onHost) {
     moert::TransferOp::create(builder, loc, moert::Direction::Up, root,
                               state.device);
   (onHost ? state.onHost : state.onDevice) = true;
-  if (writes(before, memory))
+  if (writes(before, memory)) {
     (onHost ? state.onDevice : state.onHost) = false;
+    state.isChanged |= onHost;
+  }
+}
+
+/// With the kernels that follow.
+void Branch::launchKernel(OpBuilder &builder, Location loc,
+                          const OpKernel &kernel) {
+  Value scratch;
+  if (kernel.scratch)
+    scratch = moert::DeviceAllocOp::create(
+        builder, loc,
+        MemRefType::get({ShapedType::kDynamic}, builder.getF32Type()),
+        kernel.scratch);
+  auto start = [&](OpBuilder &at, const OpKernel &started) {
+    SmallVector<Value> memories;
+    for (Value memory : started.memories)
+      memories.push_back(memory ? onDevice(memory) : scratch);
+    if (started.takesFaults)
+      memories.push_back(faults.add(at, loc, started));
+    moert::LaunchOp::create(at, loc, tables.kernelNumber(started.name),
+                            memories, started.numbers);
+  };
+  start(builder, kernel);
+  if (!kernel.followers.empty()) {
+    auto either = scf::IfOp::create(builder, loc, kernel.isFollowed);
+    OpBuilder inside = either.getThenBodyBuilder();
+    for (const OpKernel &follower : kernel.followers)
+      start(inside, follower);
+  }
+  if (scratch)
+    moert::DeviceFreeOp::create(builder, loc, scratch);
 }
 
 void Branch::launch(Operation *op, const Launch &launch) {
@@ -324,70 +227,22 @@ void Branch::launch(Operation *op, const Launch &launch) {
         builder, loc, *launch.layer, device(gemm.getX()), Value(), Value(),
         device(gemm.getResidual()), device(gemm.getOuts()));
   } else {
-    SmallVector<Value> memories;
-    for (Value memory : launch.kernel->memories)
-      memories.push_back(device(memory));
-    if (launch.kernel->takesFaults) {
-      auto number = static_cast<int64_t>(faults.size());
-      memories.push_back(memref::SubViewOp::create(
-          builder, loc, allFaults, ArrayRef<int64_t>{number},
-          ArrayRef<int64_t>{1}, ArrayRef<int64_t>{1}));
-      faults.push_back(
-          {launch.kernel->faultMessage, launch.kernel->faultWhere});
-    }
-    moert::LaunchOp::create(builder, loc,
-                            tables.kernelNumber(launch.kernel->name), memories,
-                            launch.kernel->numbers);
+    launchKernel(builder, loc, *launch.kernel);
   }
   op->erase();
 }
 
-/// Memory for what kernels cannot say when it happens: zeros.
-void Branch::placeFaults() {
-  int64_t count = llvm::count_if(launches, [](auto &entry) {
-    return entry.second.kernel && entry.second.kernel->takesFaults;
-  });
-  if (count == 0)
-    return;
-  Location loc = block.getParentOp()->getLoc();
-  OpBuilder start = OpBuilder::atBlockBegin(&block);
-  auto type = MemRefType::get({count}, start.getI32Type());
-  Value none = memref::AllocOp::create(start, loc, type);
-  Value zero = arith::ConstantIntOp::create(start, loc, 0, 32);
-  for (int64_t i = 0; i < count; ++i) {
-    Value at = arith::ConstantIndexOp::create(start, loc, i);
-    memref::StoreOp::create(start, loc, zero, none, ValueRange{at});
-  }
-  allFaults = moert::DeviceAllocOp::create(start, loc, type, ValueRange());
-  moert::TransferOp::create(start, loc, moert::Direction::Up, none, allFaults);
-  memref::DeallocOp::create(start, loc, none);
-}
-
-void Branch::checkFaults() {
-  if (!allFaults)
-    return;
-  Location loc = block.getParentOp()->getLoc();
+/// Caches that are outputs are the session's to keep.
+void Branch::handOutCaches() {
   OpBuilder end(block.getTerminator());
-  Value host =
-      memref::AllocOp::create(end, loc, cast<MemRefType>(allFaults.getType()));
-  moert::TransferOp::create(end, loc, moert::Direction::Down, allFaults, host);
-  moert::DeviceFreeOp::create(end, loc, allFaults);
-  Value nothing = arith::ConstantIntOp::create(end, loc, 0, 32);
-  Value one = arith::ConstantIndexOp::create(end, loc, 1);
-  for (auto [i, fault] : llvm::enumerate(faults)) {
-    Value at = arith::ConstantIndexOp::create(end, loc, i);
-    Value found = memref::LoadOp::create(end, loc, host, ValueRange{at});
-    Value good = arith::CmpIOp::create(end, loc, arith::CmpIPredicate::eq,
-                                       found, nothing);
-    Value token =
-        arith::IndexCastOp::create(end, loc, end.getIndexType(), found);
-    token = arith::SubIOp::create(end, loc, token, one);
-    moert::CheckOp::create(end, loc, good, end.getStringAttr(fault.message),
-                           fault.where.empty() ? StringAttr()
-                                               : end.getStringAttr(fault.where),
-                           token);
+  for (OpOperand &given : block.getTerminator()->getOpOperands()) {
+    auto cache = rootOf(given.get()).getDefiningOp<moert::CacheOp>();
+    Value device = cache ? onDevice(cache.getPresent()) : Value();
+    if (device)
+      given.set(moert::DevicePresentOp::create(end, cache.getLoc(),
+                                               given.get().getType(), device,
+                                               cache.getOutput()));
   }
-  memref::DeallocOp::create(end, loc, host);
 }
 
 /// Takes away memory of the host that nobody touches any more.
@@ -395,10 +250,10 @@ void Branch::retire() {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
     if (viewedBy(&op) && op.use_empty())
       op.erase();
-  for (memref::AllocOp alloc : retired) {
+  for (Operation *op : retired) {
     // Its shape may still be asked for.
-    alloc.replaceAllUsesWith(onDevice(alloc));
-    alloc.erase();
+    op->getResult(0).replaceAllUsesWith(onDevice(op->getResult(0)));
+    op->erase();
   }
 }
 
@@ -409,15 +264,16 @@ BranchFacts Branch::rewrite() {
     if (isa<moert::ObserveOp, moert::PhaseOp>(op))
       op.erase();
   placeRoots();
-  placeFaults();
+  faults.place(block, llvm::count_if(launches, [](auto &entry) {
+                 return entry.second.kernel && entry.second.kernel->takesFaults;
+               }));
   for (Operation &op : llvm::make_early_inc_range(block)) {
     auto found = launches.find(&op);
     bool isLaunched = found != launches.end();
     bool computes = isa<DestinationStyleOpInterface>(op);
-    SmallVector<Value> memories =
-        isLaunched && found->second.kernel
-            ? SmallVector<Value>(found->second.kernel->memories)
-            : memoriesOf(&op);
+    SmallVector<Value> memories = isLaunched && found->second.kernel
+                                      ? memoriesOf(*found->second.kernel)
+                                      : memoriesOf(&op);
     for (Value memory : memories)
       makeGood(&op, memory, !isLaunched);
     if (isLaunched) {
@@ -434,7 +290,8 @@ BranchFacts Branch::rewrite() {
     if (isa<BlockArgument>(root) && !state.onHost)
       moert::TransferOp::create(end, root.getLoc(), moert::Direction::Down,
                                 state.device, root);
-  checkFaults();
+  faults.check(block);
+  handOutCaches();
   retire();
   return facts;
 }
@@ -470,9 +327,7 @@ std::optional<BranchFacts> moe::cuda::addDeviceBranch(func::FuncOp function,
   builder.setInsertionPointToEnd(&body);
   func::ReturnOp::create(builder, loc, either.getResults());
 
-  Branch branch(device, tables);
-  branch.decide();
-  return branch.rewrite();
+  return Branch(device, tables).rewrite();
 }
 
 bool moe::cuda::offload(moert::ExpertFfnOp op, DeviceTables &tables,

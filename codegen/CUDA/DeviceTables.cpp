@@ -1,5 +1,5 @@
 #include "codegen/CUDA/DeviceTables.h"
-#include "codegen/CUDA/MemoryViews.h"
+#include "codegen/CUDA/MemoryUses.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "llvm/ADT/SetVector.h"
 
@@ -102,6 +102,10 @@ ModuleOp DeviceTables::kernels() {
 }
 
 void DeviceTables::write() {
+  if (own)
+    for (Operation &kernel : llvm::make_early_inc_range(*own.getBody()))
+      if (!llvm::is_contained(names, SymbolTable::getSymbolName(&kernel)))
+        kernel.erase();
   if (own && names.empty())
     own.erase();
   if (layers.empty() && names.empty())

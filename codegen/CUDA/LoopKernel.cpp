@@ -83,7 +83,7 @@ void Loop::capture(Value value) {
       memories.contains(value) || scalars.contains(value))
     return;
   if (isa<MemRefType>(value.getType()))
-    memories[value] = w.memory(value, Elements::Any, "memory that it reads");
+    memories[value] = w.strided(value, Elements::Any, "memory that it reads");
   else if (Operation *def = value.getDefiningOp();
            def && matchPattern(value, m_Constant())) {
     if (!llvm::is_contained(constants, def))
@@ -121,15 +121,12 @@ bool Loop::collect() {
 }
 
 Num Loop::place(CudaBuilder &k, OpOperand &operand, ArrayRef<Num> loops) {
-  const OpWriter::Memory &memory = memories[operand.get()];
-  Num at = k.integer(0);
-  for (auto [d, result] :
-       llvm::enumerate(op.getMatchingIndexingMap(&operand).getResults())) {
-    at = at * w.size(memory, d);
-    if (auto dim = dyn_cast<AffineDimExpr>(result))
-      at = at + loops[dim.getPosition()];
+  SmallVector<Num> indices;
+  for (AffineExpr result : op.getMatchingIndexingMap(&operand).getResults()) {
+    auto dim = dyn_cast<AffineDimExpr>(result);
+    indices.push_back(dim ? loops[dim.getPosition()] : k.integer(0));
   }
-  return at;
+  return w.place(memories[operand.get()], indices);
 }
 
 static Num asIndex(CudaBuilder &k, Num number) {
@@ -148,13 +145,12 @@ void Loop::emit(CudaBuilder &k, Operation &inner, IRMapping &values) {
       })
       .Case([&](memref::LoadOp load) {
         const OpWriter::Memory &memory = memories[load.getMemRef()];
-        Num at = k.integer(0);
-        for (auto [d, index] : llvm::enumerate(load.getIndices())) {
-          Value place = arith::IndexCastOp::create(k.b, k.loc, k.i64(),
-                                                   values.lookup(index));
-          at = at * w.size(memory, d) + Num(k, place);
-        }
-        got(w.read(memory, at));
+        SmallVector<Num> indices;
+        for (Value index : load.getIndices())
+          indices.push_back(
+              {k, arith::IndexCastOp::create(k.b, k.loc, k.i64(),
+                                             values.lookup(index))});
+        got(w.read(memory, w.place(memory, indices)));
       })
       .Case([&](memref::DimOp dim) {
         got(asIndex(

@@ -5,6 +5,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace moe::cuda {
 /// A kernel that computes one op on memory: of kLayerThreads threads, and
@@ -12,8 +13,8 @@ namespace moe::cuda {
 /// their order.
 struct OpKernel {
   std::string name; ///< in the module of kernels
-  llvm::SmallVector<mlir::Value>
-      memories; ///< memrefs whose addresses it takes, first
+  /// Memrefs whose addresses it takes, first; null: of `scratch`.
+  llvm::SmallVector<mlir::Value> memories;
   /// Scalars it takes after them: index values as i64, others (i32, i64, f32)
   /// as they are.
   llvm::SmallVector<mlir::Value> numbers;
@@ -23,6 +24,12 @@ struct OpKernel {
   bool takesFaults = false;
   /// What the run then ends with: as of `moert.check`, with n as the value.
   std::string faultMessage, faultWhere;
+  /// Memory for it and those that follow, of so many f32 (an index), if any;
+  /// what it holds at first does not matter.
+  mlir::Value scratch = {};
+  /// Kernels that go on with what it left, where `isFollowed` (an i1).
+  std::vector<OpKernel> followers;
+  mlir::Value isFollowed = {};
 };
 
 /// The kernel for `op`, added to `kernels` where it is not yet there (its name
@@ -30,9 +37,11 @@ struct OpKernel {
 /// What the host has to compute for it, such as sizes that are not constant, is
 /// made before `op`, with `host`.
 ///
-/// Memory is dense, and that of f32 begins at a multiple of 16 bytes. There are
-/// kernels for parallel loops (`linalg`) and copies, and for all ops of `moert`
-/// that write memory but `gemm` and `expert_ffn`.
+/// Memory is dense, but that of loops, and of keys and values, may
+/// have strides. Rows of f32 begin at multiples of 16 bytes where they have
+/// multiples of four numbers. There are kernels for parallel loops (`linalg`)
+/// and copies, and for all ops of `moert` that write memory but `gemm` and
+/// `expert_ffn`.
 std::optional<OpKernel> kernelOf(mlir::Operation *op, mlir::OpBuilder &host,
                                  mlir::ModuleOp kernels, llvm::StringRef &why);
 } // namespace moe::cuda

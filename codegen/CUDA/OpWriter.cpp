@@ -41,10 +41,22 @@ static bool fits(Type type, OpWriter::Elements elements) {
 
 OpWriter::Memory OpWriter::memory(Value memref, Elements elements,
                                   StringRef what) {
-  Memory memory;
   auto type = dyn_cast<MemRefType>(memref.getType());
   if (!type || !type.getLayout().isIdentity()) {
     refuse(what + " is not dense memory");
+    return {};
+  }
+  return strided(memref, elements, what);
+}
+
+OpWriter::Memory OpWriter::strided(Value memref, Elements elements,
+                                   StringRef what) {
+  Memory memory;
+  auto type = dyn_cast<MemRefType>(memref.getType());
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (!type || failed(type.getStridesAndOffset(strides, offset))) {
+    refuse(what + " is not memory with strides");
     return memory;
   }
   memory.element = type.getElementType();
@@ -62,14 +74,37 @@ OpWriter::Memory OpWriter::memory(Value memref, Elements elements,
       continue;
     }
     memory.sizes.push_back({std::nullopt, unsigned(numbers.size())});
-    numbers.push_back({memref, d});
+    numbers.push_back({memref, Given::SizeOf, unsigned(d)});
+  }
+  if (type.getLayout().isIdentity())
+    return memory;
+  for (auto [d, stride] : llvm::enumerate(strides)) {
+    if (!ShapedType::isDynamic(stride)) {
+      memory.strides.push_back({stride});
+      continue;
+    }
+    memory.strides.push_back({std::nullopt, unsigned(numbers.size())});
+    numbers.push_back({memref, Given::StrideOf, unsigned(d)});
   }
   return memory;
 }
 
+OpWriter::Memory OpWriter::scratch() {
+  Memory memory;
+  memory.element = Float32Type::get(op->getContext());
+  memory.index = made.memories.size();
+  made.memories.push_back(Value());
+  return memory;
+}
+
+OpWriter::Memory OpWriter::scratch(Value count) {
+  made.scratch = count;
+  return scratch();
+}
+
 OpWriter::Size OpWriter::number(Value scalar) {
   Size size{std::nullopt, unsigned(numbers.size())};
-  numbers.push_back({scalar, std::nullopt});
+  numbers.push_back({scalar});
   Type type = scalar.getType();
   if (!fits(type, Elements::Any))
     refuse("it uses a number of type " + typeName(type));
@@ -93,6 +128,20 @@ static Value asNumber(OpBuilder &b, Location loc, Value value) {
   return arith::ExtUIOp::create(b, loc, b.getI32Type(), value);
 }
 
+Value OpWriter::onHost(const Given &given) {
+  Location loc = op->getLoc();
+  switch (given.kind) {
+  case Given::Scalar:
+    return asNumber(host, loc, given.value);
+  case Given::SizeOf:
+    return memref::DimOp::create(host, loc, given.value, given.d);
+  case Given::StrideOf:
+    return memref::ExtractStridedMetadataOp::create(host, loc, given.value)
+        .getStrides()[given.d];
+  }
+  llvm_unreachable("all are handled");
+}
+
 MadeKernel OpWriter::write(StringRef family, int64_t shared,
                            llvm::function_ref<void(CudaBuilder &)> body) {
   if (isRefused())
@@ -101,10 +150,8 @@ MadeKernel OpWriter::write(StringRef family, int64_t shared,
   host.setInsertionPoint(op);
   SmallVector<Type> types(made.memories.size() + made.takesFaults,
                           CudaBuilder::global(op->getContext()));
-  for (auto [value, d] : numbers) {
-    Value number =
-        d ? memref::DimOp::create(host, op->getLoc(), value, *d).getResult()
-          : asNumber(host, op->getLoc(), value);
+  for (const Given &given : numbers) {
+    Value number = onHost(given);
     made.numbers.push_back(number);
     Type type = number.getType();
     types.push_back(type.isIndex() ? host.getI64Type() : type);
@@ -157,6 +204,23 @@ Num OpWriter::count(const Memory &memory, unsigned trailing) {
   for (unsigned d = 0; d + trailing < memory.sizes.size(); ++d)
     product = product * size(memory, d);
   return product;
+}
+
+Num OpWriter::stride(const Memory &memory, unsigned d) {
+  if (!memory.strides.empty())
+    return size(memory.strides[d]);
+  Num product = k->integer(1);
+  for (unsigned after = d + 1; after < memory.sizes.size(); ++after)
+    product = product * size(memory, after);
+  return product;
+}
+
+Num OpWriter::place(const Memory &memory, ArrayRef<Num> indices) {
+  Num at = k->integer(0);
+  for (auto [d, index] : llvm::enumerate(indices))
+    at = memory.strides.empty() ? at * size(memory, d) + index
+                                : at + index * stride(memory, d);
+  return at;
 }
 
 Num OpWriter::scalar(Size size, Type type) {

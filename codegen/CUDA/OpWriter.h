@@ -22,6 +22,7 @@ public:
     unsigned index = 0;
     mlir::Type element;
     llvm::SmallVector<Size> sizes;
+    llvm::SmallVector<Size> strides; ///< none where it is dense
   };
   enum class Elements { Real, Integer, Any, Bits };
 
@@ -33,6 +34,13 @@ public:
   /// (`Integer`), these and narrower integers (`Any`), or whatever, to be
   /// copied (`Bits`).
   Memory memory(mlir::Value memref, Elements elements, llvm::StringRef what);
+  /// The same of memory that may lie at any strides; the address is that of
+  /// its first number.
+  Memory strided(mlir::Value memref, Elements elements, llvm::StringRef what);
+  /// Memory of its own, of `count` f32 (an index of the host); and that of the
+  /// kernel before this one.
+  Memory scratch(mlir::Value count);
+  Memory scratch();
   /// A scalar of the host.
   Size number(mlir::Value scalar);
   /// An address more, for what is wrong with the input.
@@ -48,10 +56,17 @@ public:
   std::optional<OpKernel> write(llvm::StringRef family, int64_t shared,
                                 llvm::function_ref<void(CudaBuilder &)> body);
 
+  /// Writes another kernel of the op.
+  OpWriter another() { return {op, host, kernels}; }
+
   // --- what the kernel does: within `write`
   Num base(const Memory &memory) { return arguments[memory.index]; }
   Num size(Size size);
   Num size(const Memory &memory, unsigned d) { return size(memory.sizes[d]); }
+  /// How far apart numbers are that differ by 1 in dimension `d`.
+  Num stride(const Memory &memory, unsigned d);
+  /// Where the number with these indices is.
+  Num place(const Memory &memory, llvm::ArrayRef<Num> indices);
   /// The product of all sizes but the last `trailing` ones.
   Num count(const Memory &memory, unsigned trailing = 0);
   /// A scalar of the host, of the type that it has there.
@@ -71,8 +86,15 @@ private:
   mlir::ModuleOp kernels;
   llvm::StringRef reason;
   OpKernel made;
-  /// Numbers: a scalar, or a size of a memref.
-  llvm::SmallVector<std::pair<mlir::Value, std::optional<int64_t>>> numbers;
+  /// Numbers: a scalar, or a size or stride of a memref.
+  struct Given {
+    mlir::Value value;
+    enum { Scalar, SizeOf, StrideOf } kind = Scalar;
+    unsigned d = 0;
+  };
+  mlir::Value onHost(const Given &given);
+
+  llvm::SmallVector<Given> numbers;
   CudaBuilder *k = nullptr;
   llvm::ArrayRef<Num> arguments;
 };

@@ -79,6 +79,9 @@ private:
   Value integer(Value index) {
     return arith::IndexCastOp::create(b, loc, i64, index);
   }
+  Type storedType(MemRefType type) {
+    return types.convertType(type.getElementType());
+  }
   /// Of sizes: a product that does not fit is no size that can be had.
   Value multiply(Value a, Value c) {
     Value both = LLVM::SMulWithOverflowOp::create(
@@ -140,10 +143,13 @@ private:
       Value first = address(memory);
       // Views may begin later.
       auto type = cast<MemRefType>(memory.getType());
-      if (int64_t offset = type.getStridesAndOffset().second)
-        first = LLVM::GEPOp::create(
-            b, loc, ptr, type.getElementType(), first,
-            ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(offset)});
+      if (type.getStridesAndOffset().second != 0) {
+        Value offset =
+            integer(memref::ExtractStridedMetadataOp::create(b, loc, memory)
+                        .getOffset());
+        first = LLVM::GEPOp::create(b, loc, ptr, storedType(type), first,
+                                    ArrayRef<LLVM::GEPArg>{offset});
+      }
       values.push_back(first);
     }
     for (Value number : launch.getNumbers())

@@ -33,7 +33,6 @@ struct LowerRuntimeCallsPass
     SmallVector<moert::CheckOp> checks;
     SmallVector<moert::ObserveOp> observed;
     SmallVector<moert::PhaseOp> phases;
-    SmallVector<moert::CacheOp> caches;
     module.walk([&](Operation *op) {
       if (auto ref = dyn_cast<moert::WeightRefOp>(op))
         refs.push_back(ref);
@@ -45,8 +44,6 @@ struct LowerRuntimeCallsPass
         observed.push_back(observe);
       else if (auto phase = dyn_cast<moert::PhaseOp>(op))
         phases.push_back(phase);
-      else if (auto cache = dyn_cast<moert::CacheOp>(op))
-        caches.push_back(cache);
     });
     auto ptr = LLVM::LLVMPointerType::get(&getContext());
     // The descriptor's weights_slot points here; the runtime fills it.
@@ -93,8 +90,7 @@ struct LowerRuntimeCallsPass
         return signalPassFailure();
     for (moert::PhaseOp phase : phases)
       lowerPhase(phase, module);
-    for (moert::CacheOp cache : caches)
-      lowerCache(cache, module, types);
+    lowerCaches(module);
     lowerDeviceCalls(module);
   }
 
@@ -187,67 +183,6 @@ struct LowerRuntimeCallsPass
                            declareRuntime(module, "moert_phase_end", {}),
                            ValueRange());
     phase.erase();
-  }
-
-  /// A call of moert_append, and the memref that it means.
-  void lowerCache(moert::CacheOp cache, ModuleOp module,
-                  LLVMTypeConverter &types) {
-    OpBuilder builder(cache);
-    Location loc = cache.getLoc();
-    Type i32 = builder.getI32Type(), i64 = builder.getI64Type();
-    auto ptr = LLVM::LLVMPointerType::get(&getContext());
-    auto constant = [&](Type type, int64_t value) -> Value {
-      return LLVM::ConstantOp::create(builder, loc, type,
-                                      builder.getIntegerAttr(type, value));
-    };
-    auto integer = [&](Value index) -> Value {
-      return arith::IndexCastOp::create(builder, loc, i64, index);
-    };
-    auto multiply = [&](Value a, Value b) -> Value {
-      return LLVM::MulOp::create(builder, loc, a, b);
-    };
-    Value sizes[4];
-    for (int64_t d = 0; d < 4; ++d)
-      sizes[d] =
-          integer(memref::DimOp::create(builder, loc, cache.getPast(), d));
-    Value fresh = integer(cache.getFresh());
-    Value past = addressOfMemory(builder, loc, cache.getPast());
-    auto type = cast<MemRefType>(cache.getPresent().getType());
-    Value rowBytes =
-        multiply(sizes[3], constant(i64, type.getElementTypeBitWidth() / 8));
-    Value slot =
-        LLVM::AllocaOp::create(builder, loc, ptr, i64, constant(i64, 1));
-    Value data =
-        LLVM::CallOp::create(
-            builder, loc,
-            declareRuntime(module, "moert_append",
-                           {i32, i32, ptr, i64, i64, i64, i64, ptr}, ptr),
-            ValueRange{constant(i32, cache.getInput()),
-                       constant(i32, cache.getOutput()), past,
-                       multiply(sizes[0], sizes[1]), sizes[2], fresh, rowBytes,
-                       slot})
-            .getResult();
-    Value capacity = LLVM::LoadOp::create(builder, loc, i64, slot);
-    auto descriptor =
-        MemRefDescriptor::poison(builder, loc, types.convertType(type));
-    descriptor.setAllocatedPtr(builder, loc, data);
-    descriptor.setAlignedPtr(builder, loc, data);
-    descriptor.setConstantOffset(builder, loc, 0);
-    sizes[2] = LLVM::AddOp::create(builder, loc, sizes[2], fresh);
-    Value strides[4];
-    strides[3] = constant(i64, 1);
-    strides[2] = sizes[3];
-    strides[1] = multiply(capacity, sizes[3]);
-    strides[0] = multiply(strides[1], sizes[1]);
-    for (unsigned d = 0; d < 4; ++d) {
-      descriptor.setSize(builder, loc, d, sizes[d]);
-      descriptor.setStride(builder, loc, d, strides[d]);
-    }
-    Value memory = UnrealizedConversionCastOp::create(builder, loc, type,
-                                                      Value(descriptor))
-                       .getResult(0);
-    cache.replaceAllUsesWith(memory);
-    cache.erase();
   }
 
   /// if (!condition) moert_fail(code, message, where, value), for `op`. On the

@@ -20,6 +20,9 @@ mlir::OpBuilder atFunctionStart(mlir::Operation *op);
 mlir::Value addressOfMemory(mlir::OpBuilder &builder, mlir::Location loc,
                             mlir::Value memory);
 
+/// Caches to calls of moert_append and the like.
+void lowerCaches(mlir::ModuleOp module);
+
 /// Ops about devices to calls of the moert_device functions.
 void lowerDeviceCalls(mlir::ModuleOp module);
 } // namespace moe

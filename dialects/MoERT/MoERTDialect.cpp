@@ -80,6 +80,8 @@ MOE_TOUCHES_DEVICE(OnDeviceOp)
 MOE_TOUCHES_DEVICE(DeviceAllocOp)
 MOE_TOUCHES_DEVICE(DeviceFreeOp)
 MOE_TOUCHES_DEVICE(DeviceConstantOp)
+MOE_TOUCHES_DEVICE(DeviceCacheOp)
+MOE_TOUCHES_DEVICE(DevicePresentOp)
 MOE_TOUCHES_DEVICE(TransferOp)
 MOE_TOUCHES_DEVICE(LaunchOp)
 MOE_TOUCHES_DEVICE(LaunchLayerOp)
@@ -162,26 +164,53 @@ void CacheOp::getEffects(
   effects.emplace_back(MemoryEffects::Write::get());
 }
 
-LogicalResult CacheOp::verify() {
-  auto past = cast<MemRefType>(getPast().getType());
-  auto present = cast<MemRefType>(getPresent().getType());
-  // cache_c1
+/// Rows dense and from offset 0 on.
+static bool hasDenseRows(MemRefType type) {
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  return succeeded(type.getStridesAndOffset(strides, offset)) && offset == 0 &&
+         strides[3] == 1 && strides[2] == type.getDimSize(3);
+}
+
+static LogicalResult verifyCache(Operation *op, MemRefType past,
+                                 MemRefType present) {
+  // cache_c1, device_cache_c1
   if (past.getRank() != 4 || present.getRank() != 4)
-    return emitOpError("needs memory of rank 4, not ")
+    return op->emitOpError("needs memory of rank 4, not ")
            << (past.getRank() != 4 ? past : present);
   if (!past.getLayout().isIdentity())
-    return emitOpError("needs a dense past, not ") << past;
+    return op->emitOpError("needs a dense past, not ") << past;
   Type element = past.getElementType();
   if (element != present.getElementType() || !element.isIntOrFloat() ||
       element.getIntOrFloatBitWidth() % 8 != 0)
-    return emitOpError("needs elements of whole bytes, the same in ")
+    return op->emitOpError("needs elements of whole bytes, the same in ")
            << past << " and " << present;
-  // cache_c2
-  SmallVector<int64_t> strides;
-  int64_t offset;
-  if (failed(present.getStridesAndOffset(strides, offset)) || offset != 0 ||
-      strides[3] != 1 || strides[2] != present.getDimSize(3))
-    return emitOpError("gives dense rows from offset 0, not ") << present;
+  // cache_c2, device_cache_c1
+  if (!hasDenseRows(present))
+    return op->emitOpError("gives dense rows from offset 0, not ") << present;
+  return success();
+}
+
+LogicalResult CacheOp::verify() {
+  return verifyCache(*this, cast<MemRefType>(getPast().getType()),
+                     cast<MemRefType>(getPresent().getType()));
+}
+
+LogicalResult DeviceCacheOp::verify() {
+  return verifyCache(*this, cast<MemRefType>(getPast().getType()),
+                     cast<MemRefType>(getPresent().getType()));
+}
+
+LogicalResult DevicePresentOp::verify() {
+  // device_present_c1
+  auto cache = cast<MemRefType>(getCache().getType());
+  auto present = cast<MemRefType>(getPresent().getType());
+  if (cache.getRank() != 4 || !hasDenseRows(cache) || present.getRank() != 4 ||
+      !present.getLayout().isIdentity() ||
+      cache.getElementType() != present.getElementType())
+    return emitOpError("makes dense memory of rank 4 of dense rows from "
+                       "offset 0, not ")
+           << present << " of " << cache;
   return success();
 }
 

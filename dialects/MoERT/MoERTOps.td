@@ -268,6 +268,55 @@ def MoERT_TransferOp : MoERT_RuntimeOp<"transfer", [AllTypesMatch<["from", "to"]
   let hasVerifier = 1;
 }
 
+def MoERT_DeviceCacheOp : MoERT_RuntimeOp<"device_cache"> {
+  let summary = "Room on the device for rows behind those of an input";
+  let description = [{
+    `moert.cache`, with the result in memory of the device, where it stays from run
+    to run (`moert_device_append`). `past` is what the caller gave, on the processor's
+    side, or what an earlier run handed out with `moert.device_present`.
+
+    Constraints:
+    - (C1) As for `moert.cache`.
+
+    Example:
+
+    ```mlir
+    %present = moert.device_cache %past fresh %s input 1 output 2
+        : memref<?x2x?x32xf32> -> memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$past, Index:$fresh, I64Attr:$input, I64Attr:$output);
+  let results = (outs AnyMemRef:$present);
+  let assemblyFormat = [{
+    $past `fresh` $fresh `input` $input `output` $output attr-dict
+    `:` type($past) `->` type($present)
+  }];
+  let hasVerifier = 1;
+}
+
+def MoERT_DevicePresentOp : MoERT_RuntimeOp<"device_present"> {
+  let summary = "Hand out what is in a cache on the device";
+  let description = [{
+    Output number `output`, of what `cache` holds. Where the session keeps that for
+    its next run, no byte moves, and only shapes of the result may be looked at;
+    else it is a dense copy (`moert_device_present`).
+
+    Constraints:
+    - (C1) `cache` has dense rows from offset 0 on, the result is dense; both have rank 4.
+
+    Example:
+
+    ```mlir
+    %out = moert.device_present %present output 2
+        : memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>> -> memref<?x2x?x32xf32>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$cache, I64Attr:$output);
+  let results = (outs AnyMemRef:$present);
+  let assemblyFormat = "$cache `output` $output attr-dict `:` type($cache) `->` type($present)";
+  let hasVerifier = 1;
+}
+
 def MoERT_LaunchOp : MoERT_RuntimeOp<"launch", [AttrSizedOperandSegments]> {
   let summary = "Launch a kernel of the model";
   let description = [{

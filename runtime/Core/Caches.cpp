@@ -1,5 +1,7 @@
 #include "runtime/Core/Caches.h"
 
+#include "runtime/Core/Text.h"
+
 #include <algorithm>
 #include <cstring>
 
@@ -18,11 +20,22 @@ int64_t AppendRequest::bytes(int64_t capacity) const {
   return size;
 }
 
-void copyBlocks(char *to, int64_t toStride, const char *from,
-                int64_t fromStride, int64_t blocks, int64_t bytes) {
-  if (bytes > 0)
-    for (int64_t b = 0; b < blocks; ++b)
-      std::memcpy(to + b * toStride, from + b * fromStride, bytes);
+void copyBlocks(const BlockCopy &copy) {
+  if (copy.bytes > 0)
+    for (int64_t b = 0; b < copy.blocks; ++b)
+      std::memcpy(static_cast<char *>(copy.to) + b * copy.toStride,
+                  static_cast<const char *>(copy.from) + b * copy.fromStride,
+                  static_cast<size_t>(copy.bytes));
+}
+
+BlockCopy AppendRequest::toBlocks(void *to, int64_t capacity) const {
+  return {to,     past,           capacity * rowBytes, rows * rowBytes,
+          blocks, rows * rowBytes};
+}
+
+Caches::~Caches() {
+  for (Entry &entry : entries)
+    release(entry);
 }
 
 void Caches::link(uint32_t output, uint32_t input) {
@@ -35,72 +48,112 @@ void Caches::link(uint32_t output, uint32_t input) {
   entries.push_back(entry);
 }
 
+Result<char *> Caches::allocate(Side side, int64_t bytes) {
+  if (side == OnDevice) {
+    auto made = device->allocate(bytes);
+    if (!made)
+      return made.error();
+    return static_cast<char *>(*made);
+  }
+  if (void *data = bytes < 0 ? nullptr : memory.allocate(bytes))
+    return static_cast<char *>(data);
+  return Status(Code::OutOfMemory, text("cannot allocate ", bytes,
+                                        " bytes of memory for the run"));
+}
+
+void Caches::release(Entry &entry) {
+  if (entry.data && entry.side == OnDevice)
+    device->release(entry.data);
+  else
+    memory.release(entry.data);
+  entry.data = nullptr;
+}
+
 /// Makes room for the request; keeps what is here when `isHere`.
-bool Caches::reserve(Entry &entry, const AppendRequest &request, bool isHere) {
+Status Caches::reserve(Entry &entry, const AppendRequest &request,
+                       bool isHere) {
   int64_t needed;
   if (__builtin_add_overflow(request.rows, request.fresh, &needed) ||
       needed > INT64_MAX / 4)
-    return false;
+    return allocate(entry.side, -1).error();
   bool fits = entry.data && request.blocks == entry.blocks &&
               request.rowBytes == entry.rowBytes && needed <= entry.capacity;
   if (fits)
-    return true;
+    return {};
   // Some room for what follows; twice as much when it proved too small.
   int64_t wanted =
       std::max(needed + rowsAtOnce, isHere ? 2 * entry.capacity : 0);
   wanted = (wanted + rowsAtOnce - 1) / rowsAtOnce * rowsAtOnce;
-  if (!isHere) {
-    memory.release(entry.data);
-    entry.data = nullptr;
+  if (!isHere)
+    release(entry);
+  Result<char *> data = allocate(entry.side, request.bytes(wanted));
+  if (!data) {
+    wanted = needed;
+    data = allocate(entry.side, request.bytes(needed));
   }
-  for (int64_t capacity : {wanted, needed}) {
-    int64_t bytes = request.bytes(capacity);
-    char *data =
-        bytes < 0 ? nullptr : static_cast<char *>(memory.allocate(bytes));
-    if (!data)
-      continue;
-    if (isHere) {
-      copyBlocks(data, capacity * entry.rowBytes, entry.data,
-                 entry.capacity * entry.rowBytes, entry.blocks,
-                 entry.rows * entry.rowBytes);
-      memory.release(entry.data);
+  if (!data)
+    return data.error();
+  if (isHere) {
+    BlockCopy copy = {*data,
+                      entry.data,
+                      wanted * entry.rowBytes,
+                      entry.capacity * entry.rowBytes,
+                      entry.blocks,
+                      entry.rows * entry.rowBytes};
+    Status status;
+    if (entry.side == OnDevice)
+      status = device->copy(Offload::Within, copy);
+    else
+      copyBlocks(copy);
+    release(entry);
+    if (!status.ok()) {
+      device->release(*data);
+      return status;
     }
-    entry.data = data;
-    entry.blocks = request.blocks;
-    entry.capacity = capacity;
-    entry.rowBytes = request.rowBytes;
-    return true;
   }
-  return false;
+  entry.data = *data;
+  entry.blocks = request.blocks;
+  entry.capacity = wanted;
+  entry.rowBytes = request.rowBytes;
+  return {};
 }
 
-void *Caches::append(uint32_t input, uint32_t output,
-                     const AppendRequest &request, int64_t &capacity,
-                     bool &failed) {
-  failed = false;
+Result<void *> Caches::append(uint32_t input, uint32_t output, Side side,
+                              const AppendRequest &request, int64_t &capacity) {
   for (Entry &entry : entries) {
     if (entry.output != output || entry.input != input || entry.shared)
       continue;
     bool isHere = entry.live && request.past == entry.data;
     bool isKnown = request.blocks == entry.blocks &&
                    request.rows == entry.rows &&
-                   request.rowBytes == entry.rowBytes;
-    if ((isHere && !isKnown) || !reserve(entry, request, isHere)) {
-      entry.live = false;
-      failed = true;
-      return nullptr;
+                   request.rowBytes == entry.rowBytes && side == entry.side;
+    Status status;
+    if (isHere && !isKnown)
+      status = {Code::Internal,
+                "rows of a cache are not those of its last run"};
+    if (!isHere && side != entry.side) {
+      release(entry);
+      entry.side = side;
     }
-    if (!isHere)
-      copyBlocks(entry.data, entry.capacity * entry.rowBytes,
-                 static_cast<const char *>(request.past),
-                 request.rows * request.rowBytes, request.blocks,
-                 request.rows * request.rowBytes);
+    if (status.ok())
+      status = reserve(entry, request, isHere);
+    if (status.ok() && !isHere) {
+      BlockCopy copy = request.toBlocks(entry.data, entry.capacity);
+      if (side == OnDevice)
+        status = device->copy(Offload::Up, copy);
+      else
+        copyBlocks(copy);
+    }
+    if (!status.ok()) {
+      entry.live = false;
+      return status;
+    }
     entry.rows = request.rows + request.fresh;
     entry.appended = true;
     capacity = entry.capacity;
-    return entry.data;
+    return static_cast<void *>(entry.data);
   }
-  return nullptr;
+  return static_cast<void *>(nullptr);
 }
 
 void Caches::beginRun() {
@@ -120,12 +173,29 @@ bool Caches::holds(uint32_t output) const {
   return false;
 }
 
-void Caches::copyDense(uint32_t output, char *to) const {
+bool Caches::keeps(const void *data) const {
   for (const Entry &entry : entries)
-    if (entry.output == output && entry.live)
-      return copyBlocks(to, entry.rows * entry.rowBytes, entry.data,
-                        entry.capacity * entry.rowBytes, entry.blocks,
-                        entry.rows * entry.rowBytes);
+    if (entry.data == data && entry.appended)
+      return true;
+  return false;
+}
+
+Status Caches::copyDense(uint32_t output, char *to) const {
+  for (const Entry &entry : entries) {
+    if (entry.output != output || !entry.live)
+      continue;
+    BlockCopy copy = {to,
+                      entry.data,
+                      entry.rows * entry.rowBytes,
+                      entry.capacity * entry.rowBytes,
+                      entry.blocks,
+                      entry.rows * entry.rowBytes};
+    if (entry.side == OnDevice)
+      return device->copy(Offload::Down, copy);
+    copyBlocks(copy);
+    return {};
+  }
+  return {};
 }
 
 } // namespace moe::rt

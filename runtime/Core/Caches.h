@@ -3,7 +3,7 @@
 #define MOE_RUNTIME_CORE_CACHES_H
 
 #include "runtime/Core/Arena.h"
-#include "runtime/Core/Status.h"
+#include "runtime/Core/Offload.h"
 
 #include <vector>
 
@@ -21,25 +21,38 @@ struct AppendRequest {
   /// Bytes of the blocks with `capacity` rows each; negative when the request
   /// makes no sense or the number is too large.
   int64_t bytes(int64_t capacity) const;
+  /// How the rows of `past` get to such blocks at `to`.
+  BlockCopy toBlocks(void *to, int64_t capacity) const;
 };
+
+/// On the processor's side.
+void copyBlocks(const BlockCopy &copy);
 
 /// Memory of the outputs that a session feeds back and that generated code only
 /// appends to (see moert_append). Blocks lie `capacity` rows apart, so that a
 /// run writes its new rows and copies nothing; capacity doubles when it is used
-/// up. One thread at a time.
+/// up. An output lies on the processor's side or on the device, as the code
+/// that appends to it wants. One thread at a time.
 class Caches {
 public:
+  enum Side { Host, OnDevice };
+
   /// `limit` in bytes, as for an arena.
   explicit Caches(uint64_t limit) : memory(limit) {}
+  Caches(const Caches &) = delete;
+  Caches &operator=(const Caches &) = delete;
+  ~Caches();
+
+  /// What memory of the device is asked of; outlives this object.
+  void use(Offload *offload) { device = offload; }
 
   /// Output `output` will be fed back to `input`. An output with two readers
   /// is not kept: the other one may want it dense.
   void link(uint32_t output, uint32_t input);
 
   /// The place of an output, or null when it is not kept; see moert_append.
-  /// `failed` when memory is not to be had.
-  void *append(uint32_t input, uint32_t output, const AppendRequest &request,
-               int64_t &capacity, bool &failed);
+  Result<void *> append(uint32_t input, uint32_t output, Side side,
+                        const AppendRequest &request, int64_t &capacity);
 
   /// Before and after each run.
   void beginRun();
@@ -47,9 +60,11 @@ public:
 
   /// Does this output of the latest run lie here?
   bool holds(uint32_t output) const;
+  /// Whether `data`, which was appended to in this run, is kept for the next.
+  bool keeps(const void *data) const;
 
   /// Writes the output's rows, dense, to `to`, which has room.
-  void copyDense(uint32_t output, char *to) const;
+  Status copyDense(uint32_t output, char *to) const;
 
   uint64_t peak() const { return memory.peak(); }
 
@@ -59,19 +74,18 @@ private:
     bool shared = false;   // the output has two readers
     bool appended = false; // in this run
     bool live = false;     // what `data` holds came out of the latest run
+    Side side = Host;
     char *data = nullptr;
     int64_t blocks = 0, capacity = 0, rows = 0, rowBytes = 0;
   };
-  bool reserve(Entry &entry, const AppendRequest &request, bool isHere);
+  Status reserve(Entry &entry, const AppendRequest &request, bool isHere);
+  Result<char *> allocate(Side side, int64_t bytes);
+  void release(Entry &entry);
 
   Arena memory;
+  Offload *device = nullptr;
   std::vector<Entry> entries;
 };
-
-/// Copies the blocks of a request's past, `fromStride` bytes apart, to blocks
-/// of `toStride` bytes.
-void copyBlocks(char *to, int64_t toStride, const char *from,
-                int64_t fromStride, int64_t blocks, int64_t bytes);
 
 } // namespace moe::rt
 

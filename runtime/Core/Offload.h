@@ -10,6 +10,14 @@
 
 namespace moe::rt {
 
+/// `blocks` pieces of `bytes`, which lie some way apart on both sides.
+struct BlockCopy {
+  void *to;
+  const void *from;
+  int64_t toStride, fromStride; // bytes
+  int64_t blocks, bytes;
+};
+
 /// A model's weights and kernels on a device, and memory for runs. Many
 /// sessions may share one; calls are in order, and those of one session see
 /// what it did before. See moert_device_alloc and the others for what they do.
@@ -23,6 +31,9 @@ public:
   virtual Result<void *> constant(const void *data, int64_t bytes) = 0;
   virtual Status upload(void *to, const void *from, int64_t bytes) = 0;
   virtual Status download(void *to, const void *from, int64_t bytes) = 0;
+  enum Direction { Up, Down, Within };
+  /// On the device, to parts of memory of `allocate`.
+  virtual Status copy(Direction direction, const BlockCopy &blocks) = 0;
   virtual Status launch(int32_t kernel, void **arguments) = 0;
 
   /// The operands of moert_device_rows.

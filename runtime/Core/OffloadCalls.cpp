@@ -66,6 +66,40 @@ void *moert_device_constant(const void *data, int64_t bytes) {
   return copy;
 }
 
+void *moert_device_append(int32_t input, int32_t output, const void *past,
+                          int64_t blocks, int64_t rows, int64_t fresh,
+                          int64_t row_bytes, int64_t *capacity) {
+  AppendRequest request = {past, blocks, rows, fresh, row_bytes};
+  void *data = nullptr;
+  if (Caches *caches = context().caches)
+    attempt([&](Offload &) {
+      auto place = caches->append(static_cast<uint32_t>(input),
+                                  static_cast<uint32_t>(output),
+                                  Caches::OnDevice, request, *capacity);
+      if (place)
+        data = *place;
+      return place.error();
+    });
+  if (data)
+    return data;
+  if (__builtin_add_overflow(rows, fresh, capacity))
+    *capacity = -1;
+  data = moert_device_alloc(request.bytes(*capacity));
+  attempt([&](Offload &offload) {
+    return offload.copy(Offload::Up, request.toBlocks(data, *capacity));
+  });
+  return data;
+}
+
+const void *moert_device_present(const void *cache, int64_t bytes) {
+  Caches *caches = context().caches;
+  if (caches && caches->keeps(cache))
+    return cache;
+  void *copy = moert_alloc(bytes);
+  moert_device_download(copy, cache, bytes);
+  return copy;
+}
+
 void moert_device_upload(void *to, const void *from, int64_t bytes) {
   attempt([&](Offload &offload) { return offload.upload(to, from, bytes); });
 }

@@ -182,21 +182,27 @@ struct EntryPoints {
 
   static void *append(int32_t input, int32_t output,
                       const AppendRequest &request, int64_t *capacity) {
-    bool failed = false;
-    if (Caches *caches = slot.context->caches)
-      if (void *data =
-              caches->append(input, output, request, *capacity, failed))
+    RunContext &run = *slot.context;
+    if (run.caches) {
+      void *data = nullptr;
+      bool failed = false;
+      {
+        auto place = run.caches->append(static_cast<uint32_t>(input),
+                                        static_cast<uint32_t>(output),
+                                        Caches::Host, request, *capacity);
+        failed = !place;
+        if (place)
+          data = *place;
+      }
+      if (data)
         return data;
+      if (failed)
+        outOfMemory(request.bytes(request.rows + request.fresh));
+    }
     if (__builtin_add_overflow(request.rows, request.fresh, capacity))
       *capacity = -1;
-    int64_t bytes = request.bytes(*capacity);
-    if (failed)
-      outOfMemory(bytes);
-    char *data = static_cast<char *>(allocate(bytes));
-    copyBlocks(data, *capacity * request.rowBytes,
-               static_cast<const char *>(request.past),
-               request.rows * request.rowBytes, request.blocks,
-               request.rows * request.rowBytes);
+    void *data = allocate(request.bytes(*capacity));
+    copyBlocks(request.toBlocks(data, *capacity));
     return data;
   }
 

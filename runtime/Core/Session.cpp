@@ -35,6 +35,7 @@ Status Session::chooseDevice(const moe_session_options &options) {
       return made.error();
     choice = std::move(*made);
     runContext.offload = choice.offload.get();
+    caches.use(choice.offload.get());
     return {};
   }
   if (request.device.kind == DeviceRequest::Cuda)
@@ -187,8 +188,10 @@ Result<moe_tensor> Session::output(const char *name) {
     Result<Buffer> buffer = Buffer::create(*byteSize(tensor));
     if (!buffer)
       return buffer.error();
+    Status status = caches.copyDense(*index, buffer->data());
+    if (!status.ok())
+      return status;
     dense[*index] = std::move(*buffer);
-    caches.copyDense(*index, dense[*index].data());
   }
   tensor.data = dense[*index].data();
   return tensor;

@@ -117,6 +117,8 @@ public:
   CuStream stream() const { return queue; }
   /// A kernel went into the stream.
   void noteLaunch(const std::string &name);
+  /// Whether launches wait for their kernels, to tell which one fails.
+  bool launchesBlocking() const { return launchesBlock; }
   /// What came of an earlier failure.
   const Status &failure() const { return broken; }
   /// A status that says what could not be done, and that blames the kernels

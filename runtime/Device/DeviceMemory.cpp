@@ -14,6 +14,9 @@ Result<DeviceBuffer> DeviceMemory::allocate(uint64_t bytes, std::string name) {
   auto made = device.allocate(bytes, name);
   if (made || made.error().code != Code::OutOfMemory || spare.empty())
     return made;
+  // What waits to be launched may use it.
+  if (Status status = queue.flush(); !status.ok())
+    return status;
   spare.clear();
   return device.allocate(bytes, std::move(name));
 }
@@ -46,8 +49,11 @@ void DeviceMemory::give(CuPointer address) {
 }
 
 const DeviceBuffer *DeviceMemory::find(CuPointer address) const {
-  auto found = taken.find(address);
-  return found == taken.end() ? nullptr : &found->second;
+  auto after = taken.upper_bound(address);
+  if (after == taken.begin())
+    return nullptr;
+  const DeviceBuffer &buffer = std::prev(after)->second;
+  return address - buffer.pointer() < buffer.size() ? &buffer : nullptr;
 }
 
 } // namespace moe::rt

@@ -2,7 +2,7 @@
 #ifndef MOE_RUNTIME_DEVICE_DEVICEMEMORY_H
 #define MOE_RUNTIME_DEVICE_DEVICEMEMORY_H
 
-#include "runtime/Device/Device.h"
+#include "runtime/Device/LaunchQueue.h"
 
 #include <map>
 
@@ -17,7 +17,8 @@ inline CuPointer addressOf(const void *memory) {
 /// before memory was given back is done before its next owner's.
 class DeviceMemory {
 public:
-  explicit DeviceMemory(Device &device) : device(device) {}
+  DeviceMemory(Device &device, LaunchQueue &queue)
+      : device(device), queue(queue) {}
 
   /// Memory to keep. Without room, what nobody has is returned to the driver
   /// first.
@@ -25,11 +26,12 @@ public:
   /// Memory to give back.
   Result<CuPointer> take(uint64_t bytes, const char *name);
   void give(CuPointer address);
-  /// What begins at `address`; null where nothing does.
+  /// What `address` is in; null where it is in nothing.
   const DeviceBuffer *find(CuPointer address) const;
 
 private:
   Device &device;
+  LaunchQueue &queue;
   std::map<CuPointer, DeviceBuffer> taken;
   std::multimap<uint64_t, DeviceBuffer> spare; // by size
 };

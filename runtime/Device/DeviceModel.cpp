@@ -2,6 +2,7 @@
 
 #include "runtime/Core/Text.h"
 #include "runtime/Device/KernelChoice.h"
+#include "runtime/Device/Ptx.h"
 
 #include <algorithm>
 
@@ -24,13 +25,20 @@ Status DeviceModel::loadKernels() {
   if (!loaded)
     return loaded.error();
   module = std::move(*loaded);
+  auto parameters = readPtxParameters(code.ptx);
   auto load = [&](const moert_device_kernel &wanted, std::vector<Kernel> &to) {
     auto kernel = wanted.name ? module.kernel(wanted.name, wanted.threads,
                                               wanted.shared_bytes)
                               : Result<Kernel>(Kernel());
-    if (kernel)
-      to.push_back(std::move(*kernel));
-    return kernel.error();
+    if (!kernel)
+      return kernel.error();
+    auto known = wanted.name ? parameters.find(wanted.name) : parameters.end();
+    if (known != parameters.end()) {
+      kernel->hasParameters = true;
+      kernel->parameterBytes = known->second;
+    }
+    to.push_back(std::move(*kernel));
+    return Status();
   };
   poolKernels.resize(code.num_pools);
   for (uint32_t p = 0; p < code.num_pools; ++p)
@@ -146,9 +154,11 @@ Result<void *> DeviceModel::constant(const void *data, int64_t bytes) {
     Status status = made.error();
     if (status.ok()) {
       place->second = std::move(*made);
+      status = queue.flush();
+    }
+    if (status.ok())
       status =
           device->upload(place->second, 0, data, static_cast<uint64_t>(bytes));
-    }
     if (!status.ok()) {
       constants.erase(place);
       return status;
@@ -157,30 +167,58 @@ Result<void *> DeviceModel::constant(const void *data, int64_t bytes) {
   return reinterpret_cast<void *>(place->second.pointer());
 }
 
+Status DeviceModel::copyBytes(Direction direction, void *to, const void *from,
+                              uint64_t bytes) {
+  auto find = [&](const void *place) { return memory.find(addressOf(place)); };
+  const DeviceBuffer *target = direction == Down ? nullptr : find(to);
+  const DeviceBuffer *source = direction == Up ? nullptr : find(from);
+  if ((direction != Down && !target) || (direction != Up && !source))
+    return {Code::Internal,
+            "bytes are copied to or from memory that the device "
+            "does not have"};
+  if (Status status = queue.flush(); !status.ok())
+    return status;
+  uint64_t at = target ? addressOf(to) - target->pointer() : 0;
+  uint64_t begin = source ? addressOf(from) - source->pointer() : 0;
+  return direction == Up     ? device->upload(*target, at, from, bytes)
+         : direction == Down ? device->download(to, *source, begin, bytes)
+                             : device->copy(*target, at, *source, begin, bytes);
+}
+
 Status DeviceModel::upload(void *to, const void *from, int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex);
-  const DeviceBuffer *buffer = memory.find(addressOf(to));
-  if (!buffer)
-    return {Code::Internal, "bytes go to memory that the device does not have"};
-  return device->upload(*buffer, 0, from, static_cast<uint64_t>(bytes));
+  return copyBytes(Up, to, from, static_cast<uint64_t>(bytes));
 }
 
 Status DeviceModel::download(void *to, const void *from, int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex);
-  const DeviceBuffer *buffer = memory.find(addressOf(from));
-  if (!buffer)
-    return {Code::Internal,
-            "bytes come from memory that the device does not have"};
-  return device->download(to, *buffer, 0, static_cast<uint64_t>(bytes));
+  return copyBytes(Down, to, from, static_cast<uint64_t>(bytes));
+}
+
+Status DeviceModel::copy(Direction direction, const BlockCopy &given) {
+  std::lock_guard<std::mutex> lock(mutex);
+  BlockCopy copy = given;
+  if (copy.blocks <= 0 || copy.bytes <= 0)
+    return {};
+  if (copy.toStride == copy.bytes && copy.fromStride == copy.bytes) {
+    copy.bytes *= copy.blocks;
+    copy.blocks = 1;
+  }
+  Status status;
+  for (int64_t b = 0; b < copy.blocks && status.ok(); ++b)
+    status =
+        copyBytes(direction, static_cast<char *>(copy.to) + b * copy.toStride,
+                  static_cast<const char *>(copy.from) + b * copy.fromStride,
+                  static_cast<uint64_t>(copy.bytes));
+  return status;
 }
 
 Status DeviceModel::launch(int32_t number, void **arguments) {
   std::lock_guard<std::mutex> lock(mutex);
   if (number < 0 || static_cast<size_t>(number) >= kernels.size())
     return {Code::Internal, text("the model has no kernel ", number)};
-  return rt::launch(kernels[static_cast<size_t>(number)],
-                    blocksFor(device->info().multiprocessors, false),
-                    arguments);
+  return queue.add(kernels[static_cast<size_t>(number)],
+                   blocksFor(device->info().multiprocessors, false), arguments);
 }
 
 } // namespace moe::rt

@@ -22,12 +22,14 @@ public:
 
   /// Whether an earlier failure is for good.
   bool isBroken();
+  const LaunchQueue &launches() const { return queue; }
 
   Result<void *> allocate(int64_t bytes) override;
   void release(void *memory) override;
   Result<void *> constant(const void *data, int64_t bytes) override;
   Status upload(void *to, const void *from, int64_t bytes) override;
   Status download(void *to, const void *from, int64_t bytes) override;
+  Status copy(Direction direction, const BlockCopy &blocks) override;
   Status launch(int32_t kernel, void **arguments) override;
   Status layer(int32_t number, int64_t count, const Rows &rows) override;
 
@@ -54,7 +56,11 @@ private:
   };
 
   DeviceModel(std::unique_ptr<Device> device, const moert_device_code &code)
-      : device(std::move(device)), code(code), memory(*this->device) {}
+      : device(std::move(device)), code(code), queue(*this->device),
+        memory(*this->device, queue) {}
+  /// Within what was allocated.
+  Status copyBytes(Direction direction, void *to, const void *from,
+                   uint64_t bytes);
   Status loadKernels();
   Status uploadLayers(const char *weights);
   Status checkMemory() const;
@@ -70,6 +76,7 @@ private:
   std::vector<std::vector<Kernel>> poolKernels;
   std::vector<Kernel> kernels;
   std::vector<Layer> layers;
+  LaunchQueue queue;
   DeviceMemory memory;
   std::map<std::pair<const void *, int64_t>, DeviceBuffer> constants;
   DeviceBuffer spaces[NumSpaces];

@@ -22,6 +22,7 @@ using CuEvent = struct CuEventHandle *;
 using CuLink = struct CuLinkHandle *;
 using CuGraph = struct CuGraphHandle *;
 using CuGraphExec = struct CuGraphExecHandle *;
+using CuGraphNode = struct CuGraphNodeHandle *;
 
 enum CuResult : int {
   CuSuccess = 0,
@@ -69,6 +70,18 @@ enum CuFunctionAttribute : int {
 
 enum CuJitOption : int { CuJitErrorLog = 5, CuJitErrorLogBytes = 6 };
 enum CuJitInput : int { CuJitInputPtx = 1 };
+
+/// CUDA_KERNEL_NODE_PARAMS_v2.
+struct CuKernelNode {
+  CuFunction function;
+  unsigned gridX, gridY, gridZ;
+  unsigned blockX, blockY, blockZ;
+  unsigned sharedBytes;
+  void **parameters;
+  void **extra;
+  void *kernel;  // where there is no function
+  void *context; // of such a kernel
+};
 
 constexpr int CuTensorMapUint16 = 1;     // numbers
 constexpr int CuTensorMapSwizzle128 = 3; // bytes
@@ -139,16 +152,16 @@ constexpr unsigned CuMemHostPortable = 1;
      unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,  \
      CuStream stream, void **parameters, void **extra))
 
-// Null in the table where the driver lacks them (CUDA before 11.4; tensor maps:
-// before 12.0).
+// Null in the table where the driver lacks them (before CUDA 12.0).
 #define MOE_CUDA_OPTIONAL(X)                                                   \
-  X(memAllocAsync, cuMemAllocAsync,                                            \
-    (CuPointer * pointer, size_t bytes, CuStream stream))                      \
-  X(memFreeAsync, cuMemFreeAsync, (CuPointer pointer, CuStream stream))        \
-  X(streamBeginCapture, cuStreamBeginCapture_v2, (CuStream stream, int mode))  \
-  X(streamEndCapture, cuStreamEndCapture, (CuStream stream, CuGraph * graph))  \
+  X(graphCreate, cuGraphCreate, (CuGraph * graph, unsigned flags))             \
+  X(graphAddKernelNode, cuGraphAddKernelNode_v2,                               \
+    (CuGraphNode * node, CuGraph graph, const CuGraphNode *after,              \
+     size_t numAfter, const CuKernelNode *kernel))                             \
   X(graphInstantiate, cuGraphInstantiateWithFlags,                             \
     (CuGraphExec * exec, CuGraph graph, unsigned long long flags))             \
+  X(graphExecKernelNodeSetParams, cuGraphExecKernelNodeSetParams_v2,           \
+    (CuGraphExec exec, CuGraphNode node, const CuKernelNode *kernel))          \
   X(graphLaunch, cuGraphLaunch, (CuGraphExec exec, CuStream stream))           \
   X(graphExecDestroy, cuGraphExecDestroy, (CuGraphExec exec))                  \
   X(graphDestroy, cuGraphDestroy, (CuGraph graph))                             \

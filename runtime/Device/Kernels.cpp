@@ -9,7 +9,6 @@
 namespace moe::rt {
 namespace {
 
-constexpr uint64_t maxBlocks = 0x7fffffff;
 // What a block gets of dynamic shared memory without asking for it.
 constexpr uint32_t freeSharedBytes = 48 << 10;
 
@@ -151,7 +150,11 @@ Result<Kernel> Module::kernel(const std::string &name, uint32_t threads,
   Device::Scope scope(*owner);
   const Driver &driver = owner->driver();
   const DeviceInfo &info = owner->info();
-  Kernel kernel = {owner, nullptr, name, threads, sharedBytes};
+  Kernel kernel;
+  kernel.device = owner;
+  kernel.name = name;
+  kernel.threads = threads;
+  kernel.sharedBytes = sharedBytes;
   CuResult result =
       driver.moduleGetFunction(&kernel.function, handle, name.c_str());
   if (result == CuNotFound)
@@ -184,21 +187,22 @@ Result<Kernel> Module::kernel(const std::string &name, uint32_t threads,
   return kernel;
 }
 
-Status launch(const Kernel &kernel, uint64_t blocks, void **arguments) {
+Status launch(const Kernel &kernel, uint64_t blocks, void *const *arguments) {
   if (!kernel.function)
     return {Code::InvalidArgument,
             text("kernel ", quote(kernel.name), " is not loaded")};
   Device &device = *kernel.device;
   if (!device.failure().ok() || !blocks)
     return device.failure();
-  if (blocks > maxBlocks)
+  if (blocks > kMostBlocks)
     return {Code::InvalidArgument,
             text("kernel ", quote(kernel.name), " cannot run ", blocks,
-                 " blocks; a device runs up to ", maxBlocks)};
+                 " blocks; a device runs up to ", kMostBlocks)};
   Device::Scope scope(device);
   CuResult result = device.driver().launchKernel(
       kernel.function, static_cast<unsigned>(blocks), 1, 1, kernel.threads, 1,
-      1, kernel.sharedBytes, device.stream(), arguments, nullptr);
+      1, kernel.sharedBytes, device.stream(), const_cast<void **>(arguments),
+      nullptr);
   // Before blame is laid: it may have started and failed.
   device.noteLaunch(kernel.name);
   if (result)

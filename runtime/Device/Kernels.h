@@ -15,7 +15,12 @@ struct Kernel {
   std::string name;
   uint32_t threads = 0;     // of a block
   uint32_t sharedBytes = 0; // dynamic
+  /// Where somebody said so, the bytes of each parameter.
+  bool hasParameters = false;
+  std::vector<uint32_t> parameterBytes;
 };
+
+constexpr uint64_t kMostBlocks = 0x7fffffff; // of a launch
 
 /// Code that lies on a device; taken away with this object, which must go
 /// before the device and after its last launch has ended.
@@ -51,7 +56,7 @@ private:
 /// Puts a launch into the device's stream; `arguments[i]` points to the value
 /// of the i-th parameter, which is copied. Without blocks nothing runs. How
 /// the kernel fails is learnt by a later call.
-Status launch(const Kernel &kernel, uint64_t blocks, void **arguments);
+Status launch(const Kernel &kernel, uint64_t blocks, void *const *arguments);
 
 } // namespace moe::rt
 

@@ -12,8 +12,8 @@ namespace {
 class Launches {
 public:
   Launches(const moert_device_pool &pool, const std::vector<Kernel> &kernels,
-           const DeviceInfo &device)
-      : pool(pool), kernels(kernels), device(device) {}
+           const DeviceInfo &device, LaunchQueue &queue)
+      : pool(pool), kernels(kernels), device(device), queue(queue) {}
 
   void start(int which, std::initializer_list<void *> values) {
     start(which, std::vector<void *>(values));
@@ -40,13 +40,14 @@ private:
             ? 1
             : blocksFor(device.multiprocessors, pool.kernels[which].map_rows);
     if (status.ok())
-      status =
-          launch(kernels[static_cast<size_t>(which)], blocks, arguments.data());
+      status = queue.add(kernels[static_cast<size_t>(which)], blocks,
+                         arguments.data());
   }
 
   const moert_device_pool &pool;
   const std::vector<Kernel> &kernels;
   const DeviceInfo &device;
+  LaunchQueue &queue;
 };
 
 /// Row `row` of rows of `width` numbers of four bytes.
@@ -110,6 +111,8 @@ Status DeviceModel::grow(const moert_device_pool &pool, int64_t tokens,
   for (int i = 0; i < NumSpaces; ++i) {
     if (spaces[i].size() >= static_cast<uint64_t>(bytes[i]))
       continue;
+    if (Status status = queue.flush(); !status.ok())
+      return status;
     spaces[i].free();
     auto made = memory.allocate(static_cast<uint64_t>(bytes[i]),
                                 text("the numbers of ", tokens, " tokens"));
@@ -132,7 +135,7 @@ Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
             entries = layer.entries.pointer();
   int32_t count = static_cast<int32_t>(tokens), isAdded = residual != 0;
   Multiplying which = multiplying(tokens, pool.top_k, pool.experts);
-  Launches run(pool, *layer.kernels, device->info());
+  Launches run(pool, *layer.kernels, device->info(), queue);
   run.start(MOERT_KERNEL_SORT,
             {&ids, &entries, &count, &at[Offsets], &at[Order], &at[Place],
              &at[Active], &at[ActiveCount]});
@@ -163,7 +166,9 @@ Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
   const moert_device_pool &pool = *layer.pool;
   if (count != aloneRows) {
     const int32_t numbers[4] = {0, static_cast<int32_t>(count), 0, 1};
-    Status status = device->upload(alone, 0, numbers, sizeof(numbers));
+    Status status = queue.flush();
+    if (status.ok())
+      status = device->upload(alone, 0, numbers, sizeof(numbers));
     if (!status.ok())
       return status;
     aloneRows = count;
@@ -174,7 +179,7 @@ Status DeviceModel::launchMatrix(Layer &layer, int64_t count,
             active = offsets + 8, activeCount = offsets + 12;
   int32_t number = static_cast<int32_t>(count), isAdded = residual != 0;
   bool isDone = areDone(pool, rows.residual); // then they go where they should
-  Launches run(pool, *layer.kernels, device->info());
+  Launches run(pool, *layer.kernels, device->info(), queue);
   run.start(MOERT_KERNEL_ROUND, {&x, &number, &rounded});
   run.multiply(multiplying(count, 1, 1).down, &rounded, layer.down,
                {&offsets, &active, &activeCount, isDone ? &out : &sums});

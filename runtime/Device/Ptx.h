@@ -1,9 +1,11 @@
-// Whether PTX can run on a device, seen from its first lines.
+// What PTX says of itself: whether a device can run it, and its kernels'
+// parameters.
 #ifndef MOE_RUNTIME_DEVICE_PTX_H
 #define MOE_RUNTIME_DEVICE_PTX_H
 
 #include "runtime/Device/Device.h"
 
+#include <map>
 #include <string_view>
 
 namespace moe::rt {
@@ -17,6 +19,11 @@ struct PtxHeader {
 };
 
 Result<PtxHeader> readPtxHeader(std::string_view ptx);
+
+/// The bytes of each parameter of the kernels of a module, by name; those whose
+/// parameters are written otherwise than compilers do are left out.
+std::map<std::string, std::vector<uint32_t>, std::less<>>
+readPtxParameters(std::string_view ptx);
 
 /// Fails where the text is no PTX and, naming both sides, where the driver is
 /// too old for its version or the device is not one that its target fits.

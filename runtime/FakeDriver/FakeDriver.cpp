@@ -1,8 +1,8 @@
 #include "runtime/FakeDriver/FakeDriverState.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 using namespace moe;
@@ -92,8 +92,8 @@ Driver FakeDriver::table() const {
   Driver driver;
 #define ENTER(member, symbol, parameters) driver.member = symbol;
   MOE_CUDA_REQUIRED(ENTER)
+  MOE_CUDA_OPTIONAL(ENTER)
 #undef ENTER
-  driver.tensorMapEncodeTiled = cuTensorMapEncodeTiled;
   driver.version = version;
   return driver;
 }
@@ -104,10 +104,10 @@ std::string FakeDriver::lastError() const {
 }
 
 std::string FakeDriver::leftovers() const {
-  const char *names[] = {"buffers", "pinned",  "streams", "events",
-                         "modules", "linkers", "contexts"};
+  const char *names[] = {"buffers", "pinned",  "streams",  "events",
+                         "modules", "linkers", "contexts", "graphs"};
   std::string left;
-  for (int kind = 0; kind < 7; ++kind)
+  for (int kind = 0; kind < NumKinds; ++kind)
     if (live[kind])
       left += std::to_string(live[kind]) + " " + names[kind] + " ";
   return left;

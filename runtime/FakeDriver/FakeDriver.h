@@ -65,10 +65,13 @@ public:
   rt::CuResult launchResult = rt::CuSuccess; // what launching returns
   rt::CuResult hostAllocResult = rt::CuSuccess;
   rt::CuResult synchronizeResult = rt::CuSuccess;
+  rt::CuResult graphResult = rt::CuSuccess;       // of adding to a graph
+  rt::CuResult graphUpdateResult = rt::CuSuccess; // of changing one
 
   // What happened.
   std::atomic<int> numAssembled{0};
   std::atomic<int> numLaunched{0};
+  std::atomic<int> numUpdated{0};     // nodes of graphs
   std::atomic<size_t> mostPending{0}; // pieces of work in a stream
   /// The emulator's words for the kernel that failed.
   std::string lastError() const;
@@ -76,8 +79,18 @@ public:
   std::string leftovers() const;
 
   // For the functions.
-  enum Kind { Buffers, Pinned, Streams, Events, Modules, Links, Contexts };
-  std::atomic<int> live[7] = {};
+  enum Kind {
+    Buffers,
+    Pinned,
+    Streams,
+    Events,
+    Modules,
+    Links,
+    Contexts,
+    Graphs,
+    NumKinds
+  };
+  std::atomic<int> live[NumKinds] = {};
   mutable std::mutex mutex; // of what follows
   std::map<int, std::unique_ptr<FakeContext>> contexts;
   std::string error;

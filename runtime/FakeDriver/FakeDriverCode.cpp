@@ -159,43 +159,4 @@ CuResult cuTensorMapEncodeTiled(void *map, int type, uint32_t rank,
   return CuSuccess;
 }
 
-CuResult cuLaunchKernel(CuFunction handle, unsigned gridX, unsigned gridY,
-                        unsigned gridZ, unsigned blockX, unsigned blockY,
-                        unsigned blockZ, unsigned sharedBytes, CuStream stream,
-                        void **parameters, void **) {
-  Entered entered;
-  if (entered.error || fake->launchResult)
-    return entered.error ? entered.error : fake->launchResult;
-  FakeFunction function = *object<FakeFunction>(handle);
-  if (function.context != entered.at)
-    return CuInvalidHandle;
-  if (!gridX || gridY != 1 || gridZ != 1 || !blockX || blockY != 1 ||
-      blockZ != 1 || static_cast<int>(sharedBytes) > function.dynamicBytes)
-    return CuInvalidValue;
-  struct Parameter {
-    alignas(64) void *bytes[16] = {};
-  };
-  std::vector<Parameter> arguments;
-  for (size_t i = 0; i < function.kernel->parameterBytes.size(); ++i)
-    std::memcpy(arguments.emplace_back().bytes, parameters[i],
-                function.kernel->parameterBytes[i]);
-  ++fake->numLaunched;
-  return enqueue(stream, [=]() mutable {
-    emu::Launch launch;
-    launch.name = function.name.c_str();
-    launch.blocks = gridX;
-    launch.threads = blockX;
-    launch.sharedBytes = sharedBytes;
-    launch.entry = function.kernel->entry;
-    std::vector<void *> values;
-    for (Parameter &argument : arguments)
-      values.push_back(function.kernel->byAddress ? argument.bytes
-                                                  : argument.bytes[0]);
-    launch.arguments = values.data();
-    Status status =
-        emu::run(launch, function.context->memory, fake->schedule, nullptr);
-    return status.ok() ? CuSuccess : fail(status.message);
-  });
-}
-
 } // namespace moe::rt

@@ -39,6 +39,22 @@ struct FakeFunction {
   int dynamicBytes = 48 << 10;
 };
 
+/// A launch that waits, or a node of a graph.
+struct FakeLaunch {
+  struct Argument {
+    alignas(64) void *bytes[16] = {};
+  };
+  FakeFunction function;
+  unsigned blocks = 0, threads = 0, sharedBytes = 0;
+  std::vector<Argument> arguments;
+};
+
+/// Either side of instantiation.
+struct FakeGraph {
+  std::vector<FakeLaunch> launches;
+  std::vector<rt::CuGraphNode> nodes;
+};
+
 struct FakeModule {
   FakeContext *context;
   std::string text;
@@ -93,12 +109,8 @@ namespace moe::rt {
 extern "C" {
 #define DECLARE(member, symbol, parameters) CuResult symbol parameters;
 MOE_CUDA_REQUIRED(DECLARE)
+MOE_CUDA_OPTIONAL(DECLARE)
 #undef DECLARE
-CuResult cuTensorMapEncodeTiled(void *map, int type, uint32_t rank,
-                                CuPointer address, const uint64_t *sizes,
-                                const uint64_t *strides, const uint32_t *box,
-                                const uint32_t *elementStrides, int interleave,
-                                int swizzle, int promotion, int fill);
 }
 } // namespace moe::rt
 

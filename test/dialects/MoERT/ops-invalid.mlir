@@ -152,6 +152,22 @@ func.func @cache_c2(%past: memref<?x2x?x8xf32>, %s: index) {
 
 // -----
 
+func.func @device_cache_c1(%past: memref<?x2x?x8xf32>, %s: index) {
+  // expected-error @below {{'moert.device_cache' op gives dense rows from offset 0, not}}
+  %0 = moert.device_cache %past fresh %s input 0 output 0 : memref<?x2x?x8xf32> -> memref<?x2x?x8xf32, strided<[?, ?, 16, 1]>>
+  return
+}
+
+// -----
+
+func.func @device_present_c1(%cache: memref<?x2x?x8xf32, strided<[?, ?, 16, 1]>>) {
+  // expected-error @below {{'moert.device_present' op makes dense memory of rank 4 of dense rows from offset 0, not 'memref<?x2x?x8xf32>' of}}
+  %0 = moert.device_present %cache output 0 : memref<?x2x?x8xf32, strided<[?, ?, 16, 1]>> -> memref<?x2x?x8xf32>
+  return
+}
+
+// -----
+
 func.func @kv_append_c1(%k: tensor<?x?x8xf32>, %o: tensor<?x2x?x8xf32>) {
   // expected-error @below {{'moert.kv_append' op needs operands of rank 4, not 'tensor<?x?x8xf32>'}}
   %0 = moert.kv_append ins(%k : tensor<?x?x8xf32>) outs(%o : tensor<?x2x?x8xf32>) -> tensor<?x2x?x8xf32>

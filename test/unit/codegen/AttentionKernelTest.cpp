@@ -16,6 +16,8 @@ struct Form {
   bool uniform = false;
   std::string type = "f32";
   int64_t biasBatch = 1, biasHeads = 1;
+  int64_t spare = 0; ///< rows of keys and values behind those of a head
+  std::string spread = "";
 
   std::string text() const;
 };
@@ -26,6 +28,8 @@ std::string Form::text() const {
   std::string h = std::to_string(heads), g = std::to_string(keyHeads);
   std::string d = std::to_string(features) + "x" + type + ">";
   std::string q = "memref<?x?x" + h + "x" + d, kv = "memref<?x" + g + "x?x" + d;
+  if (!spread.empty())
+    kv.replace(kv.size() - 1, 1, ", strided<[" + spread + "]>>");
   std::string m = "memref<?x?x" + (mask.empty() ? "i1" : mask) + ">";
   std::string b = "memref<?x?x?x?x" + (bias.empty() ? "f32" : bias) + ">";
   return "func.func @f(%q: " + q + ", %k: " + kv + ", %v: " + kv +
@@ -59,6 +63,9 @@ void AttentionKernel::check(const Form &form, int64_t batch, int64_t queries,
       Array({batch, keys}, [](int64_t i) { return i % 3 != 1; }),
       random({form.biasBatch, form.biasHeads, queries, keys}),
       Array({batch, queries, form.heads, D}, [](int64_t) { return NAN; })};
+  for (Array *rows : {&given[1], &given[2]})
+    if (form.spare)
+      rows->room = {batch, form.keyHeads, keys + form.spare, D};
   if (change)
     change(given);
   auto out = run(form.text(), given);
@@ -112,6 +119,20 @@ TEST_F(AttentionKernel, PrefillAndDecode) {
   // Several blocks of keys to a warp; long pasts, which few tiles would read.
   check(form, 1, 1, 300);
   check({8, 1, 16}, 1, 3, 530);
+}
+
+// Rows whose keys several blocks have, some of which see none.
+TEST_F(AttentionKernel, LongPasts) {
+  Form form{4, 2, 20};
+  check(form, 1, 1, 600);
+  check(form, 2, 2, 511);
+  form.mask = "i1", form.uniform = true;
+  check(form, 2, 1, 599, [](std::vector<Array> &given) {
+    for (int64_t l = 0; l < 600; ++l)
+      given[3].at({0, l}) = 0, given[3].at({1, l}) = l < 7 || l > 520;
+  });
+  form.mask = "", form.window = 60;
+  check(form, 1, 1, 700);
 }
 
 TEST_F(AttentionKernel, Heads) {
@@ -187,7 +208,23 @@ TEST_F(AttentionKernel, NarrowTypes) {
   }
 }
 
+// Keys and values of a cache, which has room for more.
+TEST_F(AttentionKernel, RowsWithRoomBehindThem) {
+  Form form{6, 2, 32};
+  form.spread = "?, ?, 32, 1", form.spare = 27;
+  check(form, 2, 5, 0);
+  check(form, 2, 1, 40);
+  check(form, 1, 37, 3);
+  form.type = "bf16";
+  check(form, 2, 3, 20);
+}
+
 TEST_F(AttentionKernel, Refusals) {
+  Form apart{6, 2, 32};
+  apart.spread = "?, ?, 64, 1";
+  EXPECT_EQ(refusal(apart.text()), "rows of keys or values are not dense");
+  apart.spread = "?, ?, ?, 1";
+  EXPECT_EQ(refusal(apart.text()), "rows of keys or values are not dense");
   EXPECT_EQ(refusal(Form{1, 1, 513}.text()),
             "heads have more than 512 features, none, or no known number of "
             "them");

@@ -15,6 +15,8 @@ namespace moe::test {
 struct Array {
   std::vector<int64_t> shape;
   std::vector<double> values;
+  /// In memory, how many lie along each dimension, where those are more.
+  std::vector<int64_t> room;
 
   Array() = default;
   explicit Array(double scalar) : values{scalar} {}
@@ -22,6 +24,11 @@ struct Array {
   int64_t size() const;
   double &at(std::initializer_list<int64_t> indices);
   double operator[](int64_t i) const { return values[i]; }
+  /// How far apart in memory numbers are along dimension `d`, where number `i`
+  /// lies, and how many there are room for.
+  int64_t stride(size_t d) const;
+  int64_t place(int64_t i) const;
+  int64_t places() const { return shape.empty() ? 1 : shape[0] * stride(0); }
 };
 
 /// A number as an element of `type` holds it.

@@ -29,6 +29,30 @@ std::string map(const std::string &body) {
     })";
 }
 
+// New rows go behind those of a cache.
+TEST_F(OpKernels, TransposeIntoRoom) {
+  const char *text =
+      R"(func.func @f(%k: memref<?x?x2x8xf32>, %room: memref<?x2x?x8xf32, strided<[?, ?, 8, 1], offset: ?>>) {
+      linalg.transpose ins(%k : memref<?x?x2x8xf32>)
+          outs(%room : memref<?x2x?x8xf32, strided<[?, ?, 8, 1], offset: ?>>) permutation = [0, 2, 1, 3]
+      return
+    })";
+  for (int64_t rows : {0, 1, 5}) {
+    Array k = random({3, rows, 2, 8});
+    Array room({3, 2, rows, 8}, [](int64_t) { return NAN; });
+    room.room = {3, 2, rows + 11, 8};
+    Array out = run(text, {k, room})[1];
+    std::vector<double> want;
+    for (int64_t b = 0; b < 3; ++b)
+      for (int64_t h = 0; h < 2; ++h)
+        for (int64_t s = 0; s < rows; ++s)
+          for (int64_t d = 0; d < 8; ++d)
+            want.push_back(
+                roundedTo(Float32Type::get(&context), k.at({b, s, h, d})));
+    expectNear(out, want, 0);
+  }
+}
+
 TEST_F(OpKernels, LoopOfALoweredAdd) {
   // As models have it: broadcast sizes are chosen by the host.
   const char *text = R"(#id = affine_map<(d0, d1, d2) -> (d0, d1, d2)>

@@ -1,6 +1,7 @@
 #include "runtime/Core/Caches.h"
 #include "runtime/Core/Session.h"
 #include "test/unit/runtime/FakeModels.h"
+#include "test/unit/runtime/FakeOffload.h"
 
 #include <cstring>
 #include <gtest/gtest.h>
@@ -13,11 +14,12 @@ namespace {
 /// The append model, and what it should hold.
 class Sequences {
 public:
-  explicit Sequences(uint64_t memoryLimit = 0) {
+  explicit Sequences(uint64_t memoryLimit = 0,
+                     const moert_model &model = appendModel()) {
     moe_session_options options = {};
     options.threads = 1;
     options.memory_limit = memoryLimit;
-    auto created = Session::create(appendModel(), options);
+    auto created = Session::create(model, options);
     EXPECT_TRUE(created);
     session = std::move(*created);
   }
@@ -118,6 +120,61 @@ TEST(Caches, AppendInPlaceAsElsewhere) {
   }
 }
 
+// Rows that are fed back stay on the device, until somebody wants to see them.
+TEST(Caches, AppendOnADevice) {
+  Sequences there(0, deviceAppendModel());
+  FakeOffload &device = lastOffload();
+  ASSERT_TRUE(there.session->feedBack("present.0", "past.0").ok());
+  ASSERT_TRUE(there.session->feedBack("present.1", "past.1").ok());
+  for (int64_t batch : {1, 3, 2}) {
+    there.begin(batch);
+    for (int64_t seq : {5, 1, 1, 0, 57, 1, 1, 200, 1, 1, 700, 1}) {
+      device.downloads = 0;
+      ASSERT_TRUE(there.step(seq).ok());
+      // Those of the model's sums alone.
+      EXPECT_EQ(device.downloads, 2 * batch);
+      there.expectRows();
+      EXPECT_EQ(device.downloads, 2 * batch + 2);
+    }
+  }
+  EXPECT_GT(device.used, 0);
+  EXPECT_EQ(there.step(1, /*negative=*/true).message, "a negative number");
+  there.begin(2);
+  ASSERT_TRUE(there.step(3).ok());
+  there.expectRows();
+}
+
+TEST(Caches, OnADeviceOneOfTwoFedBack) {
+  Sequences there(0, deviceAppendModel());
+  FakeOffload &device = lastOffload();
+  ASSERT_TRUE(there.session->feedBack("present.1", "past.1").ok());
+  there.begin(2);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(there.step(1).ok());
+    there.expectRows();
+    there.givePast();
+  }
+  // What is not fed back goes with its run.
+  EXPECT_LE(device.used, 2 * 128 * 8);
+}
+
+TEST(Caches, KeepToTheMemoryOfADevice) {
+  Sequences there(0, deviceAppendModel());
+  FakeOffload &device = lastOffload();
+  device.limit = 5000;
+  ASSERT_TRUE(there.session->feedBack("present.0", "past.0").ok());
+  ASSERT_TRUE(there.session->feedBack("present.1", "past.1").ok());
+  there.begin(1);
+  Status status;
+  for (int i = 0; i < 100 && status.ok(); ++i)
+    status = there.step(50);
+  EXPECT_EQ(status.code, Code::OutOfMemory);
+  EXPECT_EQ(status.message, "the device that a test plays is full");
+  there.begin(1);
+  ASSERT_TRUE(there.step(4).ok());
+  there.expectRows();
+}
+
 TEST(Caches, BeginWithWhatTheCallerGives) {
   Sequences sequences;
   sequences.begin(2);
@@ -201,13 +258,12 @@ TEST(Caches, RowsStayWhereTheyAre) {
   caches.link(0, 1);
   char past[32] = "0123456789abcdef0123456789abcde";
   int64_t capacity = 0;
-  bool failed = false;
-  EXPECT_EQ(caches.append(2, 0, {past, 2, 1, 1, 16}, capacity, failed),
-            nullptr);
-  EXPECT_FALSE(failed);
+  auto other = caches.append(2, 0, Caches::Host, {past, 2, 1, 1, 16}, capacity);
+  ASSERT_TRUE(other);
+  EXPECT_EQ(*other, nullptr);
   caches.beginRun();
   char *data = static_cast<char *>(
-      caches.append(1, 0, {past, 2, 1, 1, 16}, capacity, failed));
+      *caches.append(1, 0, Caches::Host, {past, 2, 1, 1, 16}, capacity));
   ASSERT_NE(data, nullptr);
   EXPECT_GE(capacity, 2);
   EXPECT_EQ(std::memcmp(data + capacity * 16, past + 16, 16), 0);
@@ -217,7 +273,8 @@ TEST(Caches, RowsStayWhereTheyAre) {
   int64_t rows = 2, moves = 0;
   for (; rows < 1000; ++rows) {
     caches.beginRun();
-    void *again = caches.append(1, 0, {data, 2, rows, 1, 16}, capacity, failed);
+    void *again =
+        *caches.append(1, 0, Caches::Host, {data, 2, rows, 1, 16}, capacity);
     moves += again != data;
     data = static_cast<char *>(again);
     caches.endRun(true);
@@ -228,9 +285,11 @@ TEST(Caches, RowsStayWhereTheyAre) {
   // Sizes that overflow, and rows that are not those of the last run.
   caches.beginRun();
   EXPECT_EQ(
-      caches.append(1, 0, {data, 2, rows, INT64_MAX, 16}, capacity, failed),
-      nullptr);
-  EXPECT_TRUE(failed);
+      caches
+          .append(1, 0, Caches::Host, {data, 2, rows, INT64_MAX, 16}, capacity)
+          .error()
+          .code,
+      Code::OutOfMemory);
   caches.endRun(false);
   EXPECT_FALSE(caches.holds(0));
 }

@@ -29,7 +29,7 @@ TEST_F(DeviceFixture, LoadsTheDriverByName) {
   auto driver = detail::loadDriverFrom(MOE_FAKE_DRIVER);
   ASSERT_TRUE(driver) << driver.error().message;
   EXPECT_EQ(driver->version, 12080);
-  EXPECT_EQ(driver->graphLaunch, nullptr); // which the fake lacks
+  EXPECT_NE(driver->graphLaunch, nullptr); // optional
   auto devices = listDevices(*driver);
   ASSERT_TRUE(devices);
   EXPECT_EQ(devices->size(), 1u);

@@ -26,6 +26,20 @@ inline void scaleKernel(void **arguments) {
     store(y + i, factor * load(x + i, "load x"), "store y");
 }
 
+/// The declaration of a kernel with parameters of 4, 8 or 128 bytes.
+inline std::string entryOf(const std::string &kernel,
+                           const std::vector<uint32_t> &bytes) {
+  std::string text = ".visible .entry " + kernel + "(";
+  for (size_t i = 0; i < bytes.size(); ++i)
+    text += std::string(i ? "," : "") + "\n\t.param " +
+            (bytes[i] == 4   ? ".u32 "
+             : bytes[i] == 8 ? ".u64 .ptr .global .align 1 "
+                             : ".align 64 .b8 ") +
+            kernel + "_param_" + std::to_string(i) +
+            (bytes[i] == 128 ? "[128]" : "");
+  return text + "\n)\n";
+}
+
 inline std::string ptxOf(const std::string &kernel,
                          const std::string &target = "sm_90a",
                          const std::string &version = "8.0") {
@@ -39,8 +53,8 @@ protected:
     folder = ::testing::TempDir() + "moe-device-XXXXXX";
     ASSERT_NE(mkdtemp(folder.data()), nullptr);
     setenv("XDG_CACHE_HOME", folder.c_str(), 1);
-    for (const char *name :
-         {"MOE_CACHE", "CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING"})
+    for (const char *name : {"MOE_CACHE", "CUDA_VISIBLE_DEVICES",
+                             "CUDA_LAUNCH_BLOCKING", "MOE_CUDA_GRAPHS"})
       unsetenv(name);
     fake.kernels["scale"] = {scaleKernel, {8, 8, 4, 4}};
     table = fake.table();

@@ -33,7 +33,7 @@ protected:
   void SetUp() override {
     DeviceFixture::SetUp();
     // In the order of MOERT_KERNEL_SORT and the others, with the bytes of each
-    // parameter: numbers of tokens have 4.
+    // parameter: numbers of tokens have 4. First low factors take weights, too.
     const std::pair<const char *, std::vector<uint32_t>> wanted[] = {
         {"sort", {8, 8, 4, 8, 8, 8, 8, 8}},
         {"round", {8, 4, 8}},
@@ -45,20 +45,19 @@ protected:
         {"some_up", {8, 8, 8, 8, 8, 8, 8}},
         {"some_down", {8, 8, 8, 8, 8}},
         {"finish", {8, 4, 8, 8, 4}},
-        {"up_low", {8, 8, 8, 8, 8, 8, 8}},
-        {"UP_LOW", {8, 8, 8, 8, 8, 8, 8}},
-        {"some_up_low", {8, 8, 8, 8, 8, 8, 8}},
+        {"up_low", {8, 8, 8, 8, 8, 8, 8, 8}},
+        {"UP_LOW", {8, 8, 8, 8, 8, 8, 8, 8}},
+        {"some_up_low", {8, 8, 8, 8, 8, 8, 8, 8}},
         {"down_low", {8, 8, 8, 8, 8, 8, 8}},
         {"DOWN_LOW", {8, 8, 8, 8, 8, 8, 8}},
         {"some_down_low", {8, 8, 8, 8, 8, 8, 8}}};
-    ptx = ptxOf("sort");
+    ptx = ptxOf("none");
     for (int i = 0; i < MOERT_NUM_KERNELS; ++i) {
       const auto &[name, bytes] = wanted[i];
       pool.kernels[i] = {name, 32, 0};
       fake.kernels[name] = {i == MOERT_KERNEL_COMBINE ? combineKernel : nothing,
                             bytes};
-      if (i > 0)
-        ptx += std::string(".visible .entry ") + name + "()\n";
+      ptx += entryOf(name, bytes);
     }
     code.architecture = "sm_90a";
     code.ptx = ptx.c_str();
@@ -248,12 +247,10 @@ TEST_F(DeviceModelFixture, MultipliesFactorsOneAfterTheOther) {
   pool.down.depth = pool.down.padded_depth = 8;
   pool.scales_input = 1;
   // Weights go to the first product alone.
-  fake.kernels["up_low"] = {[](void **arguments) {
-                              note(0, arguments, 6);
-                              scaledBy =
-                                  reinterpret_cast<uint64_t>(arguments[7]);
-                            },
-                            {8, 8, 8, 8, 8, 8, 8, 8}};
+  fake.kernels["up_low"].entry = [](void **arguments) {
+    note(0, arguments, 6);
+    scaledBy = reinterpret_cast<uint64_t>(arguments[7]);
+  };
   fake.kernels["up"].entry = [](void **a) { note(1, a, 6); };
   fake.kernels["down_low"].entry = [](void **a) { note(2, a, 6); };
   fake.kernels["down"].entry = [](void **a) { note(3, a, 5); };

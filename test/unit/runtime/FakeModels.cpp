@@ -1,5 +1,7 @@
 #include "test/unit/runtime/FakeModels.h"
 
+#include "test/unit/runtime/FakeOffload.h"
+
 #include <cstring>
 
 namespace moe::test {
@@ -175,6 +177,36 @@ void runAppend(const moert_tensor *inputs, moert_tensor *outputs) {
   outputs[2].shape[0] = 1;
 }
 
+void runDeviceAppend(const moert_tensor *inputs, moert_tensor *outputs) {
+  float sum = 0;
+  for (int c = 0; c < 2; ++c) {
+    const moert_tensor &fresh = inputs[c], &past = inputs[2 + c];
+    int64_t batch = past.shape[0], rows = past.shape[1], seq = fresh.shape[1];
+    int64_t capacity = 0, all = rows + seq;
+    char *data = static_cast<char *>(moert_device_append(
+        2 + c, c, past.data, batch, rows, seq, 8, &capacity));
+    float *block = static_cast<float *>(moert_alloc(all * 8));
+    for (int64_t b = 0; b < batch; ++b) {
+      char *begin = data + b * capacity * 8;
+      moert_device_upload(begin + rows * 8, floats(fresh) + b * seq * 2,
+                          seq * 8);
+      moert_device_download(block, begin, all * 8);
+      for (int64_t i = 0; i < all * 2; ++i)
+        sum += block[i];
+    }
+    outputs[c].data =
+        const_cast<void *>(moert_device_present(data, batch * all * 8));
+    outputs[c].shape[0] = batch;
+    outputs[c].shape[1] = all;
+    outputs[c].shape[2] = 2;
+  }
+  if (inputs[0].shape[1] && *floats(inputs[0]) < 0)
+    moert_fail(7, "a negative number", nullptr, 0);
+  outputs[2].data = moert_alloc(4);
+  *floats(outputs[2]) = sum;
+  outputs[2].shape[0] = 1;
+}
+
 // --- plain ---
 
 const int64_t fixedDims[] = {2, 256};
@@ -265,6 +297,23 @@ const moert_model &textModel() {
 const moert_model &appendModel() {
   static const moert_model model =
       describe("append", appendInputs, 4, appendOutputs, 3, runAppend);
+  return model;
+}
+
+const moert_model &deviceAppendModel() {
+  static const moert_device_code code = [] {
+    moert_device_code made = {};
+    made.architecture = "sm_80";
+    made.ptx = "";
+    made.runtime = &fakeOffloadRuntime();
+    return made;
+  }();
+  static const moert_model model = [] {
+    moert_model made =
+        describe("append", appendInputs, 4, appendOutputs, 3, runDeviceAppend);
+    made.device = &code;
+    return made;
+  }();
   return model;
 }
 

@@ -25,6 +25,8 @@ const moert_model &textModel();
 /// come back as present.0 and present.1; sum [1] adds up all rows. Fails after
 /// it has appended when the first fresh number is negative.
 const moert_model &appendModel();
+/// The same, with rows that lie on a FakeOffload.
+const moert_model &deviceAppendModel();
 
 /// The same language without a cache: input_ids [batch, seq] to logits. Of
 /// `fixed` sizes it takes [2, 256] only.

@@ -1,0 +1,43 @@
+// A device that the tests play, without a driver.
+#ifndef MOE_TEST_UNIT_RUNTIME_FAKEOFFLOAD_H
+#define MOE_TEST_UNIT_RUNTIME_FAKEOFFLOAD_H
+
+#include "runtime/Core/Offload.h"
+
+#include <map>
+#include <vector>
+
+namespace moe::test {
+
+/// Its addresses are none of the processor's: who reads them crashes.
+class FakeOffload : public rt::Offload {
+public:
+  rt::Result<void *> allocate(int64_t bytes) override;
+  void release(void *memory) override;
+  rt::Result<void *> constant(const void *data, int64_t bytes) override;
+  rt::Status upload(void *to, const void *from, int64_t bytes) override;
+  rt::Status download(void *to, const void *from, int64_t bytes) override;
+  rt::Status copy(Direction direction, const rt::BlockCopy &blocks) override;
+  rt::Status launch(int32_t kernel, void **arguments) override;
+  rt::Status layer(int32_t number, int64_t count, const Rows &rows) override;
+
+  int64_t limit = INT64_MAX; // bytes
+  int64_t used = 0;
+  int64_t downloads = 0;
+
+private:
+  /// Where so many bytes are; ends the test where they are not.
+  char *bytesAt(const void *address, int64_t bytes);
+
+  std::map<uintptr_t, std::vector<char>> memory;
+  uintptr_t next = uintptr_t(1) << 60;
+};
+
+/// What models name for it; the device of the session opened last is
+/// `lastOffload()`.
+const moert_device_runtime &fakeOffloadRuntime();
+FakeOffload &lastOffload();
+
+} // namespace moe::test
+
+#endif // MOE_TEST_UNIT_RUNTIME_FAKEOFFLOAD_H
