@@ -86,7 +86,7 @@ enum {
   MOERT_KERNEL_COMBINE = 6,
   MOERT_KERNEL_SOME_UP = 7, /* up to 64 to an expert; may be those of many */
   MOERT_KERNEL_SOME_DOWN = 8,
-  MOERT_KERNEL_FINISH = 9, /* of one matrix */
+  MOERT_KERNEL_FINISH = 9,         /* of one matrix */
   MOERT_KERNEL_DECODE_UP_LOW = 10, /* of low factors */
   MOERT_KERNEL_GROUPED_UP_LOW = 11,
   MOERT_KERNEL_SOME_UP_LOW = 12,
@@ -112,8 +112,9 @@ typedef struct {
 } moert_device_matrix;
 
 /* Pools of one shape: experts W2 act(W1 x + b1) + b2, all of the same size; or
- * one matrix W2 alone, whose `up` has no rows. A matrix may come in two factors:
- * the depth of `up` is then the rows of `up_low`, which has none otherwise. */
+ * one matrix W2 alone, whose `up` has no rows. A matrix may come in two
+ * factors: the depth of `up` is then the rows of `up_low`, which has none
+ * otherwise. */
 typedef struct {
   int64_t experts;
   int64_t top_k;   /* ids of a token */
