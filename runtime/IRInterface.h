@@ -13,7 +13,7 @@ extern "C" {
 
 #define MOERT_MAGIC 0x54524f4du /* "MORT" */
 #define MOERT_ABI_MAJOR 1u
-#define MOERT_ABI_MINOR 5u
+#define MOERT_ABI_MINOR 6u
 #define MOERT_MAX_RANK 8
 
 /* Element types carry ONNX's numbers (TensorProto.DataType). */
@@ -86,8 +86,14 @@ enum {
   MOERT_KERNEL_COMBINE = 6,
   MOERT_KERNEL_SOME_UP = 7, /* up to 64 to an expert; may be those of many */
   MOERT_KERNEL_SOME_DOWN = 8,
-  MOERT_KERNEL_FINISH = 9, /* of one matrix */
-  MOERT_NUM_KERNELS = 10
+  MOERT_KERNEL_FINISH = 9,         /* of one matrix */
+  MOERT_KERNEL_DECODE_UP_LOW = 10, /* of low factors */
+  MOERT_KERNEL_GROUPED_UP_LOW = 11,
+  MOERT_KERNEL_SOME_UP_LOW = 12,
+  MOERT_KERNEL_DECODE_DOWN_LOW = 13,
+  MOERT_KERNEL_GROUPED_DOWN_LOW = 14,
+  MOERT_KERNEL_SOME_DOWN_LOW = 15,
+  MOERT_NUM_KERNELS = 16
 };
 
 /* The matrix of an expert: in the model as the processor wants it, in panels of
@@ -106,14 +112,18 @@ typedef struct {
 } moert_device_matrix;
 
 /* Pools of one shape: experts W2 act(W1 x + b1) + b2, all of the same size; or
- * one matrix W2 alone, whose `up` has no rows. */
+ * one matrix W2 alone, whose `up` has no rows. A matrix may come in two
+ * factors: the depth of `up` is then the rows of `up_low`, which has none
+ * otherwise. */
 typedef struct {
   int64_t experts;
   int64_t top_k;   /* ids of a token */
   int64_t entries; /* ids are below it */
   int32_t panel_width;
   int32_t element_bytes; /* of plain rows, rounded inputs and hidden values */
-  moert_device_matrix up, down;
+  moert_device_matrix up, down, up_low, down_low;
+  int32_t scales_input; /* weights multiply what experts read */
+  int32_t reserved;
   moert_device_kernel kernels[MOERT_NUM_KERNELS];
 } moert_device_pool;
 
@@ -125,7 +135,7 @@ typedef struct {
 
 /* A layer of experts. */
 typedef struct {
-  moert_device_place up, down;
+  moert_device_place up, down, up_low, down_low;
   /* [entries]: the expert of an id, or -1. */
   const int32_t *entries;
   uint32_t pool;
@@ -133,7 +143,7 @@ typedef struct {
 } moert_device_layer;
 
 /* What moert_device_constant is called with: `bytes` bytes at `data`, or, where
- * that is null, at `place` of the model's weights (since 1.5). */
+ * that is null, at `place` of the model's weights. */
 typedef struct {
   const void *data;
   uint64_t place;
@@ -143,8 +153,7 @@ typedef struct {
 /* What opens a device; see runtime/Core/Offload.h. */
 typedef struct moert_device_runtime moert_device_runtime;
 
-/* Code for a device (since 1.4; that of 1.3 is not looked at). What is behind
- * `runtime` is not there before 1.5. */
+/* Code for a device (since 1.6; that of earlier versions is not looked at). */
 typedef struct {
   const char *architecture; /* "sm_90a" */
   const char *ptx;          /* text, with a final zero */
@@ -157,7 +166,6 @@ typedef struct {
   const moert_device_kernel *kernels;
   /* Named by the model, so that others are linked without it. */
   const moert_device_runtime *runtime;
-  /* --- since 1.5 --- */
   const void *cubin; /* what `ptx` becomes on `architecture`; null: not there */
   uint64_t cubin_bytes;
   const moert_device_known *constants; /* all that is known beforehand */
@@ -302,8 +310,8 @@ static_assert(sizeof(moert_port) == 32, "emitted by the compiler");
 static_assert(sizeof(moert_model) == 88, "emitted by the compiler");
 static_assert(sizeof(moert_device_kernel) == 24, "emitted by the compiler");
 static_assert(sizeof(moert_device_matrix) == 64, "emitted by the compiler");
-static_assert(sizeof(moert_device_pool) == 400, "emitted by the compiler");
-static_assert(sizeof(moert_device_layer) == 80, "emitted by the compiler");
+static_assert(sizeof(moert_device_pool) == 680, "emitted by the compiler");
+static_assert(sizeof(moert_device_layer) == 144, "emitted by the compiler");
 static_assert(sizeof(moert_device_known) == 24, "emitted by the compiler");
 static_assert(sizeof(moert_device_code) == 104, "emitted by the compiler");
 #endif

@@ -78,8 +78,7 @@ Num CodedFragments::scaled(Num pair, uint32_t factor) const {
 
 CodedFragments::Offsets CodedFragments::offsets(Num read) const {
   bool isInt8 = format.coding == rt::RowCoding::Int8;
-  if (format.coding == rt::RowCoding::Fp4 ||
-      format.coding == rt::RowCoding::Nf4)
+  if (!isInt8 && format.coding != rt::RowCoding::Int4)
     return {};
   // With a code in the last bits of a large number, (large + code) - (large +
   // zero) is exact. 1024 has room for 8 bits in f16, 128 for 4 in bf16.
@@ -127,6 +126,16 @@ Num CodedFragments::fp4(Num word, int64_t by) const {
   Num rest = isF16 ? k.shift(word, by + 9) & pair(0x0E00)
                    : k.shift(word, by + 6) & pair(0x01C0);
   return scaled(sign | rest, isF16 ? 0x7400 /*2^14*/ : 0x7E80 /*2^126*/);
+}
+
+Num CodedFragments::fp8(Num word, int64_t by) const {
+  // As for fp4: no GPU needs to know E4M3, and one that does would have to make
+  // bf16 of the f16 that its conversion gives. Codes that are no number have
+  // been packed away.
+  Num sign = k.shift(word, by + 8) & pair(0x8000);
+  Num rest = isF16 ? k.shift(word, by + 7) & pair(0x3F80)
+                   : k.shift(word, by + 4) & pair(0x07F0);
+  return scaled(sign | rest, isF16 ? 0x5C00 /*2^8*/ : 0x7B80 /*2^120*/);
 }
 
 /// Bytes of the 16 numbers of a table as 16-bit numbers: the low ones in 4
@@ -177,10 +186,12 @@ Nums CodedFragments::fragment(Num piece, int64_t step,
     return r % 2 ? offsets.lower : offsets.upper;
   };
   Nums made;
-  if (format.coding == rt::RowCoding::Int8) {
+  if (format.isByte()) {
     for (int64_t r = 0; r < 4; ++r) {
       Num word = k.extract(piece, 2 * step + r / 2);
-      made.push_back(integers(k.shift(word, -8 * (r % 2)), offset(r)));
+      made.push_back(format.coding == rt::RowCoding::F8E4M3
+                         ? fp8(word, -8 * (r % 2))
+                         : integers(k.shift(word, -8 * (r % 2)), offset(r)));
     }
     return made;
   }

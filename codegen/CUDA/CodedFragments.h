@@ -47,6 +47,8 @@ private:
   /// Two floats from bits 0 to 3 and 16 to 19, moved up by `by`.
   Num fp4(Num word, int64_t by) const;
   Nums nf4(Num word) const;
+  /// Two E4M3 numbers from bits 0 to 7 and 16 to 23, moved up by `by`.
+  Num fp8(Num word, int64_t by) const;
   Num scalePlace(Num tile, Num depth, Num first) const;
 
   CudaBuilder &k;

@@ -51,9 +51,10 @@ void moe::cuda::emitDecodeUp(ModuleOp module, StringRef name,
           Num group = work.lane / 4, pair = work.lane % 4 * 2;
           // Columns without a slot read another's; nobody looks at them.
           Num column = k.min(first + group, work.count - k.integer(1));
-          Num token = at32(k, order, work.begin + column) / shape.topK;
+          Num row = inputRow(k, shape, order, work.begin + column);
+          Num weight = up.weightOf(k, order, work.begin + column);
           Nums sums =
-              tile->multiply(work.expert * up.tiles() + work.tile, token, x);
+              tile->multiply(work.expert * up.tiles() + work.tile, row, x);
           k.when(work.warp == k.integer(0), [&] {
             auto put = [&](Num value, Num neuron, Num slot) {
               Num inside = (slot < work.count) &
@@ -63,9 +64,13 @@ void moe::cuda::emitDecodeUp(ModuleOp module, StringRef name,
                         (work.begin + slot) * shape.paddedHidden() + neuron);
               });
             };
+            Nums weights(2);
+            for (int64_t i = 0; weight && i < 2; ++i)
+              weights[i] = ofLane(k, weight, (pair + i) * 4);
             for (int64_t i = 0; i < 4; ++i)
-              sums[i] = up.biased(k, sums[i], work.expert,
-                                  work.tile * 16 + group + i / 2 * 8);
+              sums[i] =
+                  up.biased(k, sums[i], work.expert,
+                            work.tile * 16 + group + i / 2 * 8, weights[i % 2]);
             for (int64_t i = 0; i < 2; ++i) {
               Num slot = first + pair + i, neuron = work.tile * each + group;
               if (!shape.isGlu) {

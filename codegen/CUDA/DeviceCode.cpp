@@ -145,6 +145,8 @@ llvm::Error moe::cuda::placeLayers(ModuleOp module, DeviceCode &code) {
     };
     placed.up = matrix("up");
     placed.down = matrix("down");
+    placed.upLow = matrix("up_low");
+    placed.downLow = matrix("down_low");
     auto pool = layer.getAs<IntegerAttr>("pool");
     auto entries = layer.getAs<DenseI64ArrayAttr>("entries");
     good &= layer.contains("down");

@@ -36,7 +36,7 @@ struct DeviceCode {
   };
   /// Where the weights of a layer are, and the expert of each id.
   struct Layer {
-    Place up, down;
+    Place up, down, upLow, downLow;
     std::vector<int32_t> entries;
     uint32_t pool;
   };

@@ -75,7 +75,13 @@ std::optional<int64_t> DeviceTables::layerOf(moert::ExpertFfnOp op,
               {"down", op.getDown()},
               {"down_scales", op.getDownScales()},
               {"down_zeros", op.getDownZeros()},
-              {"down_bias", op.getDownBias()}});
+              {"down_bias", op.getDownBias()},
+              {"up_low", op.getUpLow()},
+              {"up_low_scales", op.getUpLowScales()},
+              {"up_low_zeros", op.getUpLowZeros()},
+              {"down_low", op.getDownLow()},
+              {"down_low_scales", op.getDownLowScales()},
+              {"down_low_zeros", op.getDownLowZeros()}});
 }
 
 /// Whether what is in `memory` decides where tokens go, perhaps after some

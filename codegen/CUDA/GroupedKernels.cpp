@@ -49,11 +49,12 @@ static void forTiles(CudaBuilder &k, int64_t columns, Num offsets, Num active,
 /// The kernel around the tiles: `rowOf(work, slot)` is the row of `left` for a
 /// slot of the expert, `put(work, slot, column, sums, next)` takes the sums of
 /// two neighbouring columns of the matrix and, `paired`, of the two 8 further.
+/// `order` is that of slots, where weights multiply sums.
 using RowOf = llvm::function_ref<Num(const Work &, Num)>;
 using Put = llvm::function_ref<void(const Work &, Num slot, Num column,
                                     ArrayRef<Num> here, ArrayRef<Num> next)>;
 static void emitTiles(CudaBuilder &k, const ExpertMatrix &matrix, Num left,
-                      ArrayRef<Num> offsetsActiveCount, bool paired,
+                      ArrayRef<Num> offsetsActiveCount, Num order, bool paired,
                       RowOf rowOf, Put put) {
   auto tile = GroupedTile::create(k, matrix);
   auto body = [&](const Work &work) {
@@ -71,6 +72,7 @@ static void emitTiles(CudaBuilder &k, const ExpertMatrix &matrix, Num left,
         Num slot =
             work.firstSlot + tile->firstRow() + group + (i * 16 + half * 8);
         k.when(slot < work.count, [&] {
+          Num weight = matrix.weightOf(k, order, work.begin + slot);
           for (int64_t j = 0; j < kWide; j += paired ? 2 : 1) {
             Num column = work.firstColumn + tile->firstColumn() + j * 8 + pair;
             auto two = [&](int64_t j, int64_t further) {
@@ -78,7 +80,7 @@ static void emitTiles(CudaBuilder &k, const ExpertMatrix &matrix, Num left,
               for (int64_t c = 0; c < 2; ++c)
                 made.push_back(matrix.biased(
                     k, k.extract(sums[i * kWide + j], half * 2 + c),
-                    work.expert, column + (further + c)));
+                    work.expert, column + (further + c), weight));
               return made;
             };
             k.when(column < k.integer(matrix.rows), [&] {
@@ -118,9 +120,9 @@ void moe::cuda::emitGroupedUp(ModuleOp module, StringRef name,
           });
         };
         emitTiles(
-            k, up, arguments[0], arguments.slice(3, 3), shape.isGlu,
+            k, up, arguments[0], arguments.slice(3, 3), order, shape.isGlu,
             [&](const Work &work, Num slot) {
-              return at32(k, order, work.begin + slot) / shape.topK;
+              return inputRow(k, shape, order, work.begin + slot);
             },
             put);
       });
@@ -135,7 +137,8 @@ void moe::cuda::emitGroupedDown(ModuleOp module, StringRef name,
       [&](CudaBuilder &k, ArrayRef<Num> arguments) {
         down.take(arguments, 1, 6);
         emitTiles(
-            k, down, arguments[0], arguments.slice(2, 3), /*paired=*/false,
+            k, down, arguments[0], arguments.slice(2, 3), /*order=*/{},
+            /*paired=*/false,
             [&](const Work &work, Num slot) { return work.begin + slot; },
             [&](const Work &work, Num slot, Num column, ArrayRef<Num> here,
                 ArrayRef<Num>) {

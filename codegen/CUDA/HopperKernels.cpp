@@ -44,8 +44,9 @@ public:
   static constexpr int64_t kBytes = 2 * kSlots * kRowBytes;
 
   HiddenRows(CudaBuilder &k, HopperTile &tile, const ExpertMatrix &up,
-             const LayerShape &shape, Num hidden)
-      : k(k), tile(tile), up(up), shape(shape), hidden(hidden), own(k, tile) {}
+             const LayerShape &shape, Num order, Num hidden)
+      : k(k), tile(tile), up(up), shape(shape), order(order), hidden(hidden),
+        own(k, tile) {}
 
   void put(const HopperWork &work, Num sums) {
     tile.form.slotsAreColumns ? putColumns(work, sums) : putRows(work, sums);
@@ -71,7 +72,15 @@ private:
 
   void putRows(const HopperWork &work, Num sums);
   void putColumns(const HopperWork &work, Num sums);
-  void computeRows(const HopperWork &work, Num sums, int64_t eight);
+  /// Those of slots beyond the last are not kept, either.
+  Num weightOf(const HopperWork &work, Num slot) {
+    if (!up.hasWeights)
+      return {};
+    slot = k.min(slot, work.count - k.integer(1));
+    return up.weightOf(k, order, work.begin + slot);
+  }
+  void computeRows(const HopperWork &work, Num sums, ArrayRef<Num> weights,
+                   int64_t eight);
   void computeColumns(const HopperWork &work, Num sums);
   void write(const HopperWork &work, Num firstSlot, Num firstNeuron,
              int64_t count);
@@ -80,19 +89,22 @@ private:
   HopperTile &tile;
   const ExpertMatrix &up;
   const LayerShape &shape;
-  Num hidden;
+  Num order, hidden;
   OwnSums own;
 };
 } // namespace
 
 /// Of slots that are rows of the product: two neurons of two slots, of the
-/// tile's group `eight`.
-void HiddenRows::computeRows(const HopperWork &work, Num sums, int64_t eight) {
+/// tile's group `eight`; `weights` are those of the slots, if there are any.
+void HiddenRows::computeRows(const HopperWork &work, Num sums,
+                             ArrayRef<Num> weights, int64_t eight) {
   // Sums of two neighbouring columns and rows 8 apart.
   auto four = [&](int64_t column) {
     Nums made;
-    for (int64_t i = 0; i < 4; ++i)
-      made.push_back(k.extract(sums, OwnSums::number(column / 8, 0, i)));
+    for (int64_t i = 0; i < 4; ++i) {
+      Num sum = k.extract(sums, OwnSums::number(column / 8, 0, i));
+      made.push_back(up.hasWeights ? sum * weights[i / 2] : sum);
+    }
     for (int64_t c = 0; up.hasBias && c < 2; ++c) {
       Num bias = biasOf(work, work.firstRow + (column + c) + own.pair);
       for (int64_t half = 0; half < 4; half += 2)
@@ -117,12 +129,16 @@ void HiddenRows::computeRows(const HopperWork &work, Num sums, int64_t eight) {
 
 void HiddenRows::putRows(const HopperWork &work, Num sums) {
   int64_t neurons = tile.form.rows * 8 / rowsOfEight();
+  Nums weights;
+  for (int64_t half = 0; half < 2; ++half)
+    weights.push_back(
+        weightOf(work, work.firstSlot + tile.groupRow() + own.row + half * 8));
   for (int64_t first = 0; first < neurons; first += kNeurons) {
     int64_t count = std::min(kNeurons, neurons - first);
     // Nobody reads what was there.
     tile.meet();
     for (int64_t eight = first / 8; eight < (first + count) / 8; ++eight)
-      computeRows(work, sums, eight);
+      computeRows(work, sums, weights, eight);
     tile.meet();
     write(work, work.firstSlot + tile.groupRow(),
           neuronOf(work.firstRow) + first, count);
@@ -141,9 +157,12 @@ void HiddenRows::computeColumns(const HopperWork &work, Num sums) {
     k.when(work.firstSlot + eight * 8 < work.count, [&] {
       for (int64_t c = 0; c < 2; ++c) {
         Num slot = own.pair + (eight * 8 + c);
+        Num weight = weightOf(work, work.firstSlot + slot);
         Nums two;
         for (int64_t half = 0; half < 2; ++half) {
           Num sum = k.extract(sums, OwnSums::number(eight, half, c));
+          if (weight)
+            sum = sum * weight;
           two.push_back(up.hasBias ? sum + bias[half] : sum);
         }
         if (shape.isGlu) {
@@ -197,11 +216,11 @@ static void emitUp(ModuleOp module, StringRef name, const LayerShape &shape,
       [&](CudaBuilder &k, ArrayRef<Num> arguments) {
         up.take(arguments, 1, 7);
         HopperTile tile(k, up, form, HiddenRows::kBytes);
-        HiddenRows rows(k, tile, up, shape, arguments[6]);
+        HiddenRows rows(k, tile, up, shape, arguments[2], arguments[6]);
         tile.run(
             arguments[0], arguments.slice(3, 3),
             [&](const HopperWork &work, Num slot) {
-              return at32(k, arguments[2], work.begin + slot) / shape.topK;
+              return inputRow(k, shape, arguments[2], work.begin + slot);
             },
             [&](const HopperWork &work, Num sums) { rows.put(work, sums); });
       });

@@ -137,11 +137,16 @@ Num moe::cuda::activateGlu(CudaBuilder &k, const LayerShape &shape, Num gate,
   return activate(k, shape, gate) * linear;
 }
 
+Num moe::cuda::inputRow(CudaBuilder &k, const LayerShape &shape, Num order,
+                        Num place) {
+  return shape.isSorted ? place : at32(k, order, place) / shape.topK;
+}
+
 ExpertMatrix ExpertMatrix::up(const LayerShape &shape) {
   assert(shape.isSupported() && "the caller looks first");
-  return {shape.element,       shape.tf32,           shape.upCoded,
-          shape.hasUpBias,     shape.paddedInputs(), shape.inputs,
-          shape.upTiles() * 16};
+  return {shape.element,        shape.tf32,           shape.upCoded,
+          shape.hasUpBias,      shape.paddedInputs(), shape.inputs,
+          shape.upTiles() * 16, shape.scaleInput};
 }
 
 ExpertMatrix ExpertMatrix::down(const LayerShape &shape) {
@@ -153,7 +158,7 @@ ExpertMatrix ExpertMatrix::down(const LayerShape &shape) {
 
 SmallVector<Type> ExpertMatrix::arguments(MLIRContext *context,
                                           unsigned own) const {
-  unsigned count = own + hasBias;
+  unsigned count = own + hasBias + hasWeights;
   if (coded)
     count += 1 + coded->hasZeros;
   return SmallVector<Type>(count, CudaBuilder::global(context));
@@ -167,9 +172,18 @@ void ExpertMatrix::take(ArrayRef<Num> arguments, unsigned values,
   if (coded && coded->hasZeros)
     zeros = arguments[own++];
   if (hasBias)
-    bias = arguments[own];
+    bias = arguments[own++];
+  if (hasWeights)
+    weights = arguments[own];
 }
 
-Num ExpertMatrix::biased(CudaBuilder &k, Num sum, Num expert, Num row) const {
+Num ExpertMatrix::weightOf(CudaBuilder &k, Num order, Num place) const {
+  return hasWeights ? k.load(k.f32(), weights, at32(k, order, place)) : Num();
+}
+
+Num ExpertMatrix::biased(CudaBuilder &k, Num sum, Num expert, Num row,
+                         Num weight) const {
+  if (weight)
+    sum = sum * weight;
   return hasBias ? sum + k.load(k.f32(), bias, expert * rows + row) : sum;
 }

@@ -34,9 +34,13 @@ Num activate(CudaBuilder &k, const LayerShape &shape, Num x);
 /// The same of a gated one: of a value of the gate and one beside it.
 Num activateGlu(CudaBuilder &k, const LayerShape &shape, Num gate, Num linear);
 
+/// The row of the first product's left side for number `place` of the sorted
+/// slots.
+Num inputRow(CudaBuilder &k, const LayerShape &shape, Num order, Num place);
+
 /// The matrix of a layer that a kernel multiplies with. Kernels take what
 /// belongs to it after their other arguments: scales and zeros of a quantised
-/// one, then biases.
+/// one, biases, then what multiplies the rows of the left side.
 struct ExpertMatrix {
   Element element;
   bool tf32;
@@ -45,7 +49,10 @@ struct ExpertMatrix {
   int64_t depth; ///< of rows of the left side, a multiple of 8
   int64_t codedDepth;
   int64_t rows; ///< of an expert, a multiple of 16
-  Num values = {}, scales = {}, zeros = {}, bias = {};
+  /// Weights of slots multiply rows of the left side. It is their products that
+  /// are multiplied, which is the same: rows are those of tokens, rounded once.
+  bool hasWeights = false;
+  Num values = {}, scales = {}, zeros = {}, bias = {}, weights = {};
 
   static ExpertMatrix up(const LayerShape &shape);
   static ExpertMatrix down(const LayerShape &shape);
@@ -56,8 +63,13 @@ struct ExpertMatrix {
   /// Finds its parts among them.
   void take(llvm::ArrayRef<Num> arguments, unsigned values, unsigned own);
   int64_t tiles() const { return rows / 16; }
-  /// `sum` plus the bias of a row of an expert.
-  Num biased(CudaBuilder &k, Num sum, Num expert, Num row) const;
+  /// The weight of number `place` of the sorted slots; nothing where there are
+  /// none.
+  Num weightOf(CudaBuilder &k, Num order, Num place) const;
+  /// `sum`, times the weight of its slot if there is one, plus the bias of a
+  /// row of an expert.
+  Num biased(CudaBuilder &k, Num sum, Num expert, Num row,
+             Num weight = {}) const;
 };
 } // namespace moe::cuda
 

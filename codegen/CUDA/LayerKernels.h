@@ -5,7 +5,8 @@
 #include "mlir/IR/BuiltinOps.h"
 
 // Kernels that multiply take more arguments at the end where the shape asks for
-// them: the scales of a quantised matrix, its zeros, and the biases.
+// them: the scales of a quantised matrix, its zeros, the biases and, the first
+// of a layer whose weights scale inputs, these: [T, topK] f32.
 
 namespace moe::cuda {
 /// Sorts the slots of `ids` by expert, in one block: `name(ids, entries, T,
@@ -31,7 +32,8 @@ void emitRound(mlir::ModuleOp module, llvm::StringRef name,
 
 /// hidden = activation(gate x) * (up x) of every slot: `name(rounded, up,
 /// order, offsets, active, activeCount, hidden)`, `hidden` [T * topK,
-/// paddedHidden] of `element` in sorted order.
+/// paddedHidden] of `element` in sorted order. Weights that scale inputs
+/// multiply the sums of products, before biases.
 void emitDecodeUp(mlir::ModuleOp module, llvm::StringRef name,
                   const LayerShape &shape);
 
@@ -66,8 +68,8 @@ void emitHopperSomeDown(mlir::ModuleOp module, llvm::StringRef name,
 
 /// out[t] = sum over choices of weight * row, in the order of the choices (+
 /// residual[t]): `name(rows, place, weights, T, out, residual, isAdded)`;
-/// `weights` [T, topK], `out` and `residual` [T, outputs] f32; `isAdded` 0
-/// where there is no residual.
+/// `weights` [T, topK] (taken as 1 where they scale inputs), `out` and
+/// `residual` [T, outputs] f32; `isAdded` 0 where there is no residual.
 void emitCombine(mlir::ModuleOp module, llvm::StringRef name,
                  const LayerShape &shape);
 

@@ -28,6 +28,10 @@ inline int64_t sizeOf(Element element) {
 /// so that both values of a neuron meet in one lane. A quantised matrix has the
 /// same rows, each tile of 16 packed as runtime/Device/CodedRows.h says, with
 /// depths `inputs` and `hidden`. Biases are f32, one for each row.
+///
+/// A matrix in two factors is a matrix of depth `upRank` (or `downRank`), and
+/// another one of so many rows before it, which is no gated one. Kernels do
+/// not know: each product is the first or the second one of a shape below.
 struct LayerShape {
   int64_t experts, inputs, hidden, outputs, topK;
   bool isGlu = true;
@@ -40,6 +44,13 @@ struct LayerShape {
   /// How matrices are quantised; not with f32 inputs.
   std::optional<rt::CodedRows> upCoded = std::nullopt, downCoded = std::nullopt;
   double outputScale = 1; ///< of all that an expert gives
+  /// Weights of slots multiply what experts read, not what they give.
+  bool scaleInput = false;
+  /// Inputs are rows of slots, in sorted order, not of tokens.
+  bool isSorted = false;
+  int64_t upRank = 0, downRank = 0; ///< 0: not in factors
+  std::optional<rt::CodedRows> upLowCoded = std::nullopt,
+                               downLowCoded = std::nullopt;
 
   int64_t paddedInputs() const { return (inputs + 7) / 8 * 8; }
   int64_t paddedHidden() const { return (hidden + 7) / 8 * 8; }
@@ -50,11 +61,20 @@ struct LayerShape {
   }
   /// Whether there are kernels for it.
   bool isSupported() const {
-    for (const auto &coded : {upCoded, downCoded})
+    for (const auto &coded : {upCoded, downCoded, upLowCoded, downLowCoded})
       if (coded && (element == Element::F32 || !coded->isSupported()))
         return false;
     return true;
   }
+
+  /// Their first products are those with low factors; the next product reads
+  /// what they call hidden values.
+  LayerShape upLow() const;
+  LayerShape downLow() const;
+  /// The first and the second product with what is beside low factors: this
+  /// shape where there are none.
+  LayerShape upProduct() const;
+  LayerShape downProduct() const;
 };
 
 /// Threads of a block of the kernels of a layer.

@@ -42,12 +42,17 @@ void forFields(Pool &pool, Integer integer, Real real) {
   field(integer, "activation", shape.activation);
   field(integer, "element", shape.element);
   field(integer, "tf32", shape.tf32);
+  field(integer, "scale_input", shape.scaleInput);
   real("alpha", shape.alpha);
   real("beta", shape.beta);
   real("limit", shape.limit);
   real("output_scale", shape.outputScale);
   forCoded(integer, "up", shape.upCoded);
   forCoded(integer, "down", shape.downCoded);
+  integer("up_rank", shape.upRank);
+  integer("down_rank", shape.downRank);
+  forCoded(integer, "up_low", shape.upLowCoded);
+  forCoded(integer, "down_low", shape.downLowCoded);
   integer("entries", pool.entries);
   integer("panel_width", pool.panelWidth);
   integer("up_bias", pool.upBias);
@@ -95,7 +100,8 @@ std::optional<Pool> moe::cuda::fromAttribute(Attribute attribute) {
   const LayerShape &shape = pool.shape;
   good &= shape.experts > 0 && shape.inputs > 0 && shape.hidden > 0 &&
           shape.outputs > 0 && shape.topK > 0 && pool.entries > 0 &&
-          pool.panelWidth > 0 && shape.activation >= Activation::Identity &&
+          shape.upRank >= 0 && shape.downRank >= 0 && pool.panelWidth > 0 &&
+          shape.activation >= Activation::Identity &&
           shape.activation <= Activation::Gelu &&
           shape.element >= Element::BF16 && shape.element <= Element::F32 &&
           shape.isSupported();

@@ -17,13 +17,14 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
     const LayerShape &shape = pool.shape;
     std::string prefix = "moe_" + std::to_string(number) + "_";
     std::vector<KernelFacts> &own = facts.emplace_back();
-    auto add = [&](const char *suffix, auto emit, int64_t mapRows = 0) {
+    auto add = [&](const std::string &suffix, auto emit, int64_t mapRows = 0) {
       std::string name = prefix + suffix;
       emit(name);
       own.push_back(factsOf(module->lookupSymbol<moegpu::KernelOp>(name)));
       own.back().mapRows = static_cast<uint32_t>(mapRows);
     };
-    auto plain = [&](auto emit) {
+    const LayerShape up = shape.upProduct(), down = shape.downProduct();
+    auto of = [&](const LayerShape &shape, auto emit) {
       return [&shape, &module, emit](StringRef name) {
         emit(*module, name, shape);
       };
@@ -37,33 +38,52 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
     ofExperts("sort", [&](StringRef name) {
       emitSort(*module, name, shape, pool.entries);
     });
-    add("round", plain(emitRound));
-    ofExperts("decode_up", plain(emitDecodeUp));
-    add("decode_down", plain(emitDecodeDown));
-    bool hasUp = architecture == "sm_90a" && hasHopperUp(shape);
-    bool hasDown = architecture == "sm_90a" && hasHopperDown(shape);
+    add("round", of(shape, emitRound));
+    ofExperts("decode_up", of(up, emitDecodeUp));
+    add("decode_down", of(down, emitDecodeDown));
+    bool isHopper = architecture == "sm_90a";
+    bool hasUp = isHopper && hasHopperUp(up);
+    bool hasDown = isHopper && hasHopperDown(down);
     if (hasUp)
-      ofExperts("grouped_up", plain(emitHopperUp), kHopperBoxRows);
+      ofExperts("grouped_up", of(up, emitHopperUp), kHopperBoxRows);
     else
-      ofExperts("grouped_up", plain(emitGroupedUp));
+      ofExperts("grouped_up", of(up, emitGroupedUp));
     if (hasDown)
-      add("grouped_down", plain(emitHopperDown), kHopperBoxRows);
+      add("grouped_down", of(down, emitHopperDown), kHopperBoxRows);
     else
-      add("grouped_down", plain(emitGroupedDown));
-    ofExperts("combine", plain(emitCombine));
+      add("grouped_down", of(down, emitGroupedDown));
+    ofExperts("combine", of(shape, emitCombine));
     // Others take those of many for some tokens, too.
     if (hasUp)
-      ofExperts("some_up", plain(emitHopperSomeUp), kHopperBoxRows);
+      ofExperts("some_up", of(up, emitHopperSomeUp), kHopperBoxRows);
     else
       own.push_back(KernelFacts(own[MOERT_KERNEL_GROUPED_UP]));
     if (hasDown)
-      add("some_down", plain(emitHopperSomeDown), kHopperBoxRows);
+      add("some_down", of(down, emitHopperSomeDown), kHopperBoxRows);
     else
       own.push_back(KernelFacts(own[MOERT_KERNEL_GROUPED_DOWN]));
     if (pool.isMatrix)
-      add("finish", plain(emitFinish));
+      add("finish", of(shape, emitFinish));
     else
       own.emplace_back();
+    // The products with low factors are first products of shapes of their own.
+    auto addLow = [&](const std::string &which, int64_t rank,
+                      const LayerShape &low) {
+      if (!rank) {
+        own.resize(own.size() + 3);
+        return;
+      }
+      add("decode_" + which, of(low, emitDecodeUp));
+      if (isHopper && hasHopperUp(low)) {
+        add("grouped_" + which, of(low, emitHopperUp), kHopperBoxRows);
+        add("some_" + which, of(low, emitHopperSomeUp), kHopperBoxRows);
+      } else {
+        add("grouped_" + which, of(low, emitGroupedUp));
+        own.push_back(KernelFacts(own.back()));
+      }
+    };
+    addLow("up_low", shape.upRank, shape.upLow());
+    addLow("down_low", shape.downRank, shape.downLow());
   }
   return module;
 }

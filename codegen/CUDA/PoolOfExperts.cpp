@@ -82,7 +82,7 @@ static std::optional<rt::RowScale> scaleOf(Type type) {
   llvm_unreachable("there are no others");
 }
 
-static std::optional<rt::RowCoding> codingOf(moert::Coding from) {
+static rt::RowCoding codingOf(moert::Coding from) {
   switch (from) {
   case moert::Coding::Int8:
     return rt::RowCoding::Int8;
@@ -93,7 +93,7 @@ static std::optional<rt::RowCoding> codingOf(moert::Coding from) {
   case moert::Coding::Nf4:
     return rt::RowCoding::Nf4;
   case moert::Coding::F8E4M3:
-    return std::nullopt;
+    return rt::RowCoding::F8E4M3;
   }
   llvm_unreachable("there are no others");
 }
@@ -101,14 +101,13 @@ static std::optional<rt::RowCoding> codingOf(moert::Coding from) {
 /// How a quantised matrix is read; nothing where it has no kernels.
 static std::optional<rt::CodedRows>
 codedOf(const moert::ExpertFfnOp::Matrix &matrix) {
-  auto coding = codingOf(*matrix.coding);
   auto scale = scaleOf(typeOf(matrix.scales).getElementType());
-  if (!coding || !scale || !bankOf(matrix.scales) ||
+  if (!scale || !bankOf(matrix.scales) ||
       (matrix.zeros && !bankOf(matrix.zeros)))
     return std::nullopt;
   // A block of the whole depth may have any size.
   int64_t depth = typeOf(matrix.values).getDimSize(2);
-  rt::CodedRows rows{*coding, *scale,
+  rt::CodedRows rows{codingOf(*matrix.coding), *scale,
                      *matrix.block >= depth ? 0 : *matrix.block,
                      static_cast<bool>(matrix.zeros)};
   return rows.isSupported() ? std::optional(rows) : std::nullopt;
@@ -130,10 +129,6 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
   };
   if (!isa<MemRefType>(op.getX().getType()))
     return refuse("it is not on memory yet");
-  if (op.getUpLow() || op.getDownLow())
-    return refuse("its matrices are factored");
-  if (op.getScaleInput())
-    return refuse("weights multiply its inputs");
   for (Value value : {op.getX(), op.getIds(), op.getWeights(), op.getResidual(),
                       op.getOuts()})
     if (value && (!typeOf(value).getLayout().isIdentity() ||
@@ -159,9 +154,19 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
   shape.beta = op.getBeta().convertToDouble();
   shape.limit = op.getLimit().convertToDouble();
   shape.outputScale = op.getOutputScale().convertToDouble();
+  shape.scaleInput = op.getScaleInput();
   pool.entries = op.getNumColumns();
+  // Columns of the factor that reads are the depth of the other one.
+  shape.upRank = op.getUpLow() ? typeOf(op.getUp()).getDimSize(2) : 0;
+  shape.downRank = op.getDownLow() ? typeOf(op.getDown()).getDimSize(2) : 0;
   std::optional<Element> plain;
-  for (const auto &matrix : {op.getUpMatrix(), op.getDownMatrix()}) {
+  for (const auto &[matrix, coded] :
+       {std::pair(op.getUpMatrix(), &shape.upCoded),
+        {op.getDownMatrix(), &shape.downCoded},
+        {op.getUpLowMatrix(), &shape.upLowCoded},
+        {op.getDownLowMatrix(), &shape.downLowCoded}}) {
+    if (!matrix.values)
+      continue;
     MemRefType type = typeOf(matrix.values);
     if (type.getRank() != 4 || !bankOf(matrix.values))
       return refuse("its weights are not packed");
@@ -170,10 +175,9 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
       return refuse("its weights are packed in two ways");
     pool.panelWidth = width;
     if (matrix.coding) {
-      std::optional<rt::CodedRows> coded = codedOf(matrix);
-      if (!coded)
+      *coded = codedOf(matrix);
+      if (!*coded)
         return refuse("its weights are quantised otherwise than kernels know");
-      (matrix.values == op.getUp() ? shape.upCoded : shape.downCoded) = coded;
       continue;
     }
     std::optional<Element> element = elementOf(type.getElementType());
@@ -203,8 +207,12 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
     return refuse("its weights are quantised and of f32");
   if (!fromAttribute(toAttribute(op.getContext(), pool)))
     return refuse("it is empty");
-  if (!hasPanels(op.getUp(), upRows, shape.inputs) ||
-      !hasPanels(op.getDown(), shape.outputs, shape.hidden))
+  if (!hasPanels(op.getUp(), upRows, shape.upProduct().inputs) ||
+      !hasPanels(op.getDown(), shape.outputs, shape.downProduct().hidden) ||
+      (op.getUpLow() &&
+       !hasPanels(op.getUpLow(), shape.upRank, shape.inputs)) ||
+      (op.getDownLow() &&
+       !hasPanels(op.getDownLow(), shape.downRank, shape.hidden)))
     return refuse("its weights are packed otherwise");
   return pool;
 }

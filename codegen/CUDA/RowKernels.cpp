@@ -78,7 +78,9 @@ void moe::cuda::emitCombine(ModuleOp module, StringRef name,
             Num slot = token * shape.topK + choice;
             Num at = at32(k, place, slot), isNone = at < zero;
             Num row = k.select(isNone, zero, at) * shape.paddedOutputs();
-            Num weight = k.load(k.f32(), weights, slot);
+            Num weight = shape.scaleInput // it has done its work
+                             ? k.real(1)
+                             : k.load(k.f32(), weights, slot);
             if (shape.outputScale != 1)
               weight = weight * k.real(shape.outputScale);
             for (auto [sum, value] :

@@ -232,12 +232,20 @@ public:
           parts.push_back(number(i32, value));
         fields.push_back(structure(parts));
       };
-      bool isMatrix = pool.isMatrix;
-      matrix(isMatrix ? 0 : shape.hidden, shape.inputs,
-             isMatrix ? 0 : shape.upTiles(), shape.paddedInputs(), pool.upBias,
-             shape.isGlu, shape.upCoded);
-      matrix(shape.outputs, shape.hidden, shape.paddedOutputs() / 16,
-             shape.paddedHidden(), pool.downBias, false, shape.downCoded);
+      auto first = [&](const cuda::LayerShape &shape, bool isThere,
+                       int64_t bias) {
+        matrix(isThere ? shape.hidden : 0, shape.inputs,
+               isThere ? shape.upTiles() : 0, shape.paddedInputs(), bias,
+               shape.isGlu, shape.upCoded);
+      };
+      const cuda::LayerShape down = shape.downProduct();
+      first(shape.upProduct(), !pool.isMatrix, pool.upBias);
+      matrix(down.outputs, down.hidden, down.paddedOutputs() / 16,
+             down.paddedHidden(), pool.downBias, false, down.downCoded);
+      first(shape.upLow(), shape.upRank != 0, 0);
+      first(shape.downLow(), shape.downRank != 0, 0);
+      fields.push_back(number(i32, shape.scaleInput));
+      fields.push_back(number(i32, 0));
       assert(own.size() == MOERT_NUM_KERNELS);
       for (const cuda::KernelFacts &one : own)
         fields.push_back(kernel(one));
@@ -252,7 +260,8 @@ public:
                           number(i64, at.zeros), number(i64, at.bias)});
       };
       layers.push_back(
-          structure({place(layer.up), place(layer.down), array(i32, entries),
+          structure({place(layer.up), place(layer.down), place(layer.upLow),
+                     place(layer.downLow), array(i32, entries),
                      number(i32, layer.pool), number(i32, 0)}));
     }
     SmallVector<llvm::Constant *> constants, names;

@@ -91,7 +91,7 @@ LogicalResult DeviceAllocOp::verify() {
   // device_alloc_c1
   auto type = cast<MemRefType>(getMemory().getType());
   if (!type.getLayout().isIdentity() ||
-      type.getNumDynamicDims() != static_cast<int64_t>(getSizes().size()))
+      static_cast<size_t>(type.getNumDynamicDims()) != getSizes().size())
     return emitOpError("needs dense memory and a size for each dynamic "
                        "dimension, not ")
            << type << " and " << getSizes().size() << " sizes";

@@ -29,7 +29,7 @@ Status Session::chooseDevice(const moe_session_options &options) {
       return parsed.error();
     request.device = *parsed;
   }
-  const moert_device_code *code = model.abi_minor >= 4 ? model.device : nullptr;
+  const moert_device_code *code = model.abi_minor >= 6 ? model.device : nullptr;
   if (code) {
     Result<OffloadChoice> made = code->runtime->open(model, request);
     if (!made)

@@ -4,9 +4,17 @@
 
 namespace moe::rt {
 
+static bool isNoNumber(const CodedRows &format, uint8_t code) {
+  return format.coding == RowCoding::F8E4M3 && (code & 127) == 127;
+}
+
+/// A scale that is no number, of each type: all bits are set.
+static void spoilScale(const CodedRows &format, uint8_t *scale) {
+  std::memset(scale, 0xFF, static_cast<size_t>(format.scaleSize()));
+}
+
 static void packCodes(const CodedRows &format, int64_t depth,
                       const CodedRow &row, int64_t r, uint8_t *to) {
-  bool isByte = format.coding == RowCoding::Int8;
   for (int64_t d = 0; d < depth; ++d) {
     int64_t piece = d / format.pieceDepth(), within = d % format.pieceDepth();
     // Depth 32 (step / 2) + 8 t + 4 (step % 2) + 2 part + n.
@@ -14,7 +22,9 @@ static void packCodes(const CodedRows &format, int64_t depth,
     int64_t part = within % 4 / 2, n = within % 2;
     int64_t lane = r % 8 * 4 + t, fragment = r / 8 + 2 * part;
     uint8_t *words = to + (piece * 32 + lane) * 16, code = row.codes[d];
-    if (isByte) {
+    if (isNoNumber(format, code))
+      code = 0;
+    if (format.isByte()) {
       words[(2 * step + part) * 4 + fragment % 2 + 2 * n] = code;
       continue;
     }
@@ -48,6 +58,12 @@ void packCodedTile(const CodedRows &format, int64_t depth,
       if (format.hasZeros)
         zeros[at] = row.zeros[b];
     }
+    for (int64_t d = 0; d < depth; ++d)
+      if (isNoNumber(format, row.codes[d])) {
+        int64_t b = format.block ? d / format.block : 0;
+        int64_t at = b * 16 + r % 8 * 2 + r / 8;
+        spoilScale(format, scales + static_cast<size_t>(at) * size);
+      }
   }
 }
 

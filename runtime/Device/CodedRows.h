@@ -8,8 +8,9 @@ namespace moe::rt {
 
 /// What codes mean. Value q is `(q - zero) * scale`: 8-bit integers are signed,
 /// with zero 0 unless there are others; 4-bit ones count from 0, with zero 8.
-/// 4-bit floats are numbers of a table times the scale.
-enum class RowCoding : int32_t { Int8, Int4, Fp4, Nf4 };
+/// 4-bit floats are numbers of a table times the scale, 8-bit ones E4M3 numbers
+/// times it.
+enum class RowCoding : int32_t { Int8, Int4, Fp4, Nf4, F8E4M3 };
 enum class RowScale : int32_t { F16, BF16, F32, E8M0 };
 
 /// A matrix of codes, in tiles of 16 rows. Three arrays:
@@ -25,14 +26,20 @@ enum class RowScale : int32_t { F16, BF16, F32, E8M0 };
 ///   and g + 8 are neighbours
 /// - zeros: bytes, as scales
 ///
-/// Rows and depths that are not there have codes, scales and zeros of 0.
+/// Rows and depths that are not there have codes, scales and zeros of 0. Where
+/// a code is no number (E4M3), its block has a scale that is none, and the code
+/// is 0: the sums are the same, and kernels need not look for it.
 struct CodedRows {
   RowCoding coding = RowCoding::Int8;
   RowScale scale = RowScale::F16;
   int64_t block = 0; ///< numbers of a row that share a scale; 0: the whole row
   bool hasZeros = false;
 
-  int64_t pieceDepth() const { return coding == RowCoding::Int8 ? 32 : 64; }
+  /// Whether codes are bytes, not halves of these.
+  bool isByte() const {
+    return coding == RowCoding::Int8 || coding == RowCoding::F8E4M3;
+  }
+  int64_t pieceDepth() const { return isByte() ? 32 : 64; }
   int64_t pieces(int64_t depth) const {
     return (depth + pieceDepth() - 1) / pieceDepth();
   }
@@ -52,7 +59,7 @@ struct CodedRows {
   }
   /// Whether kernels can read it.
   bool isSupported() const {
-    bool isFloat = coding == RowCoding::Fp4 || coding == RowCoding::Nf4;
+    bool isFloat = coding != RowCoding::Int8 && coding != RowCoding::Int4;
     return block >= 0 && block % 32 == 0 && !(isFloat && hasZeros);
   }
 };

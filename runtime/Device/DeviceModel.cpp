@@ -76,8 +76,9 @@ uint64_t DeviceModel::weightBytes() const {
   uint64_t sum = 0;
   for (uint32_t i = 0; i < code.num_layers; ++i) {
     const moert_device_pool &pool = code.pools[code.layers[i].pool];
-    sum += ExpertMatrices::bytes(pool, pool.up) +
-           ExpertMatrices::bytes(pool, pool.down);
+    for (const moert_device_matrix *matrix :
+         {&pool.up, &pool.down, &pool.up_low, &pool.down_low})
+      sum += ExpertMatrices::bytes(pool, *matrix);
   }
   for (uint32_t i = 0; i < code.num_constants; ++i)
     sum += code.constants[i].bytes;
@@ -129,6 +130,12 @@ Status DeviceModel::uploadLayer(uint32_t number, const char *weights,
   if (status.ok())
     status = place(layer.down, pool.down, from.down, "second",
                    MOERT_KERNEL_GROUPED_DOWN);
+  if (status.ok())
+    status = place(layer.upLow, pool.up_low, from.up_low, "first low",
+                   MOERT_KERNEL_GROUPED_UP_LOW);
+  if (status.ok())
+    status = place(layer.downLow, pool.down_low, from.down_low, "second low",
+                   MOERT_KERNEL_GROUPED_DOWN_LOW);
   if (status.ok()) {
     auto made =
         device->allocate(4 * pool.entries, text("entries of layer ", number));

@@ -44,7 +44,7 @@ private:
     std::string name;
     const moert_device_pool *pool;
     const std::vector<Kernel> *kernels; // some without a kernel
-    ExpertMatrices up, down;
+    ExpertMatrices up, down, upLow, downLow;
     DeviceBuffer entries;
   };
   /// What the kernels of a layer hand to each other; grows with the number of
@@ -56,6 +56,7 @@ private:
     Active,
     ActiveCount,
     Rounded,
+    Low, // what the product with a low factor gives
     Hidden,
     Sums,
     NumSpaces

@@ -57,7 +57,7 @@ public:
             matrix.tiles, matrix.padded_depth,
             reinterpret_cast<float *>(to[0].data()));
     } else {
-      int64_t bits = format.coding == RowCoding::Int8 ? 8 : 4;
+      int64_t bits = format.isByte() ? 8 : 4;
       int64_t numbers = from.panels() * blocks() * from.width;
       auto at = [&](uint64_t offset) {
         return reinterpret_cast<const uint8_t *>(weights + offset);

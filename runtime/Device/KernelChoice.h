@@ -18,14 +18,17 @@ constexpr int64_t kSomeTokens = 64;
 
 /// The kernels that multiply (runtime/IRInterface.h).
 struct Multiplying {
-  int up, down;
+  int up, down, upLow, downLow;
 };
 inline Multiplying multiplying(int64_t tokens, int64_t topK, int64_t experts) {
   if (areFewTokens(tokens, topK, experts))
-    return {MOERT_KERNEL_DECODE_UP, MOERT_KERNEL_DECODE_DOWN};
+    return {MOERT_KERNEL_DECODE_UP, MOERT_KERNEL_DECODE_DOWN,
+            MOERT_KERNEL_DECODE_UP_LOW, MOERT_KERNEL_DECODE_DOWN_LOW};
   if (tokens * topK <= kSomeTokens * experts)
-    return {MOERT_KERNEL_SOME_UP, MOERT_KERNEL_SOME_DOWN};
-  return {MOERT_KERNEL_GROUPED_UP, MOERT_KERNEL_GROUPED_DOWN};
+    return {MOERT_KERNEL_SOME_UP, MOERT_KERNEL_SOME_DOWN,
+            MOERT_KERNEL_SOME_UP_LOW, MOERT_KERNEL_SOME_DOWN_LOW};
+  return {MOERT_KERNEL_GROUPED_UP, MOERT_KERNEL_GROUPED_DOWN,
+          MOERT_KERNEL_GROUPED_UP_LOW, MOERT_KERNEL_GROUPED_DOWN_LOW};
 }
 
 /// Choices of experts in one go, and bytes between kernels, whatever the number

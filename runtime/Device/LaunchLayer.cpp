@@ -20,13 +20,16 @@ public:
   void start(int which, std::initializer_list<void *> values) {
     start(which, std::vector<void *>(values));
   }
-  /// One that multiplies, with the matrices between its other arguments.
+  /// One that multiplies, with the matrices between its other arguments, and
+  /// `more` of these at the end.
   void multiply(int which, void *x, ExpertMatrices &matrices,
-                std::initializer_list<void *> values) {
+                std::initializer_list<void *> values, void *more = nullptr) {
     std::vector<void *> arguments = {
         x, matrices.values(pool.kernels[which].map_rows != 0)};
     arguments.insert(arguments.end(), values.begin(), values.end());
     matrices.addArguments(arguments);
+    if (more)
+      arguments.push_back(more);
     start(which, std::move(arguments));
   }
 
@@ -68,25 +71,47 @@ static bool areDone(const moert_device_pool &pool, const void *residual) {
   return !pool.up.rows && !residual && pool.down.rows == 16 * pool.down.tiles;
 }
 
+namespace {
+/// Numbers of a row between kernels.
+struct Widths {
+  explicit Widths(const moert_device_pool &pool)
+      : rounded(first(pool).padded_depth),
+        low(std::max(pool.up_low.rows ? pool.up.padded_depth : 0,
+                     pool.down_low.rows ? pool.down.padded_depth : 0)),
+        hidden((pool.down_low.rows ? pool.down_low : pool.down).padded_depth),
+        sums(16 * pool.down.tiles) {}
+
+  /// The matrix that reads the layer's inputs.
+  static const moert_device_matrix &first(const moert_device_pool &pool) {
+    return pool.up_low.rows ? pool.up_low : pool.up;
+  }
+
+  int64_t rounded, low, hidden, sums;
+};
+} // namespace
+
 /// Bytes between kernels for one token.
 static int64_t bytesOfToken(const moert_device_pool &pool, bool needsSums) {
+  Widths widths(pool);
   return pool.element_bytes *
-             (pool.up.padded_depth + pool.top_k * pool.down.padded_depth) +
-         (needsSums ? 4 * pool.top_k * 16 * pool.down.tiles : 0);
+             (widths.rounded + pool.top_k * (widths.low + widths.hidden)) +
+         (needsSums ? 4 * pool.top_k * widths.sums : 0);
 }
 
 Status DeviceModel::grow(const moert_device_pool &pool, int64_t tokens,
                          bool needsSums) {
   int64_t slots = tokens * pool.top_k;
+  Widths widths(pool);
   const int64_t bytes[NumSpaces] = {
       4 * (pool.experts + 1),
       4 * slots,
       4 * slots,
       4 * pool.experts,
       4,
-      pool.element_bytes * tokens * pool.up.padded_depth,
-      pool.element_bytes * slots * pool.down.padded_depth,
-      needsSums ? 4 * slots * 16 * pool.down.tiles : 0,
+      pool.element_bytes * tokens * widths.rounded,
+      pool.element_bytes * slots * widths.low,
+      pool.element_bytes * slots * widths.hidden,
+      needsSums ? 4 * slots * widths.sums : 0,
   };
   for (int i = 0; i < NumSpaces; ++i) {
     if (spaces[i].size() >= static_cast<uint64_t>(bytes[i]))
@@ -120,10 +145,21 @@ Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
             {&ids, &entries, &count, &at[Offsets], &at[Order], &at[Place],
              &at[Active], &at[ActiveCount]});
   run.start(MOERT_KERNEL_ROUND, {&x, &count, &at[Rounded]});
-  run.multiply(
-      which.up, &at[Rounded], layer.up,
-      {&at[Order], &at[Offsets], &at[Active], &at[ActiveCount], &at[Hidden]});
-  run.multiply(which.down, &at[Hidden], layer.down,
+  // First products are of inputs, or of what low factors made of them.
+  auto multiply = [&](int kernel, Space from, ExpertMatrices &matrices,
+                      Space to) {
+    bool isScaled = pool.scales_input && from == Rounded;
+    run.multiply(
+        kernel, &at[from], matrices,
+        {&at[Order], &at[Offsets], &at[Active], &at[ActiveCount], &at[to]},
+        isScaled ? &weights : nullptr);
+  };
+  if (pool.up_low.rows)
+    multiply(which.upLow, Rounded, layer.upLow, Low);
+  multiply(which.up, pool.up_low.rows ? Low : Rounded, layer.up, Hidden);
+  if (pool.down_low.rows)
+    multiply(which.downLow, Hidden, layer.downLow, Low);
+  run.multiply(which.down, &at[pool.down_low.rows ? Low : Hidden], layer.down,
                {&at[Offsets], &at[Active], &at[ActiveCount], &at[Sums]});
   run.start(MOERT_KERNEL_COMBINE, {&at[Sums], &at[Place], &weights, &count,
                                    &out, &residual, &isAdded});
@@ -178,7 +214,7 @@ Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows,
       step = some / 2;
       continue;
     }
-    int64_t inputs = pool.up.rows ? pool.up.depth : pool.down.depth;
+    int64_t inputs = pool.up.rows ? Widths::first(pool).depth : pool.down.depth;
     Rows part = {rowOf(rows.x, first, inputs),
                  rowOf(rows.ids, first, pool.top_k),
                  rowOf(rows.weights, first, pool.top_k),

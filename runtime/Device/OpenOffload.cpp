@@ -3,8 +3,6 @@
 #include "runtime/Device/DeviceChoice.h"
 #include "runtime/Device/DeviceModel.h"
 
-#include <cstddef>
-#include <cstring>
 #include <map>
 
 namespace moe::rt {
@@ -22,15 +20,6 @@ Shared &shared() {
   return *made;
 }
 
-/// What the model's compiler did not know of is zeros.
-moert_device_code codeOf(const moert_model &model) {
-  moert_device_code code = {};
-  std::memcpy(&code, model.device,
-              model.abi_minor >= 5 ? sizeof(code)
-                                   : offsetof(moert_device_code, cubin));
-  return code;
-}
-
 Result<OffloadChoice> openModel(const moert_model &model,
                                 const OffloadRequest &request) {
   bool isAsked = request.device.kind == DeviceRequest::Cuda;
@@ -39,7 +28,7 @@ Result<OffloadChoice> openModel(const moert_model &model,
       return why;
     return OffloadChoice{nullptr, "CPU: " + why.message};
   };
-  const moert_device_code code = codeOf(model);
+  const moert_device_code &code = *model.device;
   Shared &all = shared();
   std::lock_guard<std::mutex> lock(all.mutex);
   auto keyOf = [&](int ordinal) {

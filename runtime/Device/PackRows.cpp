@@ -53,7 +53,7 @@ void packRows(const PanelMatrix &matrix, const void *panels, size_t size,
 void packCodedRows(const PanelMatrix &matrix, const CodedPanels &panels,
                    const CodedRows &format, int64_t tiles, uint8_t *codes,
                    uint8_t *scales, uint8_t *zeros) {
-  bool isByte = format.coding == RowCoding::Int8;
+  bool isByte = format.isByte();
   int64_t depth = matrix.depth;
   int64_t blocks = format.block ? (depth + format.block - 1) / format.block : 1;
   size_t size = static_cast<size_t>(format.scaleSize());

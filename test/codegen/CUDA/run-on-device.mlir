@@ -7,15 +7,18 @@
 // CHECK-SAME: moe.device_layer_names = ["first", "", ""],
 // CHECK-SAME: moe.device_layers = [{down = @down, entries = array<i64: 0, 1>, pool = 0 : i64, up = @up},
 // CHECK-SAME: {down = @down, entries = array<i64: 1, -1, 0>, pool = 1 : i64, up = @up},
-// CHECK-SAME: {down = @down, down_bias = @bias, entries = array<i64: 0, 1>, pool = 2 : i64, up = @up8, up_scales = @scales}],
+// CHECK-SAME: {down = @down, down_bias = @bias, entries = array<i64: 0, 1>, pool = 2 : i64, up = @up8, up_scales = @scales},
+// CHECK-SAME: {down = @down, entries = array<i64: 0, 1>, pool = 3 : i64, up = @down, up_low = @low}],
 // CHECK-SAME: moe.device_pools = [{activation = 3 : i64, {{.*}}element = 0 : i64, entries = 2 : i64, experts = 2 : i64, glu = 1 : i64, hidden = 16 : i64, inputs = 24 : i64, {{.*}}outputs = 24 : i64, panel_width = 16 : i64, {{.*}}top_k = 2 : i64, {{.*}}}, {{.*}}entries = 3 : i64,
-// CHECK-SAME: {{.*}}down_bias = 1 : i64, {{.*}}up_coded = 1 : i64, up_coding = 0 : i64, up_scale = 1 : i64,
+// CHECK-SAME: {{.*}}down_bias = 1 : i64, {{.*}}up_coded = 1 : i64, up_coding = 0 : i64, {{.*}}up_scale = 1 : i64,
+// CHECK-SAME: {{.*}}inputs = 24 : i64, {{.*}}scale_input = 1 : i64, {{.*}}up_rank = 16 : i64,
 moe.bank @up in "a" at 0 length 3072 : tensor<2x2x24x16xbf16>
 moe.bank @down in "a" at 3072 length 2048 : tensor<2x2x16x16xbf16>
 moe.bank @up8 in "a" at 12000 length 1536 : tensor<2x2x24x16xi8>
 moe.bank @scales in "a" at 14000 length 128 : tensor<2x2x1x16xbf16>
 moe.bank @scales8 in "a" at 16000 length 384 : tensor<2x2x3x16xbf16>
 moe.bank @bias in "a" at 15000 length 192 : tensor<2x1x1x24xf32>
+moe.bank @low in "a" at 18000 length 1536 : tensor<2x1x24x16xbf16>
 moe.bank @up32 in "a" at 5120 length 6144 : tensor<2x2x24x16xf32>
 
 // What the caller gave is copied first, and again when the processor has
@@ -34,6 +37,7 @@ moe.bank @up32 in "a" at 5120 length 6144 : tensor<2x2x24x16xf32>
 // CHECK-NEXT: moert.expert_ffn {{.*}}ins(%[[X]], {{.*}}moe.not_offloaded = "its weights are of types that have no kernels"
 // CHECK-NOT: moert.transfer
 // CHECK: moert.launch_layer 2
+// CHECK: moert.launch_layer 3
 // CHECK: moert.expert_ffn {{.*}}moe.not_offloaded = "its weights are quantised otherwise than kernels know"
 // The processor adds to what is on the device.
 // CHECK: moert.launch_layer 0 {{.*}} outs(%[[DY]] :
@@ -84,6 +88,11 @@ func.func @main(%x: memref<?x24xf32>, %ids: memref<?x2xi32>, %w: memref<?x2xf32>
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
       up(%up8 : memref<2x2x24x16xi8>) coded int8 block 0 scales(%scales : memref<2x2x1x16xbf16>)
       down(%down : memref<2x2x16x16xbf16>) bias(%flat : memref<2x24xf32>) outs(%y : memref<?x24xf32>)
+  // Weights multiply inputs, of which a factor of the first matrix makes 16.
+  %low = moert.weight_ref @low : memref<2x1x24x16xbf16>
+  moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)
+      up(%down : memref<2x2x16x16xbf16>) low(%low : memref<2x1x24x16xbf16>)
+      down(%down : memref<2x2x16x16xbf16>) outs(%y : memref<?x24xf32>) {scale_input}
   // A block that kernels do not know.
   %scales8 = moert.weight_ref @scales8 : memref<2x2x3x16xbf16>
   moert.expert_ffn silu glu ins(%x, %ids, %w : memref<?x24xf32>, memref<?x2xi32>, memref<?x2xf32>)

@@ -5,12 +5,13 @@ import subprocess
 
 
 def arguments() -> argparse.ArgumentParser:
-    """MOE_OPT MOE_RUN WORK_DIR [--target T] [--threads N] [only...]"""
+    """MOE_OPT MOE_RUN WORK_DIR [--target T] [--device D] [--threads N] [only...]"""
     parser = argparse.ArgumentParser()
     parser.add_argument("moe_opt")
     parser.add_argument("moe_run")
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("--target", default="cpu:native")
+    parser.add_argument("--device", default="cpu", help="what runs it; others than the processor are slow, so they do less")
     parser.add_argument("--threads", default="2")
     parser.add_argument("only", nargs="*")
     return parser

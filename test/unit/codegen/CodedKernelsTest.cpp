@@ -1,6 +1,7 @@
 // Kernels of a MoE layer with quantised weights, in the emulator, against the
 // same in f64.
 #include "test/unit/codegen/LayerFixture.h"
+#include <algorithm>
 #include <cmath>
 
 using namespace moe;
@@ -68,10 +69,38 @@ TEST(CodedRows, LieWhereTheHeaderSays) {
   }
 }
 
+/// A code that is no number takes the scale of its block along, in every type.
+TEST(CodedRows, KeepWhatIsNoNumber) {
+  for (RowScale scale :
+       {RowScale::F16, RowScale::BF16, RowScale::F32, RowScale::E8M0}) {
+    CodedRows format{RowCoding::F8E4M3, scale, 32};
+    constexpr int64_t kDepth = 70;
+    std::vector<uint8_t> codes(kDepth, 0x45), scales(3 * format.scaleSize(), 1);
+    codes[40] = 0x7F, codes[69] = 0xFF;
+    codes[3] = 0x7E; // the largest number
+    rt::CodedRow rows[16];
+    rows[9] = {codes.data(), scales.data(), nullptr};
+    std::vector<uint8_t> packed(format.codeBytes(kDepth));
+    std::vector<uint8_t> packedScales(format.scaleBytes(kDepth));
+    rt::packCodedTile(format, kDepth, rows, packed.data(), packedScales.data(),
+                      nullptr);
+    EXPECT_EQ(std::count(packed.begin(), packed.end(), 0x45), kDepth - 3);
+    EXPECT_EQ(std::count(packed.begin(), packed.end(), 0x7E), 1);
+    EXPECT_EQ(std::count(packed.begin(), packed.end(), 0x7F), 0);
+    for (int64_t block = 0; block < 3; ++block)
+      for (int64_t i = 0; i < format.scaleSize(); ++i)
+        EXPECT_EQ(packedScales[(block * 16 + 3) * format.scaleSize() + i],
+                  block == 0 ? 1 : 0xFF)
+            << block;
+  }
+}
+
 TEST(CodedRows, WhatKernelsCannotDo) {
   EXPECT_FALSE((CodedRows{RowCoding::Int4, RowScale::F16, 16}.isSupported()));
   EXPECT_FALSE(
       (CodedRows{RowCoding::Fp4, RowScale::E8M0, 32, true}.isSupported()));
+  EXPECT_FALSE(
+      (CodedRows{RowCoding::F8E4M3, RowScale::F32, 32, true}.isSupported()));
   LayerShape shape{8, 64, 64, 64, 2};
   shape.upCoded = CodedRows{RowCoding::Int4, RowScale::F16, 32};
   EXPECT_TRUE(shape.isSupported());
@@ -139,6 +168,52 @@ TEST_P(CodedKernels, Floats) {
   }
 }
 
+TEST_P(CodedKernels, Fp8) {
+  for (Element element : {Element::BF16, Element::F16}) {
+    for (int64_t block : {32, 128}) {
+      CodedRows format{RowCoding::F8E4M3, RowScale::F32, block};
+      check(format, format, element);
+    }
+    CodedRows whole{RowCoding::F8E4M3, RowScale::BF16, 0};
+    check(whole, whole, element, 1100, /*isGlu=*/false);
+  }
+}
+
+/// Every code alone, to the last bit: a matrix whose rows have one, times 1.
+TEST_P(CodedKernels, EveryFp8Number) {
+  for (Element element : {Element::BF16, Element::F16}) {
+    LayerShape shape{1, 16, 32, 256, 1, false, Activation::Relu};
+    shape.element = element;
+    shape.hasUpBias = true;
+    shape.downCoded = CodedRows{RowCoding::F8E4M3, RowScale::F32, 32};
+    Layer layer(shape, {0});
+    // Hidden values are 1, 0, 0 and so on.
+    std::fill(layer.up[0].values.begin(), layer.up[0].values.end(), 0);
+    for (int64_t h = 0; h < 32; ++h)
+      layer.upBias[0][h] = h == 0;
+    for (int64_t code = 0; code < 256; ++code) {
+      for (int64_t i = 0; i < 4; ++i)
+        layer.down[0].scales[code * 4 + i] = i == 3 ? 0x3F : i == 2 ? 0x80 : 0;
+      for (int64_t h = 0; h < 32; ++h)
+        layer.down[0].codes[code * 32 + h] = h == 0 ? code : 0;
+    }
+    Case test = layer.makeCase(1);
+    test.weights[0] = 1;
+    test::Device device(context, layer, GetParam());
+    std::vector<float> out = device.run(test);
+    ASSERT_EQ(device.error, "");
+    for (int64_t code = 0; code < 256; ++code) {
+      int64_t exponent = code >> 3 & 15, fraction = code & 7;
+      double size = exponent ? std::ldexp(8 + fraction, int(exponent) - 10)
+                             : std::ldexp(fraction, -9);
+      if (code % 128 == 127)
+        EXPECT_TRUE(std::isnan(out[code])) << code;
+      else
+        EXPECT_EQ(out[code], code < 128 ? size : -size) << code;
+    }
+  }
+}
+
 /// The ends of E8M0: 255 is no number, 0 is 2^-127.
 TEST_P(CodedKernels, ScalesAtTheEnds) {
   LayerShape shape{1, 64, 32, 32, 1};
@@ -177,10 +252,11 @@ TEST_P(CodedKernels, ManyTokensAndColumns) {
 /// Nothing shares a bank of shared memory; with few tokens codes are read once,
 /// in whole sectors.
 TEST_P(CodedKernels, MoveNoMoreThanTheyMust) {
-  for (RowCoding coding : {RowCoding::Int8, RowCoding::Int4}) {
+  for (RowCoding coding :
+       {RowCoding::Int8, RowCoding::Int4, RowCoding::F8E4M3}) {
     LayerShape shape{4, 512, 64, 512, 2};
     shape.upCoded = shape.downCoded =
-        CodedRows{coding, RowScale::F16, 32, true};
+        CodedRows{coding, RowScale::F16, 32, coding != RowCoding::F8E4M3};
     Layer layer(shape, {0, 1, 2, 3});
     Case test = layer.makeCase(GetParam() ? 40 : 1);
     test::Device device(context, layer, GetParam());
@@ -196,8 +272,8 @@ TEST_P(CodedKernels, MoveNoMoreThanTheyMust) {
       found += site.global.bytesRead;
     }
     EXPECT_EQ(found, GetParam()                  ? 0
-                     : coding == RowCoding::Int8 ? codes
-                                                 : codes / 2);
+                     : coding == RowCoding::Int4 ? codes / 2
+                                                 : codes);
   }
 }
 

@@ -121,6 +121,31 @@ TEST_P(HopperKernels, NaNStays) {
   }
 }
 
+/// Weights that multiply what experts read; several tiles of slots.
+TEST_P(HopperKernels, WeightsOfInputs) {
+  for (bool isGlu : {false, true}) {
+    LayerShape shape{3, 40, 100, 50, 2, isGlu};
+    shape.scaleInput = true;
+    shape.hasUpBias = isGlu;
+    Layer layer(shape, {0, -1, 1, 2, 1});
+    for (int64_t tokens : {1, 9, 170})
+      check(layer, layer.makeCase(tokens));
+  }
+}
+
+/// Matrices in two factors, of ranks that fill no tile.
+TEST_P(HopperKernels, Factors) {
+  for (auto [upRank, downRank] : {std::pair(5, 0), {0, 12}, {70, 140}}) {
+    LayerShape shape{4, 72, 90, 50, 2};
+    shape.upRank = upRank;
+    shape.downRank = downRank;
+    shape.scaleInput = downRank == 140;
+    Layer layer(shape, {0, 1, -1, 2, 3, 1});
+    for (int64_t tokens : {0, 1, 80})
+      check(layer, layer.makeCase(tokens));
+  }
+}
+
 TEST_P(HopperKernels, F16) {
   LayerShape shape{4, 200, 37, 50, 2};
   shape.element = Element::F16;

@@ -58,11 +58,35 @@ std::vector<std::pair<std::string, LayerShape>> shapes() {
   with("oss_mxfp4", oss, Element::BF16, mxfp4);
   with("oss_mxfp4_f16", oss, Element::F16, mxfp4);
   with("qwen_nf4", qwen, Element::BF16, nf4);
+  CodedRows fp8{RowCoding::F8E4M3, RowScale::F32, 128};
+  CodedRows fp8Small{RowCoding::F8E4M3, RowScale::F32, 32};
+  with("qwen_fp8", qwen, Element::BF16, fp8);
+  with("qwen_fp8_small", qwen, Element::BF16, fp8Small);
+  with("qwen_fp8_f16", qwen, Element::F16, fp8);
   with("odd_int4", odd, Element::BF16, int4Zeros);
+  LayerShape scaled = odd;
+  scaled.scaleInput = scaled.hasUpBias = true;
+  with("odd_scaled", scaled, Element::BF16);
+  with("odd_scaled_f32", scaled, Element::F32);
+  LayerShape factored = mixtral;
+  factored.upRank = 512;
+  factored.downRank = 37;
+  factored.scaleInput = true;
+  with("mixtral_factored", factored, Element::BF16);
   return made;
 }
 
 #ifdef MOE_PTXAS
+/// Those that multiply.
+std::vector<const char *> kernelsOf(const LayerShape &shape) {
+  std::vector<const char *> names = {"up", "down"};
+  if (shape.upRank)
+    names.push_back("up_low");
+  if (shape.downRank)
+    names.push_back("down_low");
+  return names;
+}
+
 /// Instructions of a kernel by operation, the low 9 bits of 128.
 std::map<unsigned, int> operations(const std::string &cubin, StringRef kernel) {
   std::map<unsigned, int> found;
@@ -95,7 +119,7 @@ TEST_P(HopperAssembly, Assembles) {
   // The longest activation beside the most sums.
   for (bool isGlu : {false, true}) {
     LayerShape wide{8, 2052, 2048, 2048, 2, isGlu, cuda::Activation::Gelu};
-    wide.hasUpBias = wide.hasDownBias = true;
+    wide.hasUpBias = wide.hasDownBias = wide.scaleInput = true;
     all.push_back({isGlu ? "wide_gelu_glu" : "wide_gelu", wide});
   }
   for (const auto &[name, shape] : all) {
@@ -107,7 +131,7 @@ TEST_P(HopperAssembly, Assembles) {
     ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
     std::string cubin, said = test::assemble(*text, "sm_90a", cubin);
     test::expectClean(said);
-    for (const char *kernel : {"up", "down"}) {
+    for (const char *kernel : kernelsOf(shape)) {
       auto found = operations(cubin, kernel);
       EXPECT_GT(found[kWgmma], 0);
       EXPECT_EQ(found[kMma], 0);
@@ -129,7 +153,7 @@ TEST_P(KernelAssembly, Assembles) {
       // The tensor core rounds f32 numbers; only who asks for it gets it.
       bool hasTensor =
           shape.element != Element::F32 || (shape.tf32 && GetParam());
-      for (const char *kernel : {"up", "down"}) {
+      for (const char *kernel : kernelsOf(shape)) {
         EXPECT_EQ(operations(cubin, kernel)[kMma] > 0, hasTensor);
         RecordProperty(name + "." + arch + "." + kernel,
                        test::registersOf(said, kernel));

@@ -6,6 +6,7 @@
 #include "runtime/Emulator/TensorMap.h"
 #include "test/unit/codegen/LayerFixture.h"
 #include <cmath>
+#include <deque>
 
 using namespace mlir;
 using namespace moe;
@@ -26,14 +27,21 @@ OwningOpRef<ModuleOp> Context::kernels(const LayerShape &shape, int64_t entries,
   emitSort(*module, "sort", shape, entries);
   emitRound(*module, "round", shape);
   bool isSome = onHopper == OnHopper::Some, isMany = onHopper == OnHopper::Many;
-  (isSome    ? emitHopperSomeUp
-   : isMany  ? emitHopperUp
-   : grouped ? emitGroupedUp
-             : emitDecodeUp)(*module, "up", shape);
+  auto first = [&](const char *name, const LayerShape &shape) {
+    (isSome    ? emitHopperSomeUp
+     : isMany  ? emitHopperUp
+     : grouped ? emitGroupedUp
+               : emitDecodeUp)(*module, name, shape);
+  };
+  if (shape.upRank)
+    first("up_low", shape.upLow());
+  first("up", shape.upProduct());
+  if (shape.downRank)
+    first("down_low", shape.downLow());
   (isSome    ? emitHopperSomeDown
    : isMany  ? emitHopperDown
    : grouped ? emitGroupedDown
-             : emitDecodeDown)(*module, "down", shape);
+             : emitDecodeDown)(*module, "down", shape.downProduct());
   emitCombine(*module, "combine", shape);
   return module;
 }
@@ -107,7 +115,8 @@ std::vector<float> test::Device::run(const Case &test) {
   float *dx = place(test.x, "x"), *dw = place(test.weights, "weights");
   int32_t *did = place(test.ids, "ids");
   int32_t *table = place(layer.entries, "entries");
-  Packed up = layer.packedUp(), down = layer.packedDown();
+  const LayerShape up = s.upProduct(), down = s.downProduct();
+  const LayerShape upLow = s.upLow(), downLow = s.downLow();
   auto *offsets = room<int32_t>(s.experts + 1, "offsets");
   auto *order = room<int32_t>(slots, "order");
   auto *where = room<int32_t>(slots, "place");
@@ -115,21 +124,17 @@ std::vector<float> test::Device::run(const Case &test) {
   auto *activeCount = room<int32_t>(1, "active count");
   auto *rounded = room<uint8_t>(tokens * s.paddedInputs() * size, "rounded");
   auto *hidden = room<uint8_t>(slots * s.paddedHidden() * size, "hidden");
+  uint8_t *low = nullptr, *last = hidden, *inputs = rounded;
+  if (s.upRank)
+    inputs = low = room<uint8_t>(slots * upLow.paddedHidden() * size, "low");
+  if (s.downRank)
+    last = room<uint8_t>(slots * downLow.paddedHidden() * size, "down low");
   auto *rows = room<float>(slots * s.paddedOutputs(), "rows");
   auto *out = room<float>(tokens * s.outputs, "out");
-  auto more = [&](std::vector<void *> arguments, const Packed &packed) {
-    if (!packed.scales.empty())
-      arguments.push_back(place(packed.scales, "scales"));
-    if (!packed.zeros.empty())
-      arguments.push_back(place(packed.zeros, "zeros"));
-    if (!packed.bias.empty())
-      arguments.push_back(place(packed.bias, "bias"));
-    return arguments;
-  };
-  emu::TensorMap maps[2];
-  auto matrix = [&](int which, const Packed &packed, int64_t matrixRows,
+  std::deque<emu::TensorMap> maps;
+  auto matrix = [&](const Packed &packed, const char *name, int64_t matrixRows,
                     int64_t depth) -> void * {
-    void *at = place(packed.values, which ? "down" : "up");
+    void *at = place(packed.values, name);
     if (layer.onHopper == OnHopper::No)
       return at;
     uint64_t sizes[] = {uint64_t(depth), uint64_t(matrixRows),
@@ -138,20 +143,43 @@ std::vector<float> test::Device::run(const Case &test) {
     uint32_t box[] = {64, uint32_t(kHopperBoxRows), 1};
     auto map = emu::encodeTensorMap(at, 2, sizes, strides, box);
     EXPECT_TRUE(static_cast<bool>(map));
-    maps[which] = *map;
-    return &maps[which];
+    maps.push_back(*map);
+    return &maps.back();
+  };
+  auto multiply = [&](const char *name, std::vector<void *> arguments,
+                      const Packed &packed, bool isScaled) {
+    if (!packed.scales.empty())
+      arguments.push_back(place(packed.scales, "scales"));
+    if (!packed.zeros.empty())
+      arguments.push_back(place(packed.zeros, "zeros"));
+    if (!packed.bias.empty())
+      arguments.push_back(place(packed.bias, "bias"));
+    if (isScaled)
+      arguments.push_back(dw);
+    launch(name, 3, arguments);
+  };
+  auto first = [&](const char *name, void *from, const Packed &packed,
+                   const LayerShape &shape, void *to) {
+    multiply(name,
+             {from,
+              matrix(packed, name, shape.upTiles() * 16, shape.paddedInputs()),
+              order, offsets, active, activeCount, to},
+             packed, shape.scaleInput);
   };
   launch("sort", 1,
          {did, table, count, offsets, order, where, active, activeCount});
   launch("round", 2, {dx, count, rounded});
-  launch("up", 3,
-         more({rounded, matrix(0, up, s.upTiles() * 16, s.paddedInputs()),
-               order, offsets, active, activeCount, hidden},
-              up));
-  launch("down", 3,
-         more({hidden, matrix(1, down, s.paddedOutputs(), s.paddedHidden()),
-               offsets, active, activeCount, rows},
-              down));
+  if (s.upRank)
+    first("up_low", rounded, layer.packedUpLow(), upLow, low);
+  first("up", inputs, layer.packedUp(), up, hidden);
+  if (s.downRank)
+    first("down_low", hidden, layer.packedDownLow(), downLow, last);
+  Packed packed = layer.packedDown();
+  multiply("down",
+           {last,
+            matrix(packed, "down", down.paddedOutputs(), down.paddedHidden()),
+            offsets, active, activeCount, rows},
+           packed, false);
   void *isAdded = nullptr; // a number
   launch("combine", 2, {rows, where, dw, count, out, out, isAdded});
   if (recorder && error.empty())
@@ -164,24 +192,26 @@ namespace {
 /// are off by u / sqrt(3) at one sigma, at most; five are allowed.
 struct Rounding {
   double u;
-  int down, up; ///< how often products of each kind are rounded
+  int down, up, low; ///< how often products of each kind are rounded
 };
 } // namespace
 
 static Rounding roundingOf(const LayerShape &shape, bool grouped) {
   // Both factors of all products, to 11 bits.
   if (shape.element == Element::F32 && shape.tf32 && grouped)
-    return {0x1p-11, 2, 2};
+    return {0x1p-11, 2, 2, 2};
   // Sums of n numbers are some sqrt(n) 2^-24 off; n is up to 1100 here, and the
   // approximations of activations are within 2^-22.
   if (shape.element == Element::F32)
-    return {0x1p-24 * 33, 1, 1};
-  // Hidden values, to 11 bits or 8; numbers of nf4, too.
+    return {0x1p-24 * 33, 1, 1, 1};
+  // Hidden values and what low factors give, to 11 bits or 8; numbers of nf4,
+  // too.
   double u = shape.element == Element::F16 ? 0x1p-11 : 0x1p-8;
   auto isNf4 = [](const std::optional<rt::CodedRows> &coded) {
     return coded && coded->coding == rt::RowCoding::Nf4;
   };
-  return {u, 1 + isNf4(shape.downCoded), isNf4(shape.upCoded)};
+  return {u, 1 + (isNf4(shape.downCoded) || isNf4(shape.downLowCoded)),
+          (shape.upRank != 0) + isNf4(shape.upCoded), isNf4(shape.upLowCoded)};
 }
 
 void test::checkLayer(Context &context, Layer &layer, const Case &test,
@@ -192,7 +222,8 @@ void test::checkLayer(Context &context, Layer &layer, const Case &test,
   for (size_t i = 0; i < want.values.size(); ++i) {
     double sigma =
         rounding.u / std::sqrt(3.0) *
-        std::sqrt(rounding.down * want.down[i] + rounding.up * want.up[i]);
+        std::sqrt(rounding.down * want.down[i] + rounding.up * want.up[i] +
+                  rounding.low * want.low[i]);
     // The result itself is an f32, of a few additions.
     double few = 0x1p-21 * (std::abs(want.values[i]) + 1e-3);
     allowed.push_back(5 * sigma + few);

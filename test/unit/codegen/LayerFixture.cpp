@@ -35,10 +35,17 @@ Layer::Layer(LayerShape shape, std::vector<int32_t> entries, unsigned seed)
       number = isThere ? normal(random) : 0;
     return numbers;
   };
+  int64_t inputs = shape.upProduct().inputs;
+  int64_t hidden = shape.downProduct().hidden;
   for (int64_t e = 0; e < shape.experts; ++e) {
-    gate.push_back(matrix(shape.hidden, shape.inputs, shape.upCoded));
-    up.push_back(matrix(shape.hidden, shape.inputs, shape.upCoded));
-    down.push_back(matrix(shape.outputs, shape.hidden, shape.downCoded));
+    gate.push_back(matrix(shape.hidden, inputs, shape.upCoded));
+    up.push_back(matrix(shape.hidden, inputs, shape.upCoded));
+    down.push_back(matrix(shape.outputs, hidden, shape.downCoded));
+    if (shape.upRank)
+      upLow.push_back(matrix(shape.upRank, shape.inputs, shape.upLowCoded));
+    if (shape.downRank)
+      downLow.push_back(
+          matrix(shape.downRank, shape.hidden, shape.downLowCoded));
     gateBias.push_back(vector(shape.hidden, shape.hasUpBias));
     upBias.push_back(vector(shape.hidden, shape.hasUpBias));
     downBias.push_back(vector(shape.outputs, shape.hasDownBias));
@@ -61,6 +68,13 @@ static double makeScale(std::mt19937 &random, double size, rt::RowScale type,
   return rounded(scale, element);
 }
 
+static double fp8Number(uint8_t code) {
+  int exponent = code >> 3 & 15, fraction = code & 7;
+  double size = exponent ? std::ldexp(8 + fraction, exponent - 10)
+                         : std::ldexp(fraction, -9);
+  return code & 128 ? -size : size;
+}
+
 Matrix Layer::matrix(int64_t rows, int64_t columns,
                      const std::optional<rt::CodedRows> &coded) {
   Matrix made{rows, columns, {}, {}, {}, {}};
@@ -72,6 +86,7 @@ Matrix Layer::matrix(int64_t rows, int64_t columns,
     return made;
   }
   bool isInt8 = coded->coding == rt::RowCoding::Int8;
+  bool isFp8 = coded->coding == rt::RowCoding::F8E4M3;
   bool isInt4 = coded->coding == rt::RowCoding::Int4;
   int64_t block = coded->block ? coded->block : columns;
   for (int64_t r = 0; r < rows; ++r) {
@@ -79,9 +94,9 @@ Matrix Layer::matrix(int64_t rows, int64_t columns,
     for (int64_t c = 0; c < columns; ++c) {
       if (c % block == 0) {
         scale = makeScale(random,
-                          size / (isInt8   ? 64
-                                  : isInt4 ? 4
-                                           : 1),
+                          size / (isInt8 || isFp8 ? 64
+                                  : isInt4        ? 4
+                                                  : 1),
                           coded->scale, made.scales);
         uint8_t code = isInt8 ? random() % 256 : random() % 16;
         zero = isInt8 ? int8_t(code) : code;
@@ -90,9 +105,12 @@ Matrix Layer::matrix(int64_t rows, int64_t columns,
         else
           zero = isInt8 ? 0 : 8;
       }
-      uint8_t code = isInt8 ? random() % 256 : random() % 16;
+      uint8_t code = random() % (coded->isByte() ? 256 : 16);
+      if (isFp8 && code % 128 == 127)
+        code -= 1; // the largest number: the next code is none
       made.codes.push_back(code);
       made.values.push_back(isInt8   ? (int8_t(code) - zero) * scale
+                            : isFp8  ? fp8Number(code) * scale
                             : isInt4 ? (code - zero) * scale
                             : coded->coding == rt::RowCoding::Fp4
                                 ? kFp4Table[code] * scale
@@ -136,7 +154,28 @@ Packed Layer::pack(int64_t rows, int64_t depth, int64_t paddedDepth,
   return packed;
 }
 
+/// A low factor: rows in order.
+Packed Layer::packedLow(const std::vector<Matrix> &low,
+                        const LayerShape &shape) const {
+  if (low.empty())
+    return {};
+  return pack(
+      shape.upTiles() * 16, shape.inputs, shape.paddedInputs(), shape.upCoded,
+      [&](int64_t e, int64_t row) -> std::pair<const Matrix *, int64_t> {
+        if (row >= shape.hidden)
+          return {nullptr, 0};
+        return {&low[e], row};
+      });
+}
+
+Packed Layer::packedUpLow() const { return packedLow(upLow, shape.upLow()); }
+
+Packed Layer::packedDownLow() const {
+  return packedLow(downLow, shape.downLow());
+}
+
 Packed Layer::packedUp() const {
+  const LayerShape shape = this->shape.upProduct();
   int64_t rows = shape.upTiles() * 16;
   // Of a row of an expert: is it of the gate, and which neuron's.
   auto neuronOf = [&](int64_t row) -> std::pair<bool, int64_t> {
@@ -163,6 +202,7 @@ Packed Layer::packedUp() const {
 }
 
 Packed Layer::packedDown() const {
+  const LayerShape shape = this->shape.downProduct();
   int64_t rows = shape.paddedOutputs();
   Packed packed =
       pack(rows, shape.hidden, shape.paddedHidden(), shape.downCoded,
@@ -229,57 +269,113 @@ struct Sum {
 };
 } // namespace
 
-/// A hidden value, and the square of what changes it if each product changes by
-/// its size.
-std::pair<double, double> Layer::hiddenOf(int64_t e, int64_t h,
-                                          const std::vector<double> &x) const {
+/// A hidden value, and the squares of what changes it: if each product changes
+/// by its size, and if each input changes by what it may.
+struct Layer::Hidden {
+  double value, products, inputs;
+};
+
+Layer::Hidden Layer::hiddenOf(int64_t e, int64_t h,
+                              const std::vector<double> &x,
+                              const std::vector<double> &moves,
+                              double scale) const {
   auto slope = [&](double x) {
     constexpr double kStep = 1e-5;
     return (activate(x + kStep) - activate(x - kStep)) / (2 * kStep);
   };
+  auto squares = [&](const Matrix &m, double slope) {
+    double sum = 0;
+    for (size_t i = 0; i < moves.size(); ++i)
+      sum += std::pow(slope * scale * m.at(h, int64_t(i)), 2) * moves[i];
+    return sum;
+  };
   Sum line(up[e], h, x);
-  double u = line.value + upBias[e][h];
+  double u = scale * line.value + upBias[e][h], square = scale * scale;
   if (!shape.isGlu)
-    return {activate(u), std::pow(slope(u), 2) * line.squares};
+    return {activate(u), square * std::pow(slope(u), 2) * line.squares,
+            squares(up[e], slope(u))};
   Sum gated(gate[e], h, x);
-  double g = gated.value + gateBias[e][h];
+  double g = scale * gated.value + gateBias[e][h];
   if (shape.limit > 0)
     u = std::min(std::max(u, -shape.limit), shape.limit);
   u += shape.beta;
-  return {activate(g) * u, std::pow(slope(g) * u, 2) * gated.squares +
-                               std::pow(activate(g), 2) * line.squares};
+  double ofGate = slope(g) * u, ofLine = activate(g);
+  return {ofLine * u,
+          square * (std::pow(ofGate, 2) * gated.squares +
+                    std::pow(ofLine, 2) * line.squares),
+          squares(gate[e], ofGate) + squares(up[e], ofLine)};
+}
+
+/// Adds what expert `e` gives for inputs `x` times `inputWeight`, `weight`
+/// times, to the numbers from `first` on.
+void Layer::addExpert(int64_t e, double inputWeight, double weight,
+                      const std::vector<double> &x, int64_t first,
+                      Reference &made) const {
+  std::vector<double> inputs = x, moves;
+  if (shape.upRank) {
+    inputs.clear();
+    for (int64_t r = 0; r < shape.upRank; ++r) {
+      Sum sum(upLow[e], r, x);
+      inputs.push_back(inputWeight * sum.value);
+      moves.push_back(inputWeight * inputWeight * sum.squares);
+    }
+    inputWeight = 1;
+  }
+  std::vector<Hidden> all;
+  std::vector<double> hidden;
+  for (int64_t h = 0; h < shape.hidden; ++h) {
+    all.push_back(hiddenOf(e, h, inputs, moves, inputWeight));
+    hidden.push_back(all.back().value);
+  }
+  std::vector<double> last = hidden;
+  if (shape.downRank) {
+    last.clear();
+    for (int64_t r = 0; r < shape.downRank; ++r)
+      last.push_back(Sum(downLow[e], r, hidden).value);
+  }
+  for (int64_t o = 0; o < shape.outputs; ++o) {
+    Sum sum(down[e], o, last);
+    int64_t at = first + o;
+    double square = weight * weight;
+    made.values[at] += weight * (sum.value + downBias[e][o]);
+    made.down[at] += square * sum.squares;
+    for (int64_t h = 0; h < shape.hidden; ++h) {
+      double factor = shape.downRank ? 0 : down[e].at(o, h);
+      for (int64_t r = 0; r < shape.downRank; ++r)
+        factor += down[e].at(o, r) * downLow[e].at(r, h);
+      factor *= factor * square;
+      if (shape.downRank)
+        made.down[at] += factor * hidden[h] * hidden[h];
+      made.up[at] += factor * all[h].products;
+      made.low[at] += factor * all[h].inputs;
+    }
+  }
 }
 
 Reference Layer::reference(const Case &test) const {
   int64_t tokens = test.x.size() / shape.inputs, count = tokens * shape.outputs;
-  Reference made{std::vector<double>(count), std::vector<double>(count),
-                 std::vector<double>(count)};
+  std::vector<double> none(count);
+  Reference made{none, none, none, none};
   for (int64_t t = 0; t < tokens; ++t) {
-    // Entries that mean the same expert are off in the same way.
-    std::vector<double> weights(shape.experts);
-    for (int64_t c = 0; c < shape.topK; ++c) {
-      int32_t id = test.ids[t * shape.topK + c];
-      if (id >= 0 && id < int64_t(entries.size()) && entries[id] >= 0)
-        weights[entries[id]] += test.weights[t * shape.topK + c];
-    }
-    std::vector<double> x(shape.inputs), hidden(shape.hidden), moves;
+    std::vector<double> x(shape.inputs), weights(shape.experts);
     for (int64_t i = 0; i < shape.inputs; ++i)
       x[i] = rounded(test.x[t * shape.inputs + i], shape.element);
-    for (int64_t e = 0; e < shape.experts; ++e) {
-      if (weights[e] == 0)
+    for (int64_t c = 0; c < shape.topK; ++c) {
+      int32_t id = test.ids[t * shape.topK + c];
+      if (id < 0 || id >= int64_t(entries.size()) || entries[id] < 0)
         continue;
-      moves.resize(shape.hidden);
-      for (int64_t h = 0; h < shape.hidden; ++h)
-        std::tie(hidden[h], moves[h]) = hiddenOf(e, h, x);
-      for (int64_t o = 0; o < shape.outputs; ++o) {
-        Sum sum(down[e], o, hidden);
-        int64_t at = t * shape.outputs + o;
-        made.values[at] += weights[e] * (sum.value + downBias[e][o]);
-        made.down[at] += weights[e] * weights[e] * sum.squares;
-        for (int64_t h = 0; h < shape.hidden; ++h)
-          made.up[at] += std::pow(weights[e] * down[e].at(o, h), 2) * moves[h];
-      }
+      double weight = test.weights[t * shape.topK + c];
+      if (shape.scaleInput)
+        addExpert(entries[id], weight, shape.outputScale, x, t * shape.outputs,
+                  made);
+      else
+        weights[entries[id]] += weight;
     }
+    // Entries that mean the same expert are off in the same way.
+    for (int64_t e = 0; e < shape.experts; ++e)
+      if (weights[e] != 0)
+        addExpert(e, 1, weights[e] * shape.outputScale, x, t * shape.outputs,
+                  made);
   }
   return made;
 }

@@ -38,9 +38,11 @@ struct Case {
 /// What comes out, and how far rounding carries: if the products with hidden
 /// values that make a number are each off by u, at random, it is off by u times
 /// the square root of `down`; if those that make hidden values are, by u times
-/// that of `up`.
+/// that of `up`; if those of a low factor of the first matrix are, by u times
+/// that of `low`. Rounding what the second matrix' low factor gives is in
+/// `down`, too.
 struct Reference {
-  std::vector<double> values, down, up;
+  std::vector<double> values, down, up, low;
 };
 
 /// Which kernels of sm_90a stand for those of many tokens.
@@ -51,7 +53,7 @@ struct Layer {
   cuda::LayerShape shape;
   std::vector<int32_t> entries; ///< expert of each, or -1
   OnHopper onHopper = OnHopper::No;
-  std::vector<Matrix> gate, up, down;
+  std::vector<Matrix> gate, up, down, upLow, downLow; ///< low: or none
   std::vector<std::vector<double>> gateBias, upBias, downBias;
   std::mt19937 random;
   mlir::OwningOpRef<mlir::ModuleOp> module; ///< the kernels
@@ -63,6 +65,8 @@ struct Layer {
 
   Packed packedUp() const;
   Packed packedDown() const;
+  Packed packedUpLow() const;
+  Packed packedDownLow() const;
   Case makeCase(int64_t tokens);
   /// Inputs are rounded as the kernels round them; nothing else is.
   Reference reference(const Case &test) const;
@@ -73,11 +77,17 @@ private:
       llvm::function_ref<std::pair<const Matrix *, int64_t>(int64_t, int64_t)>;
   Packed pack(int64_t rows, int64_t depth, int64_t paddedDepth,
               const std::optional<rt::CodedRows> &coded, RowOf rowOf) const;
+  Packed packedLow(const std::vector<Matrix> &low,
+                   const cuda::LayerShape &shape) const;
   Matrix matrix(int64_t rows, int64_t columns,
                 const std::optional<rt::CodedRows> &coded);
   double activate(double x) const;
-  std::pair<double, double> hiddenOf(int64_t e, int64_t h,
-                                     const std::vector<double> &x) const;
+  struct Hidden;
+  Hidden hiddenOf(int64_t e, int64_t h, const std::vector<double> &x,
+                  const std::vector<double> &moves, double scale) const;
+  void addExpert(int64_t e, double inputWeight, double weight,
+                 const std::vector<double> &x, int64_t first,
+                 Reference &made) const;
 };
 
 struct Context {

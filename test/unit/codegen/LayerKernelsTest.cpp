@@ -129,6 +129,46 @@ TEST_P(LayerKernels, Elements) {
   }
 }
 
+/// Weights that multiply what experts read, also of slots that share an expert.
+TEST_P(LayerKernels, WeightsOfInputs) {
+  for (Element element : {Element::BF16, Element::F16, Element::F32})
+    for (bool isGlu : {false, true}) {
+      if (element != Element::BF16 && !isGlu)
+        continue;
+      LayerShape shape{3, 40, 19, 50, 2, isGlu};
+      shape.element = element;
+      shape.scaleInput = true;
+      shape.outputScale = 0.5;
+      shape.hasUpBias = shape.hasDownBias = isGlu;
+      Layer layer(shape, {0, -1, 1, 2, 1});
+      for (int64_t tokens : {1, 9, 70})
+        check(layer, layer.makeCase(tokens));
+    }
+  LayerShape shape{2, 64, 24, 32, 1};
+  shape.scaleInput = true;
+  Layer one(shape, {1, 0});
+  check(one, one.makeCase(12));
+}
+
+/// Matrices in two factors: either or both, of ranks that fill no tile.
+TEST_P(LayerKernels, Factors) {
+  for (auto [upRank, downRank, element] : {std::tuple(5, 0, Element::BF16),
+                                           {0, 12, Element::F32},
+                                           {20, 3, Element::F16},
+                                           {33, 70, Element::BF16},
+                                           {33, 70, Element::F32}}) {
+    LayerShape shape{4, 72, 90, 50, 2, upRank != 5};
+    shape.element = element;
+    shape.upRank = upRank;
+    shape.downRank = downRank;
+    shape.hasUpBias = shape.hasDownBias = upRank == 20;
+    shape.scaleInput = downRank == 70;
+    Layer layer(shape, {0, 1, -1, 2, 3, 1});
+    for (int64_t tokens : {0, 1, 80})
+      check(layer, layer.makeCase(tokens));
+  }
+}
+
 /// Nothing shares a bank of shared memory; with few tokens weights are read in
 /// whole sectors, and once.
 TEST_P(LayerKernels, MovesNoMoreThanItMust) {

@@ -34,13 +34,24 @@ protected:
   void SetUp() override {
     DeviceFixture::SetUp();
     // In the order of MOERT_KERNEL_SORT and the others, with the bytes of each
-    // parameter: numbers of tokens have 4.
+    // parameter: numbers of tokens have 4. First low factors take weights, too.
     const std::pair<const char *, std::vector<uint32_t>> wanted[] = {
-        {"sort", {8, 8, 4, 8, 8, 8, 8, 8}}, {"round", {8, 4, 8}},
-        {"up", {8, 8, 8, 8, 8, 8, 8}},      {"down", {8, 8, 8, 8, 8}},
-        {"UP", {8, 8, 8, 8, 8, 8, 8}},      {"DOWN", {8, 8, 8, 8, 8}},
-        {"combine", {8, 8, 8, 4, 8, 8, 4}}, {"some_up", {8, 8, 8, 8, 8, 8, 8}},
-        {"some_down", {8, 8, 8, 8, 8}},     {"finish", {8, 4, 8, 8, 4}}};
+        {"sort", {8, 8, 4, 8, 8, 8, 8, 8}},
+        {"round", {8, 4, 8}},
+        {"up", {8, 8, 8, 8, 8, 8, 8}},
+        {"down", {8, 8, 8, 8, 8}},
+        {"UP", {8, 8, 8, 8, 8, 8, 8}},
+        {"DOWN", {8, 8, 8, 8, 8}},
+        {"combine", {8, 8, 8, 4, 8, 8, 4}},
+        {"some_up", {8, 8, 8, 8, 8, 8, 8}},
+        {"some_down", {8, 8, 8, 8, 8}},
+        {"finish", {8, 4, 8, 8, 4}},
+        {"up_low", {8, 8, 8, 8, 8, 8, 8, 8}},
+        {"UP_LOW", {8, 8, 8, 8, 8, 8, 8, 8}},
+        {"some_up_low", {8, 8, 8, 8, 8, 8, 8, 8}},
+        {"down_low", {8, 8, 8, 8, 8, 8, 8}},
+        {"DOWN_LOW", {8, 8, 8, 8, 8, 8, 8}},
+        {"some_down_low", {8, 8, 8, 8, 8, 8, 8}}};
     ptx = ptxOf("none");
     for (int i = 0; i < MOERT_NUM_KERNELS; ++i) {
       const auto &[name, bytes] = wanted[i];

@@ -144,6 +144,49 @@ TEST_F(DeviceModelFixture, GivesKernelsTensorMaps) {
                                  "cuTensorMapEncodeTiled");
 }
 
+/// What the four products of a layer got: the address of the left side, and of
+/// what they made.
+uint64_t from[4], made[4], scaledBy = 0;
+
+void note(int product, void **arguments, int result) {
+  from[product] = reinterpret_cast<uint64_t>(arguments[0]);
+  made[product] = reinterpret_cast<uint64_t>(arguments[result]);
+}
+
+TEST_F(DeviceModelFixture, MultipliesFactorsOneAfterTheOther) {
+  pool.up_low = {16, 8, 1, 8, 0, MOERT_BF16};
+  pool.up.depth = pool.up.padded_depth = 16;
+  pool.down_low = {8, 16, 1, 16, 0, MOERT_BF16};
+  pool.down.depth = pool.down.padded_depth = 8;
+  pool.scales_input = 1;
+  // Weights go to the first product alone.
+  fake.kernels["up_low"].entry = [](void **arguments) {
+    note(0, arguments, 6);
+    scaledBy = reinterpret_cast<uint64_t>(arguments[7]);
+  };
+  fake.kernels["up"].entry = [](void **a) { note(1, a, 6); };
+  fake.kernels["down_low"].entry = [](void **a) { note(2, a, 6); };
+  fake.kernels["down"].entry = [](void **a) { note(3, a, 5); };
+  auto model = make();
+  ASSERT_TRUE(model) << model.error().message;
+  int before = fake.numLaunched;
+  std::vector<float> x(8), chosen(2), out(1024);
+  std::vector<int32_t> ids(2);
+  void *weights = uploaded(**model, chosen);
+  Status status = (*model)->layer(0, 1,
+                                  {uploaded(**model, x), uploaded(**model, ids),
+                                   weights, nullptr, uploaded(**model, out)});
+  ASSERT_TRUE(status.ok()) << status.message;
+  ASSERT_TRUE(
+      (*model)->download(out.data(), uploaded(**model, out), 1024 * 4).ok());
+  EXPECT_EQ(fake.numLaunched - before, 7);
+  EXPECT_EQ(scaledBy, reinterpret_cast<uint64_t>(weights));
+  for (int i = 1; i < 4; ++i)
+    EXPECT_EQ(from[i], made[i - 1]) << i;
+  EXPECT_EQ(made[0], made[2]); // one memory for both
+  EXPECT_TRUE(from[0] && made[0] != from[0] && made[1] != made[0]);
+}
+
 TEST_F(DeviceModelFixture, KnowsThatItIsBroken) {
   auto layers = make();
   ASSERT_TRUE(layers) << layers.error().message;

@@ -68,17 +68,6 @@ TEST_F(DeviceOffloadFixture, OpensADeviceOnce) {
   EXPECT_FALSE(open());
 }
 
-TEST_F(DeviceOffloadFixture, LeavesWhatCompilersBefore15DidNotWrite) {
-  model.abi_minor = 4;
-  code.cubin = reinterpret_cast<const void *>(8);
-  code.constants = reinterpret_cast<const moert_device_known *>(8);
-  code.num_constants = 3;
-  code.layer_names = reinterpret_cast<const char *const *>(8);
-  auto made = open();
-  ASSERT_TRUE(made) << made.error().message;
-  EXPECT_EQ(library->numAssembled, 1);
-}
-
 TEST_F(DeviceOffloadFixture, FallsBackWhereMemoryIsMissing) {
   const moert_device_known known = {nullptr, 0, 1 << 20};
   library->devices[1].memory = 1 << 20;

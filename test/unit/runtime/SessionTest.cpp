@@ -205,8 +205,8 @@ TEST(Model, RefusesWhatItCannotRun) {
   model = addModel();
   model.abi_major = 9;
   EXPECT_EQ(checkDescriptor(model).message,
-            "the model was compiled for runtime interface 9.5, this runtime "
-            "has 1.5");
+            "the model was compiled for runtime interface 9.6, this runtime "
+            "has 1.6");
   model = addModel();
   model.cpu_features = "+sse2,warp-drive";
   EXPECT_EQ(checkDescriptor(model).message,
