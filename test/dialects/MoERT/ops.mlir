@@ -75,11 +75,16 @@ func.func @cache(%past: memref<?x2x?x32xf32>, %s: index) {
   // CHECK: moert.cache %{{.*}} fresh %{{.*}} input 1 output 2 : memref<?x2x?x32xf32> -> memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>
   %present = moert.cache %past fresh %s input 1 output 2
       : memref<?x2x?x32xf32> -> memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>
+  return
+}
+
+// CHECK-LABEL: func.func @device_cache
+func.func @device_cache(%past: memref<?x2x?x32xf32>, %s: index) {
   // CHECK: moert.device_cache %{{.*}} fresh %{{.*}} input 1 output 2 : memref<?x2x?x32xf32> -> memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>
-  %device = moert.device_cache %past fresh %s input 1 output 2
+  %present = moert.device_cache %past fresh %s input 1 output 2
       : memref<?x2x?x32xf32> -> memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>>
   // CHECK: moert.device_present %{{.*}} output 2 : memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>> -> memref<?x2x?x32xf32>
-  %out = moert.device_present %device output 2
+  %out = moert.device_present %present output 2
       : memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>> -> memref<?x2x?x32xf32>
   return
 }

@@ -123,7 +123,7 @@ TEST_F(DeviceLoadFixture, TracesWorkByName) {
   const char *const names[] = {"/model/layers.0/moe"};
   code.layer_names = names;
   const moert_device_kernel alone = {"scale", 64, 0, 0, 0};
-  ptx += ".visible .entry scale()\n";
+  ptx += entryOf("scale", {8, 8, 4, 4});
   code.ptx = ptx.c_str();
   code.kernels = &alone;
   code.num_kernels = 1;
@@ -165,7 +165,10 @@ TEST_F(DeviceLoadFixture, WaitsForNothingWithoutATrace) {
   fake.mostPending = 0;
   EXPECT_OK(
       (*made)->layer(0, 1, {*memory, *memory, *memory, nullptr, *memory}));
-  EXPECT_EQ(fake.mostPending, 5u);
+  // They wait for company, and then for a copy.
+  EXPECT_EQ(fake.mostPending, 0u);
+  EXPECT_OK((*made)->upload(*memory, weights.data(), 4));
+  EXPECT_EQ(fake.mostPending, 5u + 2);
 }
 
 TEST_F(DeviceLoadFixture, EndsAPhaseThatFails) {
