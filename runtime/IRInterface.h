@@ -77,8 +77,8 @@ typedef struct {
 /* The kernels of a pool of experts, in this order; those that it has no use for
  * have no name. One matrix alone has ROUND, those of `down`, and FINISH. */
 enum {
-  MOERT_KERNEL_SORT = 0,
-  MOERT_KERNEL_ROUND = 1,
+  MOERT_KERNEL_PREPARE = 0,   /* sorts choices, rounds inputs */
+  MOERT_KERNEL_ROUND = 1,     /* of one matrix */
   MOERT_KERNEL_DECODE_UP = 2, /* few tokens */
   MOERT_KERNEL_DECODE_DOWN = 3,
   MOERT_KERNEL_GROUPED_UP = 4, /* many */

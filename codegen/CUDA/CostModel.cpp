@@ -88,15 +88,14 @@ double LayerCost::seconds() const {
   return sum;
 }
 
-/// One block, whose warps each have a run of slots and go through it twice
-/// (SortKernel.cpp). They wait for ids, then for the table; then they issue, by
-/// four, or wait for what depends on the group before.
-static KernelCost sortCost(const Gpu &gpu, const LayerShape &shape,
-                           const Routing &routing) {
+/// Clocks of the block that sorts. Its warps each have a run of slots and go
+/// through it twice (SortKernel.cpp). They wait for ids, then for the table;
+/// then they issue, by four, or wait for what depends on the group before.
+static double sortClocks(const Gpu &gpu, const LayerShape &shape,
+                         const Routing &routing) {
   int64_t slots = routing.tokens * shape.topK;
   int64_t warps = SortShape::warps(shape.experts), ahead = SortShape::kAhead;
   double bits = std::ceil(std::log2(real(shape.experts + 1)));
-  KernelCost cost{"sort"};
   double read = gpu.l2Latency + gpu.l1Latency + kLoopClocks;
   // Instructions of a group of 32, and clocks from one group to the next; a
   // vote is taken for each bit of an expert's number.
@@ -111,20 +110,15 @@ static KernelCost sortCost(const Gpu &gpu, const LayerShape &shape,
   // one after the other, and five steps through its lanes.
   clocks += real(ceilDiv(shape.experts, 32)) *
             (real(8 * warps) + 6 * gpu.sharedLatency + 100);
-  cost.processors = clocks / gpu.clock;
-  cost.ends = gpu.memoryLatency / gpu.clock;
-  cost.gap = gpu.kernelGap;
-  cost.memoryBytes = 12 * real(slots);
-  cost.memory = cost.memoryBytes / gpu.memory;
-  return cost;
+  return clocks;
 }
 
 /// A thread has `atOnce` numbers, and waits for `waits` loads in a row.
 static KernelCost rowCost(const Gpu &gpu, const char *name, int64_t numbers,
-                          int64_t atOnce, double bytes, double waits) {
+                          int64_t atOnce, int64_t threads, double bytes,
+                          double waits) {
   KernelCost cost{name};
-  int64_t all =
-      gpu.multiprocessors * rt::kBlocksOfMultiprocessor * kLayerThreads;
+  int64_t all = gpu.multiprocessors * rt::kBlocksOfMultiprocessor * threads;
   double latency =
       bytes > real(gpu.l2Bytes) ? gpu.memoryLatency : gpu.l2Latency;
   double round = waits * latency + kLoopClocks;
@@ -135,6 +129,22 @@ static KernelCost rowCost(const Gpu &gpu, const char *name, int64_t numbers,
   cost.l2 = bytes / gpu.l2;
   cost.ends = gpu.memoryLatency / gpu.clock;
   cost.gap = gpu.kernelGap;
+  return cost;
+}
+
+/// One block sorts while the others round.
+static KernelCost prepareCost(const Gpu &gpu, const LayerShape &shape,
+                              const Routing &routing) {
+  int64_t tokens = routing.tokens;
+  KernelCost cost =
+      rowCost(gpu, "prepare", tokens * shape.paddedInputs(),
+              RoundShape::kNumbers, 32 * SortShape::warps(shape.experts),
+              real(tokens * (4 * shape.inputs + 2 * shape.paddedInputs())), 1);
+  double sorted = 12 * real(tokens * shape.topK);
+  cost.memoryBytes += sorted;
+  cost.memory += sorted / gpu.memory;
+  cost.processors =
+      std::max(cost.processors, sortClocks(gpu, shape, routing) / gpu.clock);
   return cost;
 }
 
@@ -159,15 +169,19 @@ LayerCost moe::cuda::predictLayer(const Gpu &gpu, const LayerShape &shape,
   LayerCost cost;
   cost.variant = few ? "few: 16 rows x 8 slots, mma.sync" : variant.name;
   cost.isThere = few || variant.isThere;
-  cost.kernels.push_back(sortCost(gpu, shape, routing));
-  cost.kernels.push_back(
-      rowCost(gpu, "round", tokens * shape.paddedInputs(), RoundShape::kNumbers,
-              real(tokens * (4 * shape.inputs + 2 * shape.paddedInputs())), 1));
+  cost.kernels.push_back(prepareCost(gpu, shape, routing));
   cost.kernels.push_back(product(up));
   cost.kernels.push_back(product(down));
   // Places first, then rows and weights of all choices at once.
-  cost.kernels.push_back(rowCost(
-      gpu, "combine", tokens * shape.outputs, shape.outputs % 4 ? 1 : 4,
-      real(slots * 4 * shape.paddedOutputs() + tokens * 4 * shape.outputs), 2));
+  double rows = real(slots * 4 * shape.paddedOutputs());
+  KernelCost combine =
+      rowCost(gpu, "combine", tokens * shape.outputs, shape.outputs % 4 ? 1 : 4,
+              kLayerThreads, rows + real(tokens * 4 * shape.outputs), 2);
+  // What the kernel before did not write to memory is not read there.
+  if (gpu.staysInL2(rows)) {
+    combine.memoryBytes -= rows;
+    combine.memory -= rows / gpu.memory;
+  }
+  cost.kernels.push_back(combine);
   return cost;
 }

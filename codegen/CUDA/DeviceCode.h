@@ -62,9 +62,9 @@ llvm::Expected<DeviceCode> makeDeviceCode(mlir::ModuleOp module,
 llvm::Error placeLayers(mlir::ModuleOp module, DeviceCode &code);
 
 /// A module of the kernels of pools (the context has all dialects), those of
-/// number i called "moe_i_sort" and so on, in the order of MOERT_KERNEL_SORT
-/// and the others. Those for some and many tokens are sm_90a's where
-/// `architecture` is.
+/// number i called "moe_i_prepare" and so on, in the order of
+/// MOERT_KERNEL_PREPARE and the others. Those for some and many tokens are
+/// sm_90a's where `architecture` is.
 mlir::OwningOpRef<mlir::ModuleOp>
 poolKernels(mlir::MLIRContext *context, llvm::ArrayRef<Pool> pools,
             llvm::StringRef architecture,

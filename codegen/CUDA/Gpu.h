@@ -56,6 +56,12 @@ struct Gpu {
   /// a stream that is kept full. An assumption; not measured.
   double kernelGap = 1.5e-6;
 
+  /// Whether bytes that are read again later do not come from memory then: half
+  /// of L2 is for the rest.
+  bool staysInL2(double bytes) const {
+    return bytes <= static_cast<double>(l2Bytes) / 2;
+  }
+
   /// The clock that is left where tensor cores are busy all the time.
   double wgmmaClock() const {
     return tensor / (static_cast<double>(multiprocessors) * wgmmaPerClock);

@@ -22,10 +22,8 @@ Type moe::cuda::typeOf(CudaBuilder &k, Element element) {
   llvm_unreachable("all elements are handled");
 }
 
-/// `body(i)` for i = first, first + all... below `count`. All threads turn
-/// equally often.
-static void forShare(CudaBuilder &k, Num count, Num first, Num all,
-                     llvm::function_ref<void(Num)> body) {
+void moe::cuda::forShare(CudaBuilder &k, Num count, Num first, Num all,
+                         llvm::function_ref<void(Num)> body) {
   k.loop(0, (count + all - k.integer(1)) / all, [&](Num round) {
     Num i = round * all + first;
     k.when(i < count, [&] { body(i); });

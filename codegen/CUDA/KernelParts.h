@@ -12,6 +12,10 @@ Num at32(CudaBuilder &k, Num base, Num index);
 
 mlir::Type typeOf(CudaBuilder &k, Element element);
 
+/// `body(i)` for i = first, first + all... below `count`. All threads turn
+/// equally often.
+void forShare(CudaBuilder &k, Num count, Num first, Num all,
+              llvm::function_ref<void(Num)> body);
 /// `body(i)` for i below `count`, divided among all threads of the grid, of
 /// blocks of kLayerThreads.
 void forEach(CudaBuilder &k, Num count, llvm::function_ref<void(Num)> body);
@@ -24,6 +28,10 @@ void forEachBlock(CudaBuilder &k, Num count,
 KernelBuilder::Nums either(CudaBuilder &k, Num condition,
                            llvm::function_ref<KernelBuilder::Nums()> yes,
                            llvm::function_ref<KernelBuilder::Nums()> no);
+/// Rounds rows of f32 to `element` rows of `paddedInputs`: the share of thread
+/// `first` of `all`, multiples of warps.
+void roundRows(CudaBuilder &k, const LayerShape &shape, Num x, Num tokens,
+               Num rounded, Num first, Num all);
 /// What the lanes say that is largest; NaN is passed over.
 Num warpMax(CudaBuilder &k, Num value);
 /// The value of lane `lane`, an index.

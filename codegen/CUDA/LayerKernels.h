@@ -9,8 +9,9 @@
 // of a layer whose weights scale inputs, these: [T, topK] f32.
 
 namespace moe::cuda {
-/// Sorts the slots of `ids` by expert, in one block: `name(ids, entries, T,
-/// offsets, order, place, active, activeCount)`.
+/// Sorts the slots of `ids` by expert, in the first block, and rounds inputs,
+/// as `emitRound` does, in the others: `name(ids, entries, T, offsets, order,
+/// place, active, activeCount, x, rounded)`.
 ///
 /// - `ids` [T, topK] i32: entries of the pool; negative: none
 /// - `entries` [number of entries] i32: the expert of an entry, or -1 where it
@@ -22,8 +23,8 @@ namespace moe::cuda {
 /// - `active` [experts], `activeCount` [1] i32: experts that have slots
 ///
 /// The result does not depend on the order in which threads run.
-void emitSort(mlir::ModuleOp module, llvm::StringRef name,
-              const LayerShape &shape, int64_t entries);
+void emitPrepare(mlir::ModuleOp module, llvm::StringRef name,
+                 const LayerShape &shape, int64_t entries);
 
 /// Rounds rows of f32 to `element` rows of `paddedInputs`: `name(x, T,
 /// rounded)`.

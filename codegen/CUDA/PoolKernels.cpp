@@ -35,10 +35,13 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
       else
         add(suffix, emit, mapRows);
     };
-    ofExperts("sort", [&](StringRef name) {
-      emitSort(*module, name, shape, pool.entries);
+    ofExperts("prepare", [&](StringRef name) {
+      emitPrepare(*module, name, shape, pool.entries);
     });
-    add("round", of(shape, emitRound));
+    if (pool.isMatrix)
+      add("round", of(shape, emitRound));
+    else
+      own.emplace_back();
     ofExperts("decode_up", of(up, emitDecodeUp));
     add("decode_down", of(down, emitDecodeDown));
     bool isHopper = architecture == "sm_90a";

@@ -32,12 +32,6 @@ int64_t residentBlocks(const Gpu &gpu, int64_t threads, int64_t registers,
       1, std::min({byRegisters, byShared, rt::kBlocksOfMultiprocessor}));
 }
 
-/// Bytes that are read again later come from memory then only if they do not
-/// stay in L2, half of which is for the rest.
-bool staysInL2(const Gpu &gpu, double bytes) {
-  return bytes <= real(gpu.l2Bytes) / 2;
-}
-
 /// Bytes of memory for rows on the left and results; the former were written by
 /// the kernel before.
 double rowBytes(const Gpu &gpu, const Product &product,
@@ -48,8 +42,8 @@ double rowBytes(const Gpu &gpu, const Product &product,
   // Rows of tokens come back with every choice.
   double times =
       product.gathers ? real(routing.slots()) / real(routing.tokens) : 1;
-  return (staysInL2(gpu, left) ? 0 : left * times) +
-         (staysInL2(gpu, results) ? 0 : results);
+  return (gpu.staysInL2(left) ? 0 : left * times) +
+         (gpu.staysInL2(results) ? 0 : results);
 }
 } // namespace
 
@@ -223,7 +217,7 @@ KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
     // them at a time, and more where a wave is longer than that.
     int64_t inFlight = gpu.multiprocessors * resident;
     double passes = 1;
-    if (variant.together && !staysInL2(gpu, matrix)) {
+    if (variant.together && !gpu.staysInL2(matrix)) {
       int64_t atOnce =
           std::max(variant.together, inFlight / std::max<int64_t>(across, 1));
       passes = real(ceilDiv(high, std::max<int64_t>(atOnce, 1)));
@@ -231,7 +225,7 @@ KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
     // All tiles of an expert's slots meet a column of tiles before the next:
     // rows on the left come back with every wave.
     double left = 2 * real(count * product.depth);
-    if (!variant.together && high && !staysInL2(gpu, left))
+    if (!variant.together && high && !gpu.staysInL2(left))
       again += left *
                real(ceilDiv(across, std::max<int64_t>(inFlight / high, 1)) - 1);
     weights += high ? matrix * passes : 0;

@@ -93,41 +93,47 @@ void moe::cuda::emitCombine(ModuleOp module, StringRef name,
       });
 }
 
+void moe::cuda::roundRows(CudaBuilder &k, const LayerShape &shape, Num x,
+                          Num tokens, Num rounded, Num first, Num all) {
+  constexpr int64_t ahead = RoundShape::kAhead;
+  constexpr int64_t each = RoundShape::kNumbers / ahead;
+  int64_t step = atOnce(shape.inputs), groups = shape.paddedInputs() / each;
+  Num count = tokens * groups;
+  // What a warp reads at once lies together.
+  auto groupOf = [&](Num i, int64_t a) {
+    return i / 32 * (32 * ahead) + i % 32 + 32 * a;
+  };
+  forShare(k, k.ceilDiv(count, 32 * ahead) * 32, first, all, [&](Num i) {
+    SmallVector<Nums> found;
+    for (int64_t a = 0; a < ahead; ++a) {
+      Num known = k.min(groupOf(i, a), count - 1);
+      Num token = known / groups, begin = known % groups * each;
+      Nums &numbers = found.emplace_back();
+      for (int64_t part = 0; part < each; part += step) {
+        // Behind the inputs are zeros; the first number is always there.
+        Num at = begin + part, isThere = at < k.integer(shape.inputs);
+        Num from = k.select(isThere, token * shape.inputs + at, k.integer(0));
+        for (Num number : read(k, x, from, step))
+          numbers.push_back(k.convert(k.select(isThere, number, k.real(0)),
+                                      typeOf(k, shape.element)));
+      }
+    }
+    for (int64_t a = 0; a < ahead; ++a) {
+      Num group = groupOf(i, a);
+      k.when(group < count, [&] { write(k, found[a], rounded, group * each); });
+    }
+  });
+}
+
 void moe::cuda::emitRound(ModuleOp module, StringRef name,
                           const LayerShape &shape) {
   MLIRContext *context = module.getContext();
   Type pointer = CudaBuilder::global(context);
-  constexpr int64_t each = RoundShape::kNumbers / RoundShape::kAhead;
-  int64_t step = atOnce(shape.inputs), groups = shape.paddedInputs() / each;
   CudaBuilder::kernel(
       module, name, {pointer, IntegerType::get(context, 32), pointer},
       kLayerThreads, 0, [&](CudaBuilder &k, ArrayRef<Num> arguments) {
-        Num all = k.convert(arguments[1], k.i64()) * groups;
-        constexpr int64_t ahead = RoundShape::kAhead;
-        // What a warp reads at once lies together.
-        forEach(k, k.ceilDiv(all, 32 * ahead) * 32, [&](Num i) {
-          SmallVector<Nums> read;
-          for (int64_t a = 0; a < ahead; ++a) {
-            Num group = i / 32 * (32 * ahead) + i % 32 + 32 * a;
-            Num known = k.min(group, all - 1);
-            Num token = known / groups, first = known % groups * each;
-            Nums &numbers = read.emplace_back();
-            for (int64_t part = 0; part < each; part += step) {
-              // Behind the inputs are zeros; the first number is always there.
-              Num at = first + part, isThere = at < k.integer(shape.inputs);
-              Num from =
-                  k.select(isThere, token * shape.inputs + at, k.integer(0));
-              for (Num x : ::read(k, arguments[0], from, step))
-                numbers.push_back(k.select(isThere, x, k.real(0)));
-            }
-          }
-          for (int64_t a = 0; a < ahead; ++a) {
-            Num group = i / 32 * (32 * ahead) + i % 32 + 32 * a;
-            for (Num &x : read[a])
-              x = k.convert(x, typeOf(k, shape.element));
-            k.when(group < all,
-                   [&] { write(k, read[a], arguments[2], group * each); });
-          }
-        });
+        roundRows(k, shape, arguments[0], k.convert(arguments[1], k.i64()),
+                  arguments[2], k.block() * kLayerThreads + k.thread(),
+                  k.grid() * kLayerThreads);
       });
 }

@@ -1,6 +1,7 @@
-// Which slots an expert has. The order must not depend on which thread comes
-// first, so that numbers of slots are counted, and places follow from counts.
-#include "codegen/CUDA/CudaBuilder.h"
+// Which slots an expert has, and the inputs as the experts read them. The order
+// must not depend on which thread comes first, so that numbers of slots are
+// counted, and places follow from counts.
+#include "codegen/CUDA/KernelParts.h"
 #include "codegen/CUDA/LayerKernels.h"
 #include "codegen/CUDA/TileShapes.h"
 #include "llvm/Support/MathExtras.h"
@@ -176,26 +177,43 @@ void Sort::put(Num order, Num place) {
   });
 }
 
-void moe::cuda::emitSort(ModuleOp module, StringRef name,
-                         const LayerShape &shape, int64_t entries) {
+// One block sorts, and all others round meanwhile.
+void moe::cuda::emitPrepare(ModuleOp module, StringRef name,
+                            const LayerShape &shape, int64_t entries) {
   MLIRContext *context = module.getContext();
   Type pointer = CudaBuilder::global(context);
-  SmallVector<Type> types(8, pointer);
+  SmallVector<Type> types(10, pointer);
   types[2] = IntegerType::get(context, 32);
-  int64_t warps = SortShape::warps(shape.experts);
+  int64_t warps = SortShape::warps(shape.experts), threads = 32 * warps;
   CudaBuilder::kernel(
-      module, name, types, static_cast<int32_t>(32 * warps),
+      module, name, types, static_cast<int32_t>(threads),
       4 * warps * shape.experts, [&](CudaBuilder &k, ArrayRef<Num> arguments) {
-        Num slots = k.convert(arguments[2], k.i64()) * shape.topK;
-        Sort sort = {k,          shape.experts, entries,
-                     warps,      arguments[0],  arguments[1],
-                     slots,      k.lane(),      k.warp(),
-                     k.shared(0)};
-        sort.count();
-        k.barrier();
-        k.when(sort.warp == k.integer(0),
-               [&] { sort.scan(arguments[3], arguments[6], arguments[7]); });
-        k.barrier();
-        sort.put(arguments[4], arguments[5]);
+        Num tokens = k.convert(arguments[2], k.i64()), zero = k.integer(0);
+        Num block = k.block(), others = k.grid() - 1;
+        k.when(block == zero, [&] {
+          Sort sort = {k,
+                       shape.experts,
+                       entries,
+                       warps,
+                       arguments[0],
+                       arguments[1],
+                       tokens * shape.topK,
+                       k.lane(),
+                       k.warp(),
+                       k.shared(0)};
+          sort.count();
+          k.barrier();
+          k.when(sort.warp == zero,
+                 [&] { sort.scan(arguments[3], arguments[6], arguments[7]); });
+          k.barrier();
+          sort.put(arguments[4], arguments[5]);
+        });
+        Num isAlone = others == zero;
+        k.when(isAlone | (zero < block), [&] {
+          Num own = k.select(isAlone, zero, block - 1);
+          roundRows(k, shape, arguments[8], tokens, arguments[9],
+                    own * threads + k.thread(),
+                    k.max(others, k.integer(1)) * threads);
+        });
       });
 }

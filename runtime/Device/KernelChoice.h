@@ -36,8 +36,8 @@ inline Multiplying multiplying(int64_t tokens, int64_t topK, int64_t experts) {
 constexpr int64_t kMostSlots = 1 << 17;
 constexpr int64_t kMostBytes = int64_t(4) << 30;
 
-/// Blocks that are launched for each multiprocessor (sorting takes one in all);
-/// kernels with tensor maps fill one alone.
+/// Blocks that are launched for each multiprocessor; kernels with tensor maps
+/// fill one alone.
 constexpr int64_t kBlocksOfMultiprocessor = 2;
 inline uint64_t blocksFor(uint32_t multiprocessors, bool takesMap) {
   return uint64_t(takesMap ? 1 : kBlocksOfMultiprocessor) * multiprocessors;

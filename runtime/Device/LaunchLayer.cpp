@@ -38,9 +38,7 @@ public:
 private:
   void start(int which, std::vector<void *> arguments) {
     uint64_t blocks =
-        which == MOERT_KERNEL_SORT
-            ? 1
-            : blocksFor(device.multiprocessors, pool.kernels[which].map_rows);
+        blocksFor(device.multiprocessors, pool.kernels[which].map_rows);
     if (!status.ok())
       return;
     const Kernel &kernel = kernels[static_cast<size_t>(which)];
@@ -141,10 +139,9 @@ Status DeviceModel::launchExperts(Layer &layer, int64_t tokens,
   int32_t count = static_cast<int32_t>(tokens), isAdded = residual != 0;
   Multiplying which = multiplying(tokens, pool.top_k, pool.experts);
   Launches run(pool, *layer.kernels, device->info(), queue, trace);
-  run.start(MOERT_KERNEL_SORT,
+  run.start(MOERT_KERNEL_PREPARE,
             {&ids, &entries, &count, &at[Offsets], &at[Order], &at[Place],
-             &at[Active], &at[ActiveCount]});
-  run.start(MOERT_KERNEL_ROUND, {&x, &count, &at[Rounded]});
+             &at[Active], &at[ActiveCount], &x, &at[Rounded]});
   // First products are of inputs, or of what low factors made of them.
   auto multiply = [&](int kernel, Space from, ExpertMatrices &matrices,
                       Space to) {

@@ -244,7 +244,7 @@ Result<GpuLayer::Set> GpuLayer::makeSet(int64_t tokens, uint64_t seed) {
 }
 
 const char *GpuLayer::launchName(int launch) {
-  static const char *names[] = {"sort", "round", "up", "down", "combine"};
+  static const char *names[] = {"prepare", "up", "down", "combine"};
   return names[launch];
 }
 
@@ -270,11 +270,10 @@ Status GpuLayer::launch(const Set &set, int only) {
     uint64_t blocks;
     std::vector<void *> arguments;
   } launches[kLaunches] = {
-      {MOERT_KERNEL_SORT,
-       1,
+      {MOERT_KERNEL_PREPARE,
+       all,
        {&at[Ids], &table, &count, &at[Offsets], &at[Order], &at[Place],
-        &at[Active], &at[ActiveCount]}},
-      {MOERT_KERNEL_ROUND, all, {&at[X], &count, &at[Rounded]}},
+        &at[Active], &at[ActiveCount], &at[X], &at[Rounded]}},
       {which.up,
        blocks(which.up),
        {&at[Rounded], matrix(which.up, first, upMap), &at[Order], &at[Offsets],

@@ -35,7 +35,7 @@ public:
 
   /// The launches of a layer (runtime/Device/LaunchLayer.cpp), without those
   /// of other kernels where `only` is not negative.
-  static constexpr int kLaunches = 5;
+  static constexpr int kLaunches = 4;
   static const char *launchName(int launch);
   rt::Status launch(const Set &set, int only = -1);
   rt::Status wait() { return device.synchronize(); }
@@ -61,7 +61,7 @@ private:
   std::vector<uint16_t> block;
   std::vector<float> numbers; ///< the same
   rt::Module module;
-  /// In the order of MOERT_KERNEL_SORT and the others, and the rows of the
+  /// In the order of MOERT_KERNEL_PREPARE and the others, and the rows of the
   /// boxes that they copy (moert_device_kernel).
   std::vector<rt::Kernel> kernels;
   std::vector<uint32_t> mapRows;

@@ -4,7 +4,7 @@
 
 // Layers of one shape share kernels; what serves an id goes with the layer.
 // CHECK: module attributes {
-// CHECK-SAME: moe.device_layer_names = ["first", "", ""],
+// CHECK-SAME: moe.device_layer_names = ["first", "", "", ""],
 // CHECK-SAME: moe.device_layers = [{down = @down, entries = array<i64: 0, 1>, pool = 0 : i64, up = @up},
 // CHECK-SAME: {down = @down, entries = array<i64: 1, -1, 0>, pool = 1 : i64, up = @up},
 // CHECK-SAME: {down = @down, down_bias = @bias, entries = array<i64: 0, 1>, pool = 2 : i64, up = @up8, up_scales = @scales},

@@ -24,8 +24,7 @@ Context::Context() {
 OwningOpRef<ModuleOp> Context::kernels(const LayerShape &shape, int64_t entries,
                                        bool grouped, OnHopper onHopper) {
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
-  emitSort(*module, "sort", shape, entries);
-  emitRound(*module, "round", shape);
+  emitPrepare(*module, "prepare", shape, entries);
   bool isSome = onHopper == OnHopper::Some, isMany = onHopper == OnHopper::Many;
   auto first = [&](const char *name, const LayerShape &shape) {
     (isSome    ? emitHopperSomeUp
@@ -166,9 +165,9 @@ std::vector<float> test::Device::run(const Case &test) {
               order, offsets, active, activeCount, to},
              packed, shape.scaleInput);
   };
-  launch("sort", 1,
-         {did, table, count, offsets, order, where, active, activeCount});
-  launch("round", 2, {dx, count, rounded});
+  launch("prepare", 3,
+         {did, table, count, offsets, order, where, active, activeCount, dx,
+          rounded});
   if (s.upRank)
     first("up_low", rounded, layer.packedUpLow(), upLow, low);
   first("up", inputs, layer.packedUp(), up, hidden);

@@ -152,7 +152,7 @@ TEST_F(DeviceLoadFixture, TracesWorkByName) {
   ASSERT_TRUE(model.constant(out.data(), 8, &recorder)); // nothing to do
   EXPECT_OK(model.download(out.data(), *memory, 32, &recorder));
   EXPECT_EQ(tracedNames(recorder),
-            "upload scale >sort >round >up >down >combine /model/layers.0/moe "
+            "upload scale >prepare >up >down >combine /model/layers.0/moe "
             "upload constant download ");
 }
 
@@ -168,7 +168,7 @@ TEST_F(DeviceLoadFixture, WaitsForNothingWithoutATrace) {
   // They wait for company, and then for a copy.
   EXPECT_EQ(fake.mostPending, 0u);
   EXPECT_OK((*made)->upload(*memory, weights.data(), 4));
-  EXPECT_EQ(fake.mostPending, 5u + 2);
+  EXPECT_EQ(fake.mostPending, 4u + 2);
 }
 
 TEST_F(DeviceLoadFixture, EndsAPhaseThatFails) {
@@ -178,7 +178,7 @@ TEST_F(DeviceLoadFixture, EndsAPhaseThatFails) {
   ASSERT_TRUE(memory);
   Recorder recorder;
   recorder.recordPhases = true;
-  fake.kernels["round"].entry = [](void **) {
+  fake.kernels["up"].entry = [](void **) {
     store(reinterpret_cast<float *>(8), 1.0f, "out of bounds");
   };
   // Which one it was is known, too.
@@ -186,9 +186,9 @@ TEST_F(DeviceLoadFixture, EndsAPhaseThatFails) {
                               {*memory, *memory, *memory, nullptr, *memory},
                               &recorder),
                ModelFailed,
-               "device 0 (Fake H200): kernel 'round' failed: unspecified "
+               "device 0 (Fake H200): kernel 'up' failed: unspecified "
                "launch failure (CUDA_ERROR_LAUNCH_FAILED)");
-  EXPECT_EQ(tracedNames(recorder), ">sort >round layer 0 ");
+  EXPECT_EQ(tracedNames(recorder), ">prepare >up layer 0 ");
 }
 
 } // namespace

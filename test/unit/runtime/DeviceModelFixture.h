@@ -33,10 +33,11 @@ class DeviceModelFixture : public DeviceFixture {
 protected:
   void SetUp() override {
     DeviceFixture::SetUp();
-    // In the order of MOERT_KERNEL_SORT and the others, with the bytes of each
-    // parameter: numbers of tokens have 4. First low factors take weights, too.
+    // In the order of MOERT_KERNEL_PREPARE and the others, with the bytes of
+    // each parameter: numbers of tokens have 4. First low factors take weights,
+    // too.
     const std::pair<const char *, std::vector<uint32_t>> wanted[] = {
-        {"sort", {8, 8, 4, 8, 8, 8, 8, 8}},
+        {"prepare", {8, 8, 4, 8, 8, 8, 8, 8, 8, 8}},
         {"round", {8, 4, 8}},
         {"up", {8, 8, 8, 8, 8, 8, 8}},
         {"down", {8, 8, 8, 8, 8}},
