@@ -5,16 +5,23 @@
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace moe;
 
 namespace {
+/// Room for the arguments of a launch, eight bytes each, and their addresses.
+struct LaunchRoom {
+  Value slots, table;
+};
+using LaunchRooms = DenseMap<Operation *, LaunchRoom>;
+
 class DeviceCalls {
 public:
-  DeviceCalls(Operation *op, LLVMTypeConverter &types)
-      : op(op), types(types), b(op), loc(op->getLoc()),
+  DeviceCalls(Operation *op, LLVMTypeConverter &types, LaunchRooms &rooms)
+      : op(op), types(types), rooms(rooms), b(op), loc(op->getLoc()),
         module(op->getParentOfType<ModuleOp>()), i32(b.getI32Type()),
         i64(b.getI64Type()), ptr(LLVM::LLVMPointerType::get(b.getContext())) {}
 
@@ -137,6 +144,38 @@ private:
         .getResult(0);
   }
 
+  Value slotAt(OpBuilder &builder, Value slots, size_t i) {
+    return LLVM::GEPOp::create(builder, loc, ptr, i64, slots,
+                               ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i)});
+  }
+
+  /// Where the function around a launch keeps arguments: the runtime has copied
+  /// them when the call returns, so all launches share it.
+  LaunchRoom roomOf(Operation *launch) {
+    auto function = launch->getParentOfType<FunctionOpInterface>();
+    LaunchRoom &room = rooms[function];
+    if (room.table)
+      return room;
+    size_t most = 0;
+    function->walk([&](moert::LaunchOp other) {
+      most = std::max<size_t>(most, other->getNumOperands());
+    });
+    OpBuilder start = atFunctionStart(launch);
+    auto allocate = [&](Type type) -> Value {
+      Value count = LLVM::ConstantOp::create(start, loc, i64,
+                                             start.getI64IntegerAttr(most));
+      return LLVM::AllocaOp::create(start, loc, ptr, type, count);
+    };
+    room = {allocate(i64), allocate(ptr)};
+    for (size_t i = 0; i < most; ++i) {
+      Value place =
+          LLVM::GEPOp::create(start, loc, ptr, ptr, room.table,
+                              ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i)});
+      LLVM::StoreOp::create(start, loc, slotAt(start, room.slots, i), place);
+    }
+    return room;
+  }
+
   void lowerLaunch(moert::LaunchOp launch) {
     SmallVector<Value> values;
     for (Value memory : launch.getMemories()) {
@@ -154,29 +193,17 @@ private:
     }
     for (Value number : launch.getNumbers())
       values.push_back(number.getType().isIndex() ? integer(number) : number);
-    SmallVector<Value> slots;
-    OpBuilder atStart = atFunctionStart(op);
-    auto room = [&](Type type, int64_t count) -> Value {
-      Value number = LLVM::ConstantOp::create(atStart, loc, i64,
-                                              atStart.getI64IntegerAttr(count));
-      return LLVM::AllocaOp::create(atStart, loc, ptr, type, number);
-    };
-    for (Value value : values)
-      slots.push_back(room(value.getType(), 1));
-    Value table = room(ptr, values.size());
-    for (auto [i, value] : llvm::enumerate(values)) {
-      LLVM::StoreOp::create(b, loc, value, slots[i]);
-      Value place =
-          LLVM::GEPOp::create(b, loc, ptr, ptr, table,
-                              ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i)});
-      LLVM::StoreOp::create(b, loc, slots[i], place);
-    }
-    call("moert_device_launch", {constant(i32, launch.getKernel()), table});
+    LaunchRoom room = roomOf(op);
+    for (auto [i, value] : llvm::enumerate(values))
+      LLVM::StoreOp::create(b, loc, value, slotAt(b, room.slots, i));
+    call("moert_device_launch",
+         {constant(i32, launch.getKernel()), room.table});
     op->erase();
   }
 
   Operation *op;
   LLVMTypeConverter &types;
+  LaunchRooms &rooms;
   OpBuilder b;
   Location loc;
   ModuleOp module;
@@ -193,6 +220,7 @@ void moe::lowerDeviceCalls(ModuleOp module) {
             moert::LaunchLayerOp>(op))
       ops.push_back(op);
   });
+  LaunchRooms rooms;
   for (Operation *op : ops)
-    DeviceCalls(op, types).lower();
+    DeviceCalls(op, types, rooms).lower();
 }
