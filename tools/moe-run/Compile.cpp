@@ -1,7 +1,9 @@
 #include "tools/moe-run/Compile.h"
 
+#include "runtime/Core/DeviceRequest.h"
 #include "runtime/Core/File.h"
 #include "runtime/Core/Text.h"
+#include "runtime/Device/Device.h"
 #include "runtime/Runner/Load.h"
 
 #include <cerrno>
@@ -29,15 +31,37 @@ std::string ownFolder() {
   return path.substr(0, path.rfind('/') + 1);
 }
 
+/// What the devices of the machine want, of those that may be meant. Where
+/// there are none, the session says so.
+std::string targetFor(const std::string &device) {
+  const std::string any = "cpu,cuda:sm_80"; // later GPUs run it, too
+  if (device == "emu")
+    return any;
+  Result<DeviceRequest> request = parseDevice(device);
+  if (!request || request->kind == DeviceRequest::Cpu)
+    return "cpu";
+  const std::string none = request->kind == DeviceRequest::Auto ? "cpu" : any;
+  auto driver = loadDriver();
+  if (!driver)
+    return none;
+  auto devices = listDevices(**driver);
+  if (!devices)
+    return none;
+  for (const DeviceInfo &info : *devices)
+    if (request->ordinal < 0 ? info.atLeast(8, 0)
+                             : request->ordinal == info.ordinal)
+      return info.major == 9 && info.minor == 0 ? "cpu,cuda:sm_90a" : any;
+  return none;
+}
+
 Status compile(const std::string &input, const std::string &device,
                const std::string &output) {
   std::string compiler = ownFolder() + "moe-opt";
   // A file name may start with a dash.
   std::string source = input[0] == '-' ? "./" + input : input;
-  const char *target =
-      device == "cpu" || device == "auto" ? "cpu" : "cpu,cuda:sm_80";
+  const std::string target = targetFor(device);
   const char *arguments[] = {compiler.c_str(), source.c_str(), "--target",
-                             target,           "-o",           output.c_str(),
+                             target.c_str(),   "-o",           output.c_str(),
                              nullptr};
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
