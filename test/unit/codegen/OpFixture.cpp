@@ -83,7 +83,7 @@ double test::roundedTo(Type type, double x) {
   return decode(type, encode(type, x));
 }
 
-OpKernels::OpKernels() {
+OpKernels::OpKernels() : context(MLIRContext::Threading::DISABLED) {
   DialectRegistry registry;
   registerAllDialects(registry);
   cuda::registerInterfaces(registry);
