@@ -1,5 +1,6 @@
 // PTX of the kernels of a MoE layer, and what the assembler makes of it.
 #include "codegen/CUDA/Kernels.h"
+#include "dialects/MoEGPU/MoEGPUOps.h"
 #include "test/unit/codegen/Assembler.h"
 #include "test/unit/codegen/LayerFixture.h"
 #include "llvm/ADT/StringExtras.h"
@@ -104,12 +105,55 @@ std::map<unsigned, int> operations(const std::string &cubin, StringRef kernel) {
   return found;
 }
 
-/// Registers that the assembler gave `kernel`, by its report.
-std::string registersOf(const std::string &said, const std::string &kernel) {
-  size_t at = said.find("'" + kernel + "'");
-  at = at == std::string::npos ? at : said.find("Used ", at);
-  return at == std::string::npos ? "?" : said.substr(at + 5, 3);
-}
+/// Kernels of many layers in one module, so that the assembler starts once; of
+/// those with the same text, which sort, round and combine mostly are, one.
+class Kernels {
+public:
+  explicit Kernels(MLIRContext *context)
+      : module(ModuleOp::create(UnknownLoc::get(context))) {}
+
+  void add(ModuleOp kernels, const std::string &layer) {
+    for (auto kernel : kernels.getOps<moegpu::KernelOp>()) {
+      std::string text, name = layer + "_" + kernel.getSymName().str();
+      llvm::raw_string_ostream(text) << kernel;
+      auto [known, isNew] = names.try_emplace(text, name);
+      called[name] = known->second;
+      if (!isNew)
+        continue;
+      auto copy = kernel.clone();
+      copy.setSymName(name);
+      module->push_back(copy);
+    }
+  }
+
+  /// Nothing is amiss with them in the assembler's eyes.
+  void assemble(ArrayRef<StringRef> archs) {
+    auto texts = emitPtx(*module, archs);
+    ASSERT_TRUE(static_cast<bool>(texts)) << llvm::toString(texts.takeError());
+    for (auto [arch, text] : llvm::zip(archs, *texts)) {
+      Assembled &made = assembled[arch.str()];
+      made.said = test::assemble(text, arch.str(), made.cubin);
+      test::expectClean(made.said);
+    }
+  }
+  std::map<unsigned, int> operations(const std::string &arch,
+                                     const std::string &name) const {
+    return ::operations(assembled.at(arch).cubin, called.at(name));
+  }
+  std::string registers(const std::string &arch,
+                        const std::string &name) const {
+    return test::registersOf(assembled.at(arch).said, called.at(name));
+  }
+
+private:
+  OwningOpRef<ModuleOp> module;
+  std::map<std::string, std::string> names;  // by text
+  std::map<std::string, std::string> called; // names in the module
+  struct Assembled {
+    std::string cubin, said;
+  };
+  std::map<std::string, Assembled> assembled; // by architecture
+};
 
 constexpr unsigned kMma = 0x03c, kWgmma = 0x1f0;
 
@@ -122,44 +166,41 @@ TEST_P(HopperAssembly, Assembles) {
     wide.hasUpBias = wide.hasDownBias = wide.scaleInput = true;
     all.push_back({isGlu ? "wide_gelu_glu" : "wide_gelu", wide});
   }
-  for (const auto &[name, shape] : all) {
-    if (!hasHopperUp(shape) || !hasHopperDown(shape))
-      continue;
-    SCOPED_TRACE(name);
-    auto module = context.kernels(shape, shape.experts, true, GetParam());
-    auto text = emitPtx(*module, "sm_90a");
-    ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
-    std::string cubin, said = test::assemble(*text, "sm_90a", cubin);
-    test::expectClean(said);
-    for (const char *kernel : kernelsOf(shape)) {
-      auto found = operations(cubin, kernel);
+  llvm::erase_if(all, [](const auto &layer) {
+    return !hasHopperUp(layer.second) || !hasHopperDown(layer.second);
+  });
+  Kernels kernels(&context.context);
+  for (const auto &[name, shape] : all)
+    kernels.add(*context.kernels(shape, shape.experts, true, GetParam()), name);
+  ASSERT_NO_FATAL_FAILURE(kernels.assemble({"sm_90a"}));
+  for (const auto &[name, shape] : all)
+    for (const char *kernel : {"_up", "_down"}) {
+      SCOPED_TRACE(name + kernel);
+      auto found = kernels.operations("sm_90a", name + kernel);
       EXPECT_GT(found[kWgmma], 0);
       EXPECT_EQ(found[kMma], 0);
-      EXPECT_EQ(registersOf(said, kernel), "168") << kernel;
+      EXPECT_EQ(kernels.registers("sm_90a", name + kernel), "168");
     }
-  }
 }
 
 TEST_P(KernelAssembly, Assembles) {
-  for (const auto &[name, shape] : shapes()) {
-    SCOPED_TRACE(name);
-    OwningOpRef<ModuleOp> module =
-        context.kernels(shape, shape.experts, GetParam());
-    for (const char *arch : {"sm_80", "sm_90a"}) {
-      auto text = emitPtx(*module, arch);
-      ASSERT_TRUE(static_cast<bool>(text));
-      std::string cubin, said = test::assemble(*text, arch, cubin);
-      test::expectClean(said);
+  auto all = shapes();
+  Kernels kernels(&context.context);
+  for (const auto &[name, shape] : all)
+    kernels.add(*context.kernels(shape, shape.experts, GetParam()), name);
+  ASSERT_NO_FATAL_FAILURE(kernels.assemble({"sm_80", "sm_90a"}));
+  for (const char *arch : {"sm_80", "sm_90a"})
+    for (const auto &[name, shape] : all) {
       // The tensor core rounds f32 numbers; only who asks for it gets it.
       bool hasTensor =
           shape.element != Element::F32 || (shape.tf32 && GetParam());
-      for (const char *kernel : kernelsOf(shape)) {
-        EXPECT_EQ(operations(cubin, kernel)[kMma] > 0, hasTensor);
-        RecordProperty(name + "." + arch + "." + kernel,
-                       test::registersOf(said, kernel));
+      for (const char *kernel : {"_up", "_down"}) {
+        SCOPED_TRACE(name + kernel);
+        EXPECT_EQ(kernels.operations(arch, name + kernel)[kMma] > 0, hasTensor);
+        RecordProperty(std::string(arch) + "." + name + kernel,
+                       kernels.registers(arch, name + kernel));
       }
     }
-  }
 }
 #else
 TEST_P(KernelAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
@@ -169,16 +210,17 @@ TEST_P(HopperAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 TEST_P(KernelAssembly, Ptx) {
   LayerShape shape{8, 2048, 768, 2048, 8};
   OwningOpRef<ModuleOp> module = context.kernels(shape, 8, GetParam());
-  for (const char *arch : {"sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"}) {
-    auto text = emitPtx(*module, arch);
-    ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
-    EXPECT_NE(text->find(std::string(".target ") + arch), std::string::npos);
-    EXPECT_NE(text->find(".visible .entry up("), std::string::npos);
-    EXPECT_NE(text->find("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"),
+  StringRef archs[] = {"sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"};
+  auto texts = emitPtx(*module, archs);
+  ASSERT_TRUE(static_cast<bool>(texts)) << llvm::toString(texts.takeError());
+  for (auto [arch, text] : llvm::zip(archs, *texts)) {
+    EXPECT_NE(text.find((".target " + arch).str()), std::string::npos);
+    EXPECT_NE(text.find(".visible .entry up("), std::string::npos);
+    EXPECT_NE(text.find("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"),
               std::string::npos);
-    EXPECT_NE(text->find(GetParam()
-                             ? "cp.async.cg.shared.global"
-                             : "ld.global.nc.L1::no_allocate.L2::128B.v4.b32"),
+    EXPECT_NE(text.find(GetParam()
+                            ? "cp.async.cg.shared.global"
+                            : "ld.global.nc.L1::no_allocate.L2::128B.v4.b32"),
               std::string::npos);
   }
   auto old = emitPtx(*module, "sm_75");
