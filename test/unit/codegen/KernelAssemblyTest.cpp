@@ -78,13 +78,14 @@ std::vector<std::pair<std::string, LayerShape>> shapes() {
 }
 
 #ifdef MOE_PTXAS
-/// Those that multiply.
-std::vector<const char *> kernelsOf(const LayerShape &shape) {
-  std::vector<const char *> names = {"up", "down"};
+/// Kernels that multiply.
+std::vector<std::string> productsOf(const std::string &layer,
+                                    const LayerShape &shape) {
+  std::vector<std::string> names = {layer + "_up", layer + "_down"};
   if (shape.upRank)
-    names.push_back("up_low");
+    names.push_back(layer + "_up_low");
   if (shape.downRank)
-    names.push_back("down_low");
+    names.push_back(layer + "_down_low");
   return names;
 }
 
@@ -106,7 +107,7 @@ std::map<unsigned, int> operations(const std::string &cubin, StringRef kernel) {
 }
 
 /// Kernels of many layers in one module, so that the assembler starts once; of
-/// those with the same text, as most that sort, round and combine, one.
+/// those with the same text, as most that prepare and combine, one.
 class Kernels {
 public:
   explicit Kernels(MLIRContext *context)
@@ -115,8 +116,9 @@ public:
   void add(ModuleOp kernels, const std::string &layer,
            bool onlyProducts = false) {
     for (auto kernel : kernels.getOps<moegpu::KernelOp>()) {
-      if (onlyProducts && kernel.getSymName() != "up" &&
-          kernel.getSymName() != "down")
+      bool isProduct =
+          kernel.getSymName() != "prepare" && kernel.getSymName() != "combine";
+      if (onlyProducts && !isProduct)
         continue;
       std::string text, name = layer + "_" + kernel.getSymName().str();
       llvm::raw_string_ostream(text) << kernel;
@@ -179,12 +181,12 @@ TEST_P(HopperAssembly, Assembles) {
                 /*onlyProducts=*/true); // the others are below
   ASSERT_NO_FATAL_FAILURE(kernels.assemble({"sm_90a"}));
   for (const auto &[name, shape] : all)
-    for (const char *kernel : {"_up", "_down"}) {
-      SCOPED_TRACE(name + kernel);
-      auto found = kernels.operations("sm_90a", name + kernel);
+    for (const std::string &kernel : productsOf(name, shape)) {
+      SCOPED_TRACE(kernel);
+      auto found = kernels.operations("sm_90a", kernel);
       EXPECT_GT(found[kWgmma], 0);
       EXPECT_EQ(found[kMma], 0);
-      EXPECT_EQ(kernels.registers("sm_90a", name + kernel), "168");
+      EXPECT_EQ(kernels.registers("sm_90a", kernel), "168");
     }
 }
 
@@ -200,10 +202,10 @@ TEST(LayerAssembly, Assembles) {
     for (const auto &[name, shape] : shapes()) {
       std::string layer = (grouped ? "many_" : "few_") + name;
       kernels.add(*context.kernels(shape, shape.experts, grouped), layer);
-      for (const char *kernel : {"_up", "_down"})
-        // The tensor core rounds f32 numbers; only who asks for it gets it.
-        products.push_back({layer + kernel, shape.element != Element::F32 ||
-                                                (shape.tf32 && grouped)});
+      // The tensor core rounds f32 numbers; only who asks for it gets it.
+      bool hasTensor = shape.element != Element::F32 || (shape.tf32 && grouped);
+      for (const std::string &kernel : productsOf(layer, shape))
+        products.push_back({kernel, hasTensor});
     }
   ASSERT_NO_FATAL_FAILURE(kernels.assemble({"sm_80", "sm_90a"}));
   for (const char *arch : {"sm_80", "sm_90a"})

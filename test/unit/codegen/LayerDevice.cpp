@@ -5,6 +5,7 @@
 #include "mlir/IR/Verifier.h"
 #include "runtime/Emulator/TensorMap.h"
 #include "test/unit/codegen/LayerFixture.h"
+#include "test/unit/codegen/Schedules.h"
 #include <cmath>
 #include <deque>
 
@@ -45,8 +46,8 @@ OwningOpRef<ModuleOp> Context::kernels(const LayerShape &shape, int64_t entries,
   return module;
 }
 
-/// A kernel that runs in the emulator. Layers share most of theirs, so each text
-/// is compiled once.
+/// A kernel that runs in the emulator. Layers share most of theirs, so each
+/// text is compiled once.
 static EmulatedKernels::Entry compiled(moegpu::KernelOp kernel) {
   static auto *known =
       new std::map<std::string, std::unique_ptr<EmulatedKernels>>;
@@ -245,11 +246,11 @@ void test::checkLayer(Context &context, Layer &layer, const Case &test,
     double few = 0x1p-21 * (std::abs(want.values[i]) + 1e-3);
     allowed.push_back(5 * sigma + few);
   }
-  for (unsigned seed : {0, 1, 2}) {
+  for (const emu::Options &schedule : schedules()) {
+    SCOPED_TRACE(schedule.seed);
     test::Device device(context, layer, grouped);
-    device.options.seed = seed;
-    device.options.late = seed > 0;
-    if (seed > 0)
+    device.options = schedule;
+    if (schedule.late)
       device.recorder.reset();
     if (device.recorder)
       device.recorder->expect(want.values, allowed);
