@@ -1,6 +1,7 @@
 #include "codegen/CUDA/Kernels.h"
 #include "codegen/CUDA/Pipelines.h"
 #include "codegen/LLVM/ObjectFile.h"
+#include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -9,6 +10,7 @@
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/Utils/Cloning.h"
 
 extern "C" {
 void LLVMInitializeNVPTXTargetInfo();
@@ -73,29 +75,55 @@ llvm::Error moe::cuda::checkArchitecture(StringRef arch) {
   return createMachine(arch) ? llvm::Error::success() : unknown(arch);
 }
 
+/// Optimises `module` for a machine, and writes it.
+static llvm::Expected<std::string> emit(llvm::Module &module,
+                                        llvm::TargetMachine &machine) {
+  module.setDataLayout(machine.createDataLayout());
+  module.setTargetTriple(machine.getTargetTriple());
+  optimizeModule(module, machine, 3);
+  llvm::SmallVector<char, 0> text;
+  llvm::raw_svector_ostream stream(text);
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr,
+                                  llvm::CodeGenFileType::AssemblyFile))
+    return llvm::createStringError("the target cannot emit PTX");
+  passes.run(module);
+  return std::string(text.data(), text.size());
+}
+
 llvm::Expected<std::string> moe::cuda::emitPtx(ModuleOp kernels,
                                                StringRef arch) {
-  std::unique_ptr<llvm::TargetMachine> machine = createMachine(arch);
-  if (!machine)
-    return unknown(arch);
+  auto texts = emitPtx(kernels, ArrayRef(arch));
+  if (!texts)
+    return texts.takeError();
+  return std::move(texts->front());
+}
+
+llvm::Expected<std::vector<std::string>>
+moe::cuda::emitPtx(ModuleOp kernels, ArrayRef<StringRef> archs) {
+  std::vector<std::unique_ptr<llvm::TargetMachine>> machines;
+  for (StringRef arch : archs) {
+    machines.push_back(createMachine(arch));
+    if (!machines.back())
+      return unknown(arch);
+  }
   OwningOpRef<ModuleOp> copy = kernels.clone();
   PassManager pm(copy->getContext());
   buildGpuPipeline(pm);
-  if (failed(pm.run(*copy)))
+  // Once, at the end: after every pass it takes as long as the passes.
+  pm.enableVerifier(false);
+  if (failed(pm.run(*copy)) || failed(verify(*copy)))
     return llvm::createStringError("kernels could not be lowered");
   llvm::LLVMContext context;
   auto module = translateModuleToLLVMIR(*copy, context, "kernels");
   if (!module)
     return llvm::createStringError("kernels could not be translated");
-  module->setDataLayout(machine->createDataLayout());
-  module->setTargetTriple(machine->getTargetTriple());
-  optimizeModule(*module, *machine, 3);
-  llvm::SmallVector<char, 0> text;
-  llvm::raw_svector_ostream stream(text);
-  llvm::legacy::PassManager passes;
-  if (machine->addPassesToEmitFile(passes, stream, nullptr,
-                                   llvm::CodeGenFileType::AssemblyFile))
-    return llvm::createStringError("the target cannot emit PTX");
-  passes.run(*module);
-  return std::string(text.data(), text.size());
+  std::vector<std::string> texts;
+  for (auto &machine : machines) {
+    auto text = emit(*llvm::CloneModule(*module), *machine);
+    if (!text)
+      return text.takeError();
+    texts.push_back(std::move(*text));
+  }
+  return texts;
 }

@@ -1,6 +1,6 @@
 #include "codegen/CUDA/Kernels.h"
 #include "codegen/CUDA/Pipelines.h"
-#include "codegen/LLVM/ObjectFile.h"
+#include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "runtime/Emulator/Emulator.h"
@@ -49,7 +49,9 @@ EmulatedKernels::compile(ModuleOp kernels) {
   OwningOpRef<ModuleOp> copy = kernels.clone();
   PassManager pm(copy->getContext());
   buildEmulatorPipeline(pm);
-  if (failed(pm.run(*copy)))
+  // Once, at the end: after every pass it takes as long as the passes.
+  pm.enableVerifier(false);
+  if (failed(pm.run(*copy)) || failed(verify(*copy)))
     return llvm::createStringError("kernels could not be lowered");
   auto context = std::make_unique<llvm::LLVMContext>();
   auto module = translateModuleToLLVMIR(*copy, *context, "kernels");
@@ -63,7 +65,9 @@ EmulatedKernels::compile(ModuleOp kernels) {
     return machine.takeError();
   module->setDataLayout((*machine)->createDataLayout());
   module->setTargetTriple((*machine)->getTargetTriple());
-  optimizeModule(*module, **machine, 1);
+  // What kernels call takes the time. To optimise them would take longer than
+  // they run.
+  builder->setCodeGenOptLevel(llvm::CodeGenOptLevel::None);
   auto jit = orc::LLJITBuilder()
                  .setJITTargetMachineBuilder(std::move(*builder))
                  .create();

@@ -6,6 +6,7 @@
 #include "llvm/Support/Error.h"
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace moe::cuda {
 /// Fails where kernels cannot be generated for `arch`, and says which are
@@ -18,6 +19,9 @@ llvm::Error checkArchitecture(llvm::StringRef arch);
 /// context.
 llvm::Expected<std::string> emitPtx(mlir::ModuleOp kernels,
                                     llvm::StringRef arch);
+/// The same for several, in their order, which takes less than one by one.
+llvm::Expected<std::vector<std::string>>
+emitPtx(mlir::ModuleOp kernels, llvm::ArrayRef<llvm::StringRef> archs);
 
 /// The kernels of a module, compiled for this processor and the emulator
 /// (runtime/Emulator).

@@ -10,7 +10,8 @@ using rt::text;
 
 void Multiprocessor::checkAlignment(const void *address, uint32_t bytes,
                                     const char *verb, const char *site) {
-  if (reinterpret_cast<uintptr_t>(address) % bytes == 0)
+  // A power of two.
+  if ((reinterpret_cast<uintptr_t>(address) & (bytes - 1)) == 0)
     return;
   std::string what =
       text(verb, " ", bytes, " bytes at ", describePlace(address),

@@ -23,16 +23,20 @@ namespace moe::emu {
 //===----------------------------------------------------------------------===//
 
 bool Stacks::map(size_t count) {
+  if (count <= mapped)
+    return true;
+  unmap();
   guard = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   bytes = count * (guard + size);
-  void *mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED)
+  void *begin = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (begin == MAP_FAILED)
     return false;
-  base = static_cast<uint8_t *>(mapped);
+  base = static_cast<uint8_t *>(begin);
   for (size_t i = 0; i < count; ++i)
     if (mprotect(base + i * (guard + size), guard, PROT_NONE))
       return false;
+  mapped = count;
   return true;
 }
 
@@ -40,12 +44,16 @@ uint8_t *Stacks::bottom(size_t index) const {
   return base + index * (guard + size) + guard;
 }
 
-Stacks::~Stacks() {
+Stacks::~Stacks() { unmap(); }
+
+void Stacks::unmap() {
   if (!base)
     return;
   if (__asan_unpoison_memory_region)
     __asan_unpoison_memory_region(base, bytes);
   munmap(base, bytes);
+  base = nullptr;
+  mapped = 0;
 }
 
 //===----------------------------------------------------------------------===//

@@ -24,7 +24,7 @@ public:
   Stacks(const Stacks &) = delete;
   Stacks &operator=(const Stacks &) = delete;
 
-  /// False when there is no memory. Once per object.
+  /// Makes room for as many at least. False when there is no memory.
   bool map(size_t count);
   uint8_t *bottom(size_t index) const;
 
@@ -32,6 +32,9 @@ private:
   uint8_t *base = nullptr;
   size_t bytes = 0;
   size_t guard = 0;
+  size_t mapped = 0;
+
+  void unmap();
 };
 
 /// A place where execution can go on. A fiber may be left for good: what its

@@ -24,9 +24,15 @@ struct Ldmatrix {
   int32_t *registers;
   uint8_t *row;
 };
+
+/// Operands and sums, row by row.
+struct Tile {
+  float a[16][16], b[16][8], sums[16][8];
+};
 } // namespace
 
-static float half(int32_t pair, uint32_t which, bool isF16) {
+template <bool isF16>
+static float half(int32_t pair, uint32_t which) {
   uint16_t bits =
       static_cast<uint16_t>(static_cast<uint32_t>(pair) >> 16 * which);
   return isF16 ? fromF16(bits) : fromBf16(bits);
@@ -37,6 +43,39 @@ static float tf32(int32_t bits) {
   return floatOf(static_cast<uint32_t>(bits) & 0xFFFFE000);
 }
 
+static void placeTf32(Tile &tile, const Mma &one, uint32_t g, uint32_t t) {
+  for (uint32_t i = 0; i < 4; ++i)
+    tile.a[g + 8 * (i & 1)][t + 4 * (i >> 1)] = tf32(one.a[i]);
+  for (uint32_t i = 0; i < 2; ++i)
+    tile.b[t + 4 * i][g] = tf32(one.b[i]);
+}
+
+template <bool isF16>
+static void placeHalves(Tile &tile, const Mma &one, uint32_t g, uint32_t t) {
+  for (uint32_t which = 0; which < 2; ++which) {
+    for (uint32_t i = 0; i < 4; ++i)
+      tile.a[g + 8 * (i & 1)][2 * t + which + 8 * (i >> 1)] =
+          half<isF16>(one.a[i], which);
+    for (uint32_t i = 0; i < 2; ++i)
+      tile.b[2 * t + which + 8 * i][g] = half<isF16>(one.b[i], which);
+  }
+}
+
+/// Products of two such numbers are exact in f32, so fusing changes nothing.
+#ifdef __x86_64__
+__attribute__((target_clones("avx2", "default")))
+#endif
+static void multiply(Tile &tile, int depth) {
+  for (int m = 0; m < 16; ++m) {
+    float row[8];
+    std::memcpy(row, tile.sums[m], sizeof row);
+    for (int k = 0; k < depth; ++k)
+      for (int n = 0; n < 8; ++n)
+        row[n] += tile.a[m][k] * tile.b[k][n];
+    std::memcpy(tile.sums[m], row, sizeof row);
+  }
+}
+
 void Multiprocessor::mma(float *d, const int32_t *a, const int32_t *b,
                          const float *c, int32_t kind, const char *site) {
   if (kind < 0 || kind > 2)
@@ -45,35 +84,22 @@ void Multiprocessor::mma(float *d, const int32_t *a, const int32_t *b,
   Mma mine = {d, a, b, c};
   if (!meet({Act::Mma, site}, &mine))
     return;
-  float a16[16][16], b16[16][8], sums[16][8]; // row by row
+  Tile tile;
+  auto *place = kind == 2   ? placeTf32
+                : kind == 1 ? placeHalves<true>
+                            : placeHalves<false>;
   for (uint32_t lane = 0; lane < warpSize; ++lane) {
     const Mma &one = deposit<Mma>(lane);
     uint32_t g = lane / 4, t = lane % 4;
-    for (uint32_t i = 0; kind == 2 && i < 4; ++i)
-      a16[g + 8 * (i & 1)][t + 4 * (i >> 1)] = tf32(one.a[i]);
-    for (uint32_t i = 0; kind == 2 && i < 2; ++i)
-      b16[t + 4 * i][g] = tf32(one.b[i]);
-    for (uint32_t which = 0; kind != 2 && which < 2; ++which) {
-      for (uint32_t i = 0; i < 4; ++i)
-        a16[g + 8 * (i & 1)][2 * t + which + 8 * (i >> 1)] =
-            half(one.a[i], which, kind == 1);
-      for (uint32_t i = 0; i < 2; ++i)
-        b16[2 * t + which + 8 * i][g] = half(one.b[i], which, kind == 1);
-    }
+    place(tile, one, g, t);
     for (uint32_t i = 0; i < 4; ++i)
-      sums[g + 8 * (i >> 1)][2 * t + (i & 1)] = one.c[i];
+      tile.sums[g + 8 * (i >> 1)][2 * t + (i & 1)] = one.c[i];
   }
-  // Products of two such numbers are exact in f32.
-  for (int m = 0; m < 16; ++m)
-    for (int k = 0; k < (kind == 2 ? 8 : 16); ++k) {
-      float factor = a16[m][k];
-      for (int n = 0; n < 8; ++n)
-        sums[m][n] += factor * b16[k][n];
-    }
+  multiply(tile, kind == 2 ? 8 : 16);
   for (uint32_t lane = 0; lane < warpSize; ++lane)
     for (uint32_t i = 0; i < 4; ++i)
       deposit<Mma>(lane).d[i] =
-          sums[lane / 4 + 8 * (i >> 1)][lane % 4 * 2 + (i & 1)];
+          tile.sums[lane / 4 + 8 * (i >> 1)][lane % 4 * 2 + (i & 1)];
   if (counter)
     counter->mma(site);
   dismiss(thread / warpSize);

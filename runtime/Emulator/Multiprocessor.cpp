@@ -1,7 +1,6 @@
 #include "runtime/Emulator/Multiprocessor.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 
 namespace moe::emu {
@@ -15,16 +14,14 @@ Multiprocessor::Multiprocessor(const Launch &launch, const Memory &memory,
                                const Options &options, Counter *counter)
     : launch(launch), memory(memory), options(options), counter(counter),
       numWarps(launch.threads / warpSize), random(options.seed),
-      shadow(launch.sharedBytes, numWarps), copies(launch.threads),
+      shadow(space->shadow), copies(launch.threads),
       warpgroups(launch.threads / warpgroupSize) {}
 
-Multiprocessor::~Multiprocessor() { std::free(sharedBase); }
-
 Status Multiprocessor::prepare() {
-  sharedBase =
-      static_cast<uint8_t *>(std::aligned_alloc(sharedWindow, sharedWindow));
-  if (!sharedBase || !stacks.map(launch.threads))
+  sharedBase = space->shared();
+  if (!sharedBase || !space->stacks.map(launch.threads))
     return {Code::OutOfMemory, "no memory to emulate a block of threads"};
+  shadow.startLaunch(launch.sharedBytes, numWarps);
   fibers = std::make_unique<Fiber[]>(launch.threads);
   return {};
 }
@@ -43,7 +40,7 @@ Status Multiprocessor::runBlock(uint32_t index) {
   landingPeriod = uint64_t(1) << random.below(8);
   ready.start(launch.threads);
   for (uint32_t i = 0; i < launch.threads; ++i) {
-    fibers[i].prepare(stacks.bottom(i), threadMain);
+    fibers[i].prepare(space->stacks.bottom(i), threadMain);
     ready.add(i);
   }
   Multiprocessor *before = std::exchange(running, this);
@@ -80,7 +77,9 @@ Fiber &Multiprocessor::next() {
 /// Until somebody puts the thread among those that are ready.
 void Multiprocessor::wait() {
   Fiber &mine = fibers[thread];
-  mine.switchTo(next());
+  // What it waits for may land in `next`.
+  if (Fiber &to = next(); &to != &mine)
+    mine.switchTo(to);
 }
 
 void Multiprocessor::endThread() {

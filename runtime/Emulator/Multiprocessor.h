@@ -6,10 +6,9 @@
 #include "runtime/Emulator/Counter.h"
 #include "runtime/Emulator/CountingBarrier.h"
 #include "runtime/Emulator/Emulator.h"
-#include "runtime/Emulator/Fiber.h"
 #include "runtime/Emulator/ReadyThreads.h"
-#include "runtime/Emulator/SharedShadow.h"
 #include "runtime/Emulator/Warpgroup.h"
+#include "runtime/Emulator/Workspace.h"
 #include "runtime/Runner/Random.h"
 
 #include <memory>
@@ -62,7 +61,6 @@ public:
 
   Multiprocessor(const Launch &launch, const Memory &memory,
                  const Options &options, Counter *counter);
-  ~Multiprocessor();
   Multiprocessor(const Multiprocessor &) = delete;
   Multiprocessor &operator=(const Multiprocessor &) = delete;
 
@@ -193,12 +191,12 @@ private:
   const uint32_t numWarps;
   rt::Random random;
 
-  static constexpr size_t sharedWindow = size_t(256) << 10;
+  static constexpr size_t sharedWindow = Workspace::sharedWindow;
+  Workspace::Lease space;
   uint8_t *sharedBase = nullptr;
-  SharedShadow shadow;
+  SharedShadow &shadow;
   const Memory::Range *lastRange = nullptr;
 
-  Stacks stacks;
   std::unique_ptr<Fiber[]> fibers;
   Fiber host;
   ReadyThreads ready;

@@ -17,6 +17,7 @@ public:
     while (size < threads)
       size *= 2;
     ring.resize(size);
+    mask = size - 1;
     first = count = 0;
   }
   bool empty() const { return count == 0; }
@@ -33,9 +34,10 @@ public:
   }
 
 private:
-  uint16_t &at(size_t index) { return ring[(first + index) % ring.size()]; }
+  uint16_t &at(size_t index) { return ring[(first + index) & mask]; }
 
   std::vector<uint16_t> ring;
+  size_t mask = 0;
   size_t first = 0;
   size_t count = 0;
 };

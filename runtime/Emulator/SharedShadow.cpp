@@ -19,14 +19,18 @@ void Clocks::join(const Clocks &other) {
   }
 }
 
-SharedShadow::SharedShadow(size_t bytes, uint32_t warps)
-    : warps(warps), words((bytes + wordBytes - 1) / wordBytes),
-      reads(words.size() * warps) {
-  startBlock();
+void SharedShadow::startLaunch(size_t bytes, uint32_t warps) {
+  this->warps = warps;
+  size_t count = (bytes + wordBytes - 1) / wordBytes;
+  words.resize(std::max(words.size(), count));
+  reads.resize(std::max(reads.size(), count * warps));
 }
 
 void SharedShadow::startBlock() {
-  ++block;
+  if (++block == 0) { // after all numbers
+    std::fill(words.begin(), words.end(), Word());
+    block = 1;
+  }
   std::fill(std::begin(clocks), std::end(clocks), Clocks());
 }
 
@@ -64,6 +68,8 @@ SharedShadow::Word &SharedShadow::wordAt(size_t index) {
 
 /// The bytes of a word that an access touches, one bit each.
 static uint32_t bytesIn(const SharedShadow::Access &access, size_t index) {
+  if (access.bytes >= wordBytes) // aligned, as all are
+    return 15;
   size_t begin = std::max(access.offset, index * wordBytes);
   size_t end =
       std::min(access.offset + access.bytes, index * wordBytes + wordBytes);
@@ -218,7 +224,7 @@ bool SharedShadow::startCopy(const Access &access, bool isTensor) {
       return findUnfenced(access, verb, word);
     word.inFlight = true;
     word.copier = static_cast<uint16_t>(access.thread);
-    word.copySite = access.site;
+    word.writeSite = access.site;
     word.written = 0;
     word.write = Write::None;
     word.readers = 0;
@@ -236,7 +242,6 @@ void SharedShadow::landed(const Access &access, Write kind, uint32_t writer,
     word.writeBytes = 15;
     word.writer = static_cast<uint16_t>(writer);
     word.writeClock = clock;
-    word.writeSite = word.copySite;
   }
 }
 
@@ -269,7 +274,7 @@ bool SharedShadow::findCopyInFlight(const Access &access, const char *verb,
                                     const Word &word) {
   bool own = word.copier == access.thread;
   found = text(what(access, verb), " while an asynchronous copy to them by ",
-               who(word.copier, word.copySite), " is on its way; ",
+               who(word.copier, word.writeSite), " is on its way; ",
                own ? "the thread must commit and wait for it first"
                    : "that thread must commit and wait for it, then a barrier "
                      "must follow");

@@ -41,8 +41,8 @@ public:
     const char *site;
   };
 
-  SharedShadow(size_t bytes, uint32_t warps);
-
+  /// A new launch, of blocks of `warps` with `bytes` of shared memory.
+  void startLaunch(size_t bytes, uint32_t warps);
   /// A new block: nothing was written, no barrier has been.
   void startBlock();
   bool read(const Access &access);
@@ -89,9 +89,8 @@ private:
     uint8_t writeBytes : 4; // bytes of the last write
     Write write = Write::None;
     bool inFlight = false;
-    const char *writeSite = nullptr;
+    const char *writeSite = nullptr; // or of the copy that is on its way
     const char *readSite = nullptr;
-    const char *copySite = nullptr;
 
     Word() : written(0), writeBytes(0) {}
   };
@@ -119,8 +118,8 @@ private:
   bool findReader(const Access &access, const char *verb, const Word &word,
                   uint32_t warp);
 
-  uint32_t warps;
-  uint32_t block = 0;
+  uint32_t warps = 0;
+  uint32_t block = 0; // counted over launches, so that words need no clearing
   Clocks clocks[maxWarps];
   std::vector<Word> words;
   std::vector<Read> reads; // of each word, by each warp

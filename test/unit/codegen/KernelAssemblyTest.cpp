@@ -1,5 +1,6 @@
 // PTX of the kernels of a MoE layer, and what the assembler makes of it.
 #include "codegen/CUDA/Kernels.h"
+#include "dialects/MoEGPU/MoEGPUOps.h"
 #include "test/unit/codegen/Assembler.h"
 #include "test/unit/codegen/LayerFixture.h"
 #include "llvm/ADT/StringExtras.h"
@@ -77,13 +78,14 @@ std::vector<std::pair<std::string, LayerShape>> shapes() {
 }
 
 #ifdef MOE_PTXAS
-/// Those that multiply.
-std::vector<const char *> kernelsOf(const LayerShape &shape) {
-  std::vector<const char *> names = {"up", "down"};
+/// Kernels that multiply.
+std::vector<std::string> productsOf(const std::string &layer,
+                                    const LayerShape &shape) {
+  std::vector<std::string> names = {layer + "_up", layer + "_down"};
   if (shape.upRank)
-    names.push_back("up_low");
+    names.push_back(layer + "_up_low");
   if (shape.downRank)
-    names.push_back("down_low");
+    names.push_back(layer + "_down_low");
   return names;
 }
 
@@ -104,12 +106,60 @@ std::map<unsigned, int> operations(const std::string &cubin, StringRef kernel) {
   return found;
 }
 
-/// Registers that the assembler gave `kernel`, by its report.
-std::string registersOf(const std::string &said, const std::string &kernel) {
-  size_t at = said.find("'" + kernel + "'");
-  at = at == std::string::npos ? at : said.find("Used ", at);
-  return at == std::string::npos ? "?" : said.substr(at + 5, 3);
-}
+/// Kernels of many layers in one module, so that the assembler starts once; of
+/// those with the same text, as most that prepare and combine, one.
+class Kernels {
+public:
+  explicit Kernels(MLIRContext *context)
+      : module(ModuleOp::create(UnknownLoc::get(context))) {}
+
+  void add(ModuleOp kernels, const std::string &layer,
+           bool onlyProducts = false) {
+    for (auto kernel : kernels.getOps<moegpu::KernelOp>()) {
+      bool isProduct =
+          kernel.getSymName() != "prepare" && kernel.getSymName() != "combine";
+      if (onlyProducts && !isProduct)
+        continue;
+      std::string text, name = layer + "_" + kernel.getSymName().str();
+      llvm::raw_string_ostream(text) << kernel;
+      auto [known, isNew] = names.try_emplace(text, name);
+      called[name] = known->second;
+      if (!isNew)
+        continue;
+      auto copy = kernel.clone();
+      copy.setSymName(name);
+      module->push_back(copy);
+    }
+  }
+
+  /// Nothing is amiss with them in the assembler's eyes.
+  void assemble(ArrayRef<StringRef> archs) {
+    auto texts = emitPtx(*module, archs);
+    ASSERT_TRUE(static_cast<bool>(texts)) << llvm::toString(texts.takeError());
+    for (auto [arch, text] : llvm::zip(archs, *texts)) {
+      Assembled &made = assembled[arch.str()];
+      made.said = test::assemble(text, arch.str(), made.cubin);
+      test::expectClean(made.said);
+    }
+  }
+  std::map<unsigned, int> operations(const std::string &arch,
+                                     const std::string &name) const {
+    return ::operations(assembled.at(arch).cubin, called.at(name));
+  }
+  std::string registers(const std::string &arch,
+                        const std::string &name) const {
+    return test::registersOf(assembled.at(arch).said, called.at(name));
+  }
+
+private:
+  OwningOpRef<ModuleOp> module;
+  std::map<std::string, std::string> names;  // by text
+  std::map<std::string, std::string> called; // names in the module
+  struct Assembled {
+    std::string cubin, said;
+  };
+  std::map<std::string, Assembled> assembled; // by architecture
+};
 
 constexpr unsigned kMma = 0x03c, kWgmma = 0x1f0;
 
@@ -122,63 +172,67 @@ TEST_P(HopperAssembly, Assembles) {
     wide.hasUpBias = wide.hasDownBias = wide.scaleInput = true;
     all.push_back({isGlu ? "wide_gelu_glu" : "wide_gelu", wide});
   }
-  for (const auto &[name, shape] : all) {
-    if (!hasHopperUp(shape) || !hasHopperDown(shape))
-      continue;
-    SCOPED_TRACE(name);
-    auto module = context.kernels(shape, shape.experts, true, GetParam());
-    auto text = emitPtx(*module, "sm_90a");
-    ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
-    std::string cubin, said = test::assemble(*text, "sm_90a", cubin);
-    test::expectClean(said);
-    for (const char *kernel : kernelsOf(shape)) {
-      auto found = operations(cubin, kernel);
+  llvm::erase_if(all, [](const auto &layer) {
+    return !hasHopperUp(layer.second) || !hasHopperDown(layer.second);
+  });
+  Kernels kernels(&context.context);
+  for (const auto &[name, shape] : all)
+    kernels.add(*context.kernels(shape, shape.experts, true, GetParam()), name,
+                /*onlyProducts=*/true); // the others are below
+  ASSERT_NO_FATAL_FAILURE(kernels.assemble({"sm_90a"}));
+  for (const auto &[name, shape] : all)
+    for (const std::string &kernel : productsOf(name, shape)) {
+      SCOPED_TRACE(kernel);
+      auto found = kernels.operations("sm_90a", kernel);
       EXPECT_GT(found[kWgmma], 0);
       EXPECT_EQ(found[kMma], 0);
-      EXPECT_EQ(registersOf(said, kernel), "168") << kernel;
+      EXPECT_EQ(kernels.registers("sm_90a", kernel), "168");
     }
-  }
 }
 
-TEST_P(KernelAssembly, Assembles) {
-  for (const auto &[name, shape] : shapes()) {
-    SCOPED_TRACE(name);
-    OwningOpRef<ModuleOp> module =
-        context.kernels(shape, shape.experts, GetParam());
-    for (const char *arch : {"sm_80", "sm_90a"}) {
-      auto text = emitPtx(*module, arch);
-      ASSERT_TRUE(static_cast<bool>(text));
-      std::string cubin, said = test::assemble(*text, arch, cubin);
-      test::expectClean(said);
+TEST(LayerAssembly, Assembles) {
+  test::Context context;
+  Kernels kernels(&context.context);
+  struct Product {
+    std::string name;
+    bool hasTensor;
+  };
+  std::vector<Product> products;
+  for (bool grouped : {false, true})
+    for (const auto &[name, shape] : shapes()) {
+      std::string layer = (grouped ? "many_" : "few_") + name;
+      kernels.add(*context.kernels(shape, shape.experts, grouped), layer);
       // The tensor core rounds f32 numbers; only who asks for it gets it.
-      bool hasTensor =
-          shape.element != Element::F32 || (shape.tf32 && GetParam());
-      for (const char *kernel : kernelsOf(shape)) {
-        EXPECT_EQ(operations(cubin, kernel)[kMma] > 0, hasTensor);
-        RecordProperty(name + "." + arch + "." + kernel,
-                       test::registersOf(said, kernel));
-      }
+      bool hasTensor = shape.element != Element::F32 || (shape.tf32 && grouped);
+      for (const std::string &kernel : productsOf(layer, shape))
+        products.push_back({kernel, hasTensor});
     }
-  }
+  ASSERT_NO_FATAL_FAILURE(kernels.assemble({"sm_80", "sm_90a"}));
+  for (const char *arch : {"sm_80", "sm_90a"})
+    for (const auto &[name, hasTensor] : products) {
+      EXPECT_EQ(kernels.operations(arch, name)[kMma] > 0, hasTensor) << name;
+      RecordProperty(arch + ("." + name), kernels.registers(arch, name));
+    }
 }
 #else
-TEST_P(KernelAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
+TEST(LayerAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 TEST_P(HopperAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 #endif
 
 TEST_P(KernelAssembly, Ptx) {
   LayerShape shape{8, 2048, 768, 2048, 8};
   OwningOpRef<ModuleOp> module = context.kernels(shape, 8, GetParam());
-  for (const char *arch : {"sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"}) {
-    auto text = emitPtx(*module, arch);
-    ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
-    EXPECT_NE(text->find(std::string(".target ") + arch), std::string::npos);
-    EXPECT_NE(text->find(".visible .entry up("), std::string::npos);
-    EXPECT_NE(text->find("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"),
+  StringRef archs[] = {"sm_80", "sm_89", "sm_90a", "sm_100a", "sm_120"};
+  auto texts = emitPtx(*module, archs);
+  ASSERT_TRUE(static_cast<bool>(texts)) << llvm::toString(texts.takeError());
+  for (auto [arch, text] : llvm::zip(archs, *texts)) {
+    EXPECT_NE(text.find((".target " + arch).str()), std::string::npos);
+    EXPECT_NE(text.find(".visible .entry up("), std::string::npos);
+    EXPECT_NE(text.find("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"),
               std::string::npos);
-    EXPECT_NE(text->find(GetParam()
-                             ? "cp.async.cg.shared.global"
-                             : "ld.global.nc.L1::no_allocate.L2::128B.v4.b32"),
+    EXPECT_NE(text.find(GetParam()
+                            ? "cp.async.cg.shared.global"
+                            : "ld.global.nc.L1::no_allocate.L2::128B.v4.b32"),
               std::string::npos);
   }
   auto old = emitPtx(*module, "sm_75");

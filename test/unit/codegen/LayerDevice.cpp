@@ -5,6 +5,7 @@
 #include "mlir/IR/Verifier.h"
 #include "runtime/Emulator/TensorMap.h"
 #include "test/unit/codegen/LayerFixture.h"
+#include "test/unit/codegen/Schedules.h"
 #include <cmath>
 #include <deque>
 
@@ -13,7 +14,7 @@ using namespace moe;
 using namespace moe::cuda;
 using namespace moe::test;
 
-Context::Context() {
+Context::Context() : context(MLIRContext::Threading::DISABLED) {
   DialectRegistry registry;
   registerAllDialects(registry);
   registerInterfaces(registry);
@@ -45,20 +46,38 @@ OwningOpRef<ModuleOp> Context::kernels(const LayerShape &shape, int64_t entries,
   return module;
 }
 
+/// A kernel that runs in the emulator. Layers share most of theirs, so each
+/// text is compiled once.
+static EmulatedKernels::Entry compiled(moegpu::KernelOp kernel) {
+  static auto *known =
+      new std::map<std::string, std::unique_ptr<EmulatedKernels>>;
+  std::string text;
+  llvm::raw_string_ostream(text) << kernel;
+  std::unique_ptr<EmulatedKernels> &code = (*known)[text];
+  if (!code) {
+    OwningOpRef<ModuleOp> alone = ModuleOp::create(kernel.getLoc());
+    alone->push_back(kernel->clone());
+    auto made = EmulatedKernels::compile(*alone);
+    if (!made) {
+      ADD_FAILURE() << llvm::toString(made.takeError());
+      return nullptr;
+    }
+    code = std::move(*made);
+  }
+  return code->find(kernel.getSymName());
+}
+
 test::Device::Device(Context &context, Layer &layer, bool grouped)
     : layer(layer) {
   if (CaseRecorder::isWanted())
     recorder = std::make_unique<CaseRecorder>();
-  if (layer.kernels)
+  if (layer.module)
     return;
   layer.module = context.kernels(layer.shape, layer.entries.size(), grouped,
                                  layer.onHopper);
   EXPECT_TRUE(succeeded(verify(*layer.module)));
-  auto made = EmulatedKernels::compile(*layer.module);
-  if (made)
-    layer.kernels = std::move(*made);
-  else
-    ADD_FAILURE() << llvm::toString(made.takeError());
+  for (auto kernel : layer.module->getOps<moegpu::KernelOp>())
+    layer.kernels[kernel.getSymName().str()] = compiled(kernel);
 }
 
 template <typename T>
@@ -97,7 +116,7 @@ void test::Device::launch(const char *name, uint32_t blocks,
   launch.blocks = blocks;
   launch.threads = kernel.getThreads();
   launch.sharedBytes = kernel.getShared();
-  launch.entry = layer.kernels->find(name);
+  launch.entry = layer.kernels[name];
   launch.arguments = arguments.data();
   if (recorder)
     recorder->launch(name, blocks, launch.threads, launch.sharedBytes, values);
@@ -227,11 +246,11 @@ void test::checkLayer(Context &context, Layer &layer, const Case &test,
     double few = 0x1p-21 * (std::abs(want.values[i]) + 1e-3);
     allowed.push_back(5 * sigma + few);
   }
-  for (unsigned seed : {0, 1, 2}) {
+  for (const emu::Options &schedule : schedules()) {
+    SCOPED_TRACE(schedule.seed);
     test::Device device(context, layer, grouped);
-    device.options.seed = seed;
-    device.options.late = seed > 0;
-    if (seed > 0)
+    device.options = schedule;
+    if (schedule.late)
       device.recorder.reset();
     if (device.recorder)
       device.recorder->expect(want.values, allowed);

@@ -57,7 +57,7 @@ struct Layer {
   std::vector<std::vector<double>> gateBias, upBias, downBias;
   std::mt19937 random;
   mlir::OwningOpRef<mlir::ModuleOp> module; ///< the kernels
-  std::unique_ptr<cuda::EmulatedKernels> kernels;
+  std::map<std::string, cuda::EmulatedKernels::Entry> kernels;
   std::map<std::string, std::string> recordedPtx; ///< of CaseRecorder
 
   Layer(cuda::LayerShape shape, std::vector<int32_t> entries,

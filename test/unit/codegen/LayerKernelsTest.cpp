@@ -1,7 +1,9 @@
 // The kernels of a MoE layer, for few tokens and for many, in the emulator,
 // against the same in f64.
 #include "test/unit/codegen/LayerFixture.h"
+#include "test/unit/codegen/Schedules.h"
 #include <cmath>
+#include <cstdlib>
 
 using namespace moe;
 using namespace moe::cuda;
@@ -16,6 +18,17 @@ protected:
     checkLayer(context, layer, test, GetParam());
   }
 };
+
+/// test/tools/check-usage.test asks for some.
+TEST(Schedules, AsManyAsTheEnvironmentSays) {
+  const char *text = std::getenv("MOE_EMULATOR_SEEDS");
+  size_t late = text ? std::strtoul(text, nullptr, 10) : 1;
+  ASSERT_EQ(schedules().size(), 1 + late);
+  for (size_t i = 0; i <= late; ++i) {
+    EXPECT_EQ(schedules()[i].seed, i);
+    EXPECT_EQ(schedules()[i].late, i > 0);
+  }
+}
 
 TEST_P(LayerKernels, CountsOfTokens) {
   Layer layer({8, 96, 40, 96, 2}, {0, 1, 2, 3, 4, 5, 6, 7});

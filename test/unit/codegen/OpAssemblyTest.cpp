@@ -115,21 +115,22 @@ TEST_P(OpAssembly, Assembles) {
   for (auto kernel : module->getOps<moegpu::KernelOp>())
     names.push_back(kernel.getSymName().str());
   ASSERT_EQ(names.size(), size_t(kCount));
-  for (const char *arch : {"sm_80", "sm_90a"}) {
-    auto text = cuda::emitPtx(*module, arch);
-    ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
+  StringRef archs[] = {"sm_80", "sm_90a"};
+  auto texts = cuda::emitPtx(*module, archs);
+  ASSERT_TRUE(static_cast<bool>(texts)) << llvm::toString(texts.takeError());
+  for (auto [arch, text] : llvm::zip(archs, *texts)) {
     for (const std::string &name : names)
-      EXPECT_NE(text->find(".visible .entry " + name + "("), std::string::npos);
+      EXPECT_NE(text.find(".visible .entry " + name + "("), std::string::npos);
     // Tiles of attention.
-    EXPECT_NE(text->find("cp.async.cg.shared.global"), std::string::npos);
-    EXPECT_EQ(text->find("mma.sync") != std::string::npos, mayRound);
+    EXPECT_NE(text.find("cp.async.cg.shared.global"), std::string::npos);
+    EXPECT_EQ(text.find("mma.sync") != std::string::npos, mayRound);
     // Nothing is left to a library.
-    EXPECT_EQ(text->find(".extern .func"), std::string::npos);
+    EXPECT_EQ(text.find(".extern .func"), std::string::npos);
 #ifdef MOE_PTXAS
-    std::string cubin, said = assemble(*text, arch, cubin);
+    std::string cubin, said = assemble(text, arch.str(), cubin);
     expectClean(said);
     for (const std::string &name : names)
-      RecordProperty(std::string(arch) + "." + name, registersOf(said, name));
+      RecordProperty((arch + "." + name).str(), registersOf(said, name));
 #endif
   }
 }

@@ -9,6 +9,7 @@
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "runtime/Emulator/Emulator.h"
+#include "test/unit/codegen/Schedules.h"
 #include <cmath>
 #include <cstring>
 
@@ -83,7 +84,7 @@ double test::roundedTo(Type type, double x) {
   return decode(type, encode(type, x));
 }
 
-OpKernels::OpKernels() {
+OpKernels::OpKernels() : context(MLIRContext::Threading::DISABLED) {
   DialectRegistry registry;
   registerAllDialects(registry);
   cuda::registerInterfaces(registry);
@@ -276,7 +277,9 @@ std::vector<Array> OpKernels::run(const std::string &text,
   auto function = *compiled->module->getOps<func::FuncOp>().begin();
   ArrayRef<BlockArgument> types = function.getArguments();
   std::vector<std::vector<uint8_t>> first;
-  for (auto [blocks, seed] : {std::pair(1u, 0), {3u, 1}}) {
+  for (const emu::Options &schedule : schedules()) {
+    uint32_t blocks = schedule.late ? 3 : 1;
+    SCOPED_TRACE(schedule.seed);
     Placed placed(types, arguments);
     Values values{arguments};
     auto *faults = static_cast<int32_t *>(*placed.memory.allocate(4, "faults"));
@@ -310,10 +313,7 @@ std::vector<Array> OpKernels::run(const std::string &text,
       launch.sharedBytes = code.getShared();
       launch.entry = compiled->code->find(kernel.name);
       launch.arguments = pointers.data();
-      emu::Options options;
-      options.seed = seed;
-      options.late = seed > 0;
-      rt::Status status = emu::run(launch, placed.memory, options);
+      rt::Status status = emu::run(launch, placed.memory, schedule);
       EXPECT_TRUE(status.ok()) << status.message;
     };
     start(made);

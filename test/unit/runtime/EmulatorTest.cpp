@@ -247,6 +247,33 @@ TEST(Emulator, RunsBlocksInAnyOrder) {
   EXPECT_EQ(orderWith({5, true, false}), orderWith({5, true, false}));
 }
 
+/// Launches of a host thread share memory, but nothing that was in it.
+TEST(Emulator, ForgetsTheLastLaunch) {
+  auto writes = [](void **) {
+    auto *words = static_cast<int32_t *>(moegpu_emu_shared());
+    store(words + moegpu_emu_thread_id(), 7);
+    moegpu_emu_barrier(0, 0, "barrier");
+    load(words + (moegpu_emu_thread_id() + 1) % 64);
+  };
+  auto reads = [](void **) {
+    load(static_cast<int32_t *>(moegpu_emu_shared()) + moegpu_emu_thread_id());
+  };
+  auto fails = [](void **arguments) {
+    moegpu_emu_barrier(0, 0, "barrier");
+    store(static_cast<int32_t *>(arguments[0]) + 1, 7);
+  };
+  for (int i = 0; i < 2; ++i) {
+    Device device;
+    device.argument("x", std::vector<int32_t>(1));
+    EXPECT_TRUE(device.run(writes, {2, 64, 256}).ok());
+    EXPECT_NE(device.run(fails, {1, 512, 0}).message.find("after the end"),
+              std::string::npos);
+    EXPECT_NE(device.run(reads, {1, 64, 256}).message.find("nobody"),
+              std::string::npos);
+    EXPECT_TRUE(device.run(writes, {1, 64, 1024}).ok());
+  }
+}
+
 TEST(Emulator, RunsOnSeveralHostThreads) {
   std::vector<float> x = randomFloats(128 * 5);
   std::vector<std::thread> hosts;
