@@ -77,10 +77,12 @@ namespace {
 /// How the work is divided, as the host computes it of sizes alone, so that
 /// sums do not depend on the device.
 struct Division {
-  Value splits;  ///< parts of the keys of a row; 0: tiles of rows
+  Value splits;  ///< parts of the keys of a row
   Value length;  ///< of keys in a part
   Value numbers; ///< of scratch
-  Value isSplit; ///< whether there are parts to join
+  /// By tiles of rows, or row by row, with parts to join or without. Of tiles
+  /// and rows null where there are no tiles.
+  Value isTiled, isByRow, isSplit;
 };
 } // namespace
 
@@ -126,87 +128,119 @@ static Division divide(OpBuilder &host, moert::AttentionOp op,
   Value most = over(number(kManyParts), larger(rows, one));
   Value length = times(over(larger(over(keys, most), one), number(kFewestKeys)),
                        number(kFewestKeys));
-  Value splits = larger(over(keys, length), one);
+  Division made;
+  made.splits = larger(over(keys, length), one), made.length = length;
+  made.isSplit = is(ugt, made.splits, 1);
   if (tileRows > 0) {
+    auto both = [&](Value a, Value b) -> Value {
+      return arith::AndIOp::create(host, loc, a, b);
+    };
     Value rowsOfKeys = over(perBatch, larger(keyHeads, one));
     Value tiles =
         times(times(batch, keyHeads), over(rowsOfKeys, number(tileRows)));
     Value areEnough = arith::OrIOp::create(
         host, loc, is(ugt, tiles, 63),
         is(arith::CmpIPredicate::ule, keys, 2 * kFewestKeys));
-    Value isTiled =
-        arith::AndIOp::create(host, loc, is(ugt, rowsOfKeys, 15), areEnough);
-    splits = arith::SelectOp::create(host, loc, isTiled, number(0), splits);
+    made.isTiled = both(is(ugt, rowsOfKeys, 15), areEnough);
+    Value no = arith::ConstantIntOp::create(host, loc, 0, 1);
+    made.isByRow = arith::CmpIOp::create(host, loc, arith::CmpIPredicate::eq,
+                                         made.isTiled, no);
+    made.isSplit = both(made.isSplit, made.isByRow);
   }
-  Value isSplit = is(ugt, splits, 1);
-  Value numbers = times(times(rows, splits), number(splitStride(features)));
-  numbers = arith::SelectOp::create(host, loc, isSplit, numbers, number(0));
-  return {splits, length, numbers, isSplit};
+  Value numbers =
+      times(times(rows, made.splits), number(splitStride(features)));
+  made.numbers =
+      arith::SelectOp::create(host, loc, made.isSplit, numbers, number(0));
+  return made;
 }
 
+namespace {
+/// The kernels of an op, one after the other.
+class AttentionWriter {
+public:
+  explicit AttentionWriter(moert::AttentionOp op) : op(op) {}
+
+  /// What all of them take.
+  void take(OpWriter &w) {
+    query = w.memory(op.getQuery(), Elements::Real, "the query");
+    key = w.strided(op.getKey(), Elements::Real, "memory of keys");
+    value = w.strided(op.getValue(), Elements::Real, "memory of values");
+    to = w.memory(op.getOuts(), Elements::Real, "the destination");
+  }
+  /// And those that look at keys.
+  void takeMasks(OpWriter &w) {
+    if (op.getKeyMask())
+      mask = w.memory(op.getKeyMask(), Elements::Any, "the mask of keys");
+    if (op.getBias())
+      bias = w.memory(op.getBias(), Elements::Real, "the bias");
+  }
+  void takeSplits(OpWriter &w, const Division &division) {
+    splits = w.number(division.splits), length = w.number(division.length);
+  }
+
+  MadeKernel write(OpWriter &w, StringRef family, int64_t shared,
+                   llvm::function_ref<void(Attention &)> body) {
+    return w.write(family, shared, [&](CudaBuilder &k) {
+      Attention a{k,    w,  op,         query, key,    value, mask,
+                  bias, to, features(), found, splits, length};
+      a.batch = w.size(query, 0), a.queries = w.size(query, 1);
+      a.keys = w.size(key, 2), a.heads = w.size(query, 2);
+      a.keyHeads = w.size(key, 1), a.group = a.heads / a.keyHeads;
+      body(a);
+    });
+  }
+
+  int64_t features() const { return query.sizes[3].constant.value_or(0); }
+
+  moert::AttentionOp op;
+  OpWriter::Memory query, key, value, mask, bias, to, found;
+  OpWriter::Size splits, length;
+};
+} // namespace
+
 MadeKernel moe::cuda::attentionKernel(OpWriter &w, moert::AttentionOp op) {
-  auto query = w.memory(op.getQuery(), Elements::Real, "the query");
-  auto key = w.strided(op.getKey(), Elements::Real, "memory of keys");
-  auto value = w.strided(op.getValue(), Elements::Real, "memory of values");
-  OpWriter::Memory mask, bias;
-  if (op.getKeyMask())
-    mask = w.memory(op.getKeyMask(), Elements::Any, "the mask of keys");
-  if (op.getBias())
-    bias = w.memory(op.getBias(), Elements::Real, "the bias");
-  auto to = w.memory(op.getOuts(), Elements::Real, "the destination");
+  AttentionWriter writer(op);
+  writer.take(w);
+  writer.takeMasks(w);
   if (w.isRefused())
     return std::nullopt;
+  int64_t features = writer.features();
   // A cache has dense rows, and room behind those of a head.
-  for (const OpWriter::Memory &rows : {key, value})
+  for (const OpWriter::Memory &rows : {writer.key, writer.value})
     if (!rows.strides.empty() &&
-        (rows.strides[3].constant != 1 ||
-         rows.strides[2].constant != query.sizes[3].constant))
+        (rows.strides[3].constant != 1 || rows.strides[2].constant != features))
       return w.refuse("rows of keys or values are not dense");
-  std::optional<int64_t> features = query.sizes[3].constant;
-  if (!features || *features < 1 || *features > kMostFeatures)
+  if (features < 1 || features > kMostFeatures)
     return w.refuse("heads have more than 512 features, none, or no known "
                     "number of them");
   std::optional<int64_t> tensor =
-      w.mayRound ? sharedByTensorTile(*features) : std::nullopt;
-  std::optional<int64_t> tile = tensor ? tensor : sharedByTile(*features);
-  int64_t shared = std::max(tile.value_or(0), sharedByRow(*features));
+      w.mayRound ? sharedByTensorTile(features) : std::nullopt;
+  std::optional<int64_t> tile = tensor ? tensor : sharedByTile(features);
   Division division = divide(w.host, op,
                              tensor ? kTensorTileRows
                              : tile ? kTileRows
                                     : 0);
-  auto attention = [&](CudaBuilder &k, OpWriter &writer) {
-    Attention a{k, writer, op, query, key, value, mask, bias, to, *features};
-    a.batch = writer.size(query, 0), a.queries = writer.size(query, 1);
-    a.keys = writer.size(key, 2), a.heads = writer.size(query, 2);
-    a.keyHeads = writer.size(key, 1), a.group = a.heads / a.keyHeads;
-    return a;
-  };
-  OpWriter::Memory found = w.scratch(division.numbers);
-  OpWriter::Size splits = w.number(division.splits),
-                 length = w.number(division.length);
-  MadeKernel made = w.write("attention", shared, [&](CudaBuilder &k) {
-    Attention a = attention(k, w);
-    a.found = found, a.splits = splits, a.length = length;
-    if (!tile)
-      return attendByRow(a);
-    k.when(
-        w.size(splits) == 0,
-        [&] { tensor ? attendByTensorTile(a) : attendByTile(a); },
-        [&] { attendByRow(a); });
-  });
-  OpWriter second = w.another();
-  query = second.memory(op.getQuery(), Elements::Real, "the query");
-  key = second.strided(op.getKey(), Elements::Real, "memory of keys");
-  value = second.strided(op.getValue(), Elements::Real, "memory of values");
-  to = second.memory(op.getOuts(), Elements::Real, "the destination");
-  found = second.scratch();
-  splits = second.number(division.splits);
-  MadeKernel join = second.write("attention_join", 0, [&](CudaBuilder &k) {
-    Attention a = attention(k, second);
-    a.found = found, a.splits = splits;
-    joinSplits(a);
-  });
-  made->followers.push_back(std::move(*join));
-  made->isFollowed = division.isSplit;
+  // Each with the shared memory that it needs: rows leave room for more blocks.
+  writer.found = w.scratch(division.numbers);
+  writer.takeSplits(w, division);
+  w.onlyIf(division.isByRow);
+  MadeKernel made =
+      writer.write(w, "attention", sharedByRow(features), attendByRow);
+  OpWriter joining = w.another();
+  writer.take(joining);
+  writer.found = joining.scratch();
+  writer.takeSplits(joining, division);
+  joining.onlyIf(division.isSplit);
+  made->followers.push_back(
+      *writer.write(joining, "attention_join", 0, joinSplits));
+  if (!tile)
+    return made;
+  OpWriter tiling = w.another();
+  writer.take(tiling);
+  writer.takeMasks(tiling);
+  tiling.onlyIf(division.isTiled);
+  made->followers.push_back(
+      *writer.write(tiling, "attention_tile", *tile,
+                    tensor ? attendByTensorTile : attendByTile));
   return made;
 }

@@ -43,14 +43,18 @@ void joinSplits(Attention &a);
 /// Of scratch, for a part of a row: the largest score, the sum of the weights,
 /// the sums of the features.
 inline int64_t splitStride(int64_t features) { return features + 2; }
-/// A block has many queries of the heads that share keys. Returns what the
-/// first gives: the block's shared memory, or nothing where that is too much.
+/// A block has many queries of the heads that share keys. The second gives its
+/// shared memory, or nothing where that is too much.
 void attendByTile(Attention &a);
 std::optional<int64_t> sharedByTile(int64_t features);
 /// The same by the tensor core, with numbers rounded to f16.
 void attendByTensorTile(Attention &a);
 std::optional<int64_t> sharedByTensorTile(int64_t features);
 constexpr int64_t kTileRows = 64, kTensorTileRows = 128;
+/// What a block may have on any GPU from sm_80 on: 8.6, 8.9 and 12.0 have the
+/// least (CUDA Programming Guide, "Technical Specifications per Compute
+/// Capability").
+constexpr int64_t kMostShared = 99 << 10;
 } // namespace moe::cuda
 
 #endif // MOE_CODEGEN_CUDA_ATTENTIONPARTS_H

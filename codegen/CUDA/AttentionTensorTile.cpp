@@ -20,16 +20,19 @@ namespace {
 /// of 16 bytes apart, so that `ldmatrix` meets no bank twice.
 struct Layout {
   int64_t features, depth = llvm::alignTo(features, 16);
-  int64_t keysAtOnce = depth <= 128 ? 64 : 32;
+  int64_t keysAtOnce = depth <= 64 ? 64 : depth <= 128 ? 32 : 16;
   int64_t rowBytes = 2 * (depth + 8);
   int64_t queries = 0, keys = kRows * rowBytes;
   int64_t values = keys + keysAtOnce * rowBytes;
   /// f32 as they come, keys and then values.
   int64_t arriving = values + keysAtOnce * rowBytes;
-  int64_t arrivingBytes = keysAtOnce * depth * 4;
-  /// Whether values of this step are not finite, and of the next.
+  int64_t arrivingBytes = isAsync() ? keysAtOnce * depth * 4 : 0;
+  /// Of each warp, whether some values that it brought are not finite.
   int64_t flags = arriving + 2 * arrivingBytes;
-  int64_t end = flags + 8;
+  int64_t end = flags + 4 * (kRows / kWarpRows);
+
+  /// Whether there is room for them.
+  bool isAsync() const { return depth <= 128; }
 };
 
 struct TensorTile {
@@ -47,15 +50,15 @@ struct TensorTile {
   /// that are the thread's to bring.
   void forMine(int64_t rows, llvm::function_ref<void(Num, Num)> body);
   bool isAsync(const OpWriter::Memory &memory) const {
-    return memory.element.isF32() && a.features % 4 == 0;
+    return at.isAsync() && memory.element.isF32() && a.features % 4 == 0;
   }
   /// Starts to bring keys or values from key `first` on, zeros from `end` on.
   void start(const OpWriter::Memory &memory, Num rows, int64_t to, Num first,
              Num end);
-  /// Rounds what came of them; sets the flag, if there is one, where not all
-  /// are finite then.
-  void round(const OpWriter::Memory &memory, Num rows, int64_t from, int64_t to,
-             Num first, Num end, Num flag);
+  /// Rounds what came of them; says whether all of the thread's are finite
+  /// then.
+  Num round(const OpWriter::Memory &memory, Num rows, int64_t from, int64_t to,
+            Num first, Num end);
   void bringQueries(Num count, llvm::function_ref<Num(Num)> rowAt);
   /// Stores four f32, rounded, or f16.
   void storeFour(ArrayRef<Num> four, int64_t place, Num row, Num feature);
@@ -75,7 +78,9 @@ struct TensorTile {
 
 std::optional<int64_t> moe::cuda::sharedByTensorTile(int64_t features) {
   // Sums of a row are registers.
-  return features <= 256 ? std::optional(Layout{features}.end) : std::nullopt;
+  int64_t bytes = Layout{features}.end;
+  return features <= 256 && bytes <= kMostShared ? std::optional(bytes)
+                                                 : std::nullopt;
 }
 
 void TensorTile::forMine(int64_t rows,
@@ -113,35 +118,36 @@ void TensorTile::start(const OpWriter::Memory &memory, Num rows, int64_t to,
   });
 }
 
-void TensorTile::round(const OpWriter::Memory &memory, Num rows, int64_t from,
-                       int64_t to, Num first, Num end, Num flag) {
-  forMine(at.keysAtOnce, [&](Num r, Num d) {
-    Nums four;
-    if (isAsync(memory)) {
-      Num whole =
-          k.load(k.vector(4, k.f32()), k.shared(from), r * at.depth + d);
-      for (int64_t i = 0; i < 4; ++i)
-        four.push_back(k.extract(whole, i));
-    } else
-      for (int64_t i = 0; i < 4; ++i)
-        four.push_back(
-            k.choose((first + r < end) & (d + i < k.integer(a.features)),
-                     [&] {
-                       return a.w.readReal(
-                           memory, rows + (first + r) * a.features + d + i);
-                     },
-                     [&] { return k.real(0); }));
-    if (flag) {
-      Num largest = k.real(0);
-      for (Num x : four)
-        largest = k.max(largest, k.max(x, 0 - x));
-      Num isFinite = largest < kTooLarge;
-      k.when(isFinite == isFinite.like(0), [&] {
-        k.store(k.convert(k.integer(1), k.i32()), flag, k.integer(0));
-      });
-    }
-    storeFour(four, to, r, d);
-  });
+Num TensorTile::round(const OpWriter::Memory &memory, Num rows, int64_t from,
+                      int64_t to, Num first, Num end) {
+  int64_t pieces = at.depth / 4;
+  Num all = k.loop(
+      k.thread(), k.integer(at.keysAtOnce * pieces), kLayerThreads, {k.word(1)},
+      [&](Num i, ArrayRef<Num> before) -> Nums {
+        Num r = i / pieces, d = i % pieces * 4;
+        Nums four;
+        if (isAsync(memory)) {
+          Num whole =
+              k.load(k.vector(4, k.f32()), k.shared(from), r * at.depth + d);
+          for (int64_t n = 0; n < 4; ++n)
+            four.push_back(k.extract(whole, n));
+        } else
+          for (int64_t n = 0; n < 4; ++n)
+            four.push_back(
+                k.choose((first + r < end) & (d + n < k.integer(a.features)),
+                         [&] {
+                           return a.w.readReal(
+                               memory, rows + (first + r) * a.features + d + n);
+                         },
+                         [&] { return k.real(0); }));
+        storeFour(four, to, r, d);
+        // Not of the largest: what is no number gets lost there.
+        Num areFinite = before[0] == before[0].like(1);
+        for (Num x : four)
+          areFinite = areFinite & (k.max(x, 0 - x) < kTooLarge);
+        return {k.select(areFinite, k.word(1), k.word(0))};
+      })[0];
+  return all == all.like(1);
 }
 
 void TensorTile::bringQueries(Num count, llvm::function_ref<Num(Num)> rowAt) {
@@ -273,17 +279,11 @@ void TensorTile::run(Num item, Num tiles) {
   Num values = a.rowsOf(a.value, batch, keyHead % a.keyHeads);
   Num past = a.keys - a.queries;
   auto [begin, end] = a.range(query(zero), query(count - 1));
-  auto flag = [&](Num step) {
-    return k.at(k.i32(), k.shared(at.flags), step % 2);
-  };
   auto start = [&, end = end](Num l) {
     this->start(a.key, keys, at.arriving, l, end);
     this->start(a.value, values, at.arriving + at.arrivingBytes, l, end);
     moegpu::AsyncCommitOp::create(k.b, k.loc);
   };
-  Num clear = k.convert(zero, k.i32());
-  k.when(k.thread() < 2,
-         [&] { k.store(clear, k.shared(at.flags), k.thread()); });
   bringQueries(count, [&](Num r) { return number(r) * a.features; });
   start(begin);
   k.barrier();
@@ -294,16 +294,18 @@ void TensorTile::run(Num item, Num tiles) {
   state.append(depthTiles(), k.zeros(k.vector(4, k.f32())));
   state = k.loop(
       begin, end, at.keysAtOnce, state,
-      [&, begin = begin, end = end](Num l, ArrayRef<Num> before) {
-        Num step = (l - begin) / at.keysAtOnce;
+      [&, end = end](Num l, ArrayRef<Num> before) {
         moegpu::AsyncWaitOp::create(k.b, k.loc, 0);
-        round(a.key, keys, at.arriving, at.keys, l, end, Num());
-        round(a.value, values, at.arriving + at.arrivingBytes, at.values, l,
-              end, flag(step));
+        round(a.key, keys, at.arriving, at.keys, l, end);
+        Num areFinite = round(a.value, values, at.arriving + at.arrivingBytes,
+                              at.values, l, end);
+        Num ofWarp = k.ballot(areFinite);
+        k.when(lane == 0, [&] { k.store(ofWarp, k.shared(at.flags), warp); });
         k.barrier();
         start(l + at.keysAtOnce);
-        Num isOdd = k.load(k.i32(), flag(step), zero);
-        k.when(k.thread() == 0, [&] { k.store(clear, flag(step + 1), zero); });
+        Num bits = k.word(~0u);
+        for (int64_t w = 0; w < kRows / kWarpRows; ++w)
+          bits = bits & k.load(k.i32(), k.shared(at.flags), k.integer(w));
         Nums weights = products(), next;
         SmallVector<Nums> scores;
         for (Num four : weights) {
@@ -351,7 +353,8 @@ void TensorTile::run(Num item, Num tiles) {
           sums.push_back(k.pack(parts));
         }
         next.append(either(
-            k, isOdd == 0, [&] { return mix(sums, weights, at.values); },
+            k, bits == k.word(~0u),
+            [&] { return mix(sums, weights, at.values); },
             [&] { return mixOdd(sums, weights); }));
         k.barrier(); // before keys and values are overwritten
         return next;

@@ -67,7 +67,7 @@ struct Tile {
 
 std::optional<int64_t> moe::cuda::sharedByTile(int64_t features) {
   int64_t bytes = Layout{features}.end * 4;
-  return bytes <= 200 << 10 ? std::optional(bytes) : std::nullopt;
+  return bytes <= kMostShared ? std::optional(bytes) : std::nullopt;
 }
 
 void Tile::bring(const OpWriter::Memory &memory, int64_t place, int64_t rows,

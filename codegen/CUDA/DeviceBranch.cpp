@@ -191,7 +191,10 @@ void Branch::launchKernel(OpBuilder &builder, Location loc,
         builder, loc,
         MemRefType::get({ShapedType::kDynamic}, builder.getF32Type()),
         kernel.scratch);
-  auto start = [&](OpBuilder &at, const OpKernel &started) {
+  auto start = [&](const OpKernel &started) {
+    OpBuilder at = builder;
+    if (started.onlyIf)
+      at = scf::IfOp::create(builder, loc, started.onlyIf).getThenBodyBuilder();
     SmallVector<Value> memories;
     for (Value memory : started.memories)
       memories.push_back(memory ? onDevice(memory) : scratch);
@@ -200,13 +203,9 @@ void Branch::launchKernel(OpBuilder &builder, Location loc,
     moert::LaunchOp::create(at, loc, tables.kernelNumber(started.name),
                             memories, started.numbers);
   };
-  start(builder, kernel);
-  if (!kernel.followers.empty()) {
-    auto either = scf::IfOp::create(builder, loc, kernel.isFollowed);
-    OpBuilder inside = either.getThenBodyBuilder();
-    for (const OpKernel &follower : kernel.followers)
-      start(inside, follower);
-  }
+  start(kernel);
+  for (const OpKernel &follower : kernel.followers)
+    start(follower);
   if (scratch)
     moert::DeviceFreeOp::create(builder, loc, scratch);
 }

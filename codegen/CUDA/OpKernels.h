@@ -27,9 +27,10 @@ struct OpKernel {
   /// Memory for it and those that follow, of so many f32 (an index), if any;
   /// what it holds at first does not matter.
   mlir::Value scratch = {};
-  /// Kernels that go on with what it left, where `isFollowed` (an i1).
+  /// An i1 of the host; where there is one, it is launched only if that holds.
+  mlir::Value onlyIf = {};
+  /// Kernels that follow, which may go on with what it left.
   std::vector<OpKernel> followers;
-  mlir::Value isFollowed = {};
 };
 
 /// The kernel for `op`, added to `kernels` where it is not yet there (its name

@@ -42,6 +42,8 @@ public:
   /// kernel before this one.
   Memory scratch(mlir::Value count);
   Memory scratch();
+  /// Launches the kernel only where `condition` (an i1 of the host) holds.
+  void onlyIf(mlir::Value condition) { made.onlyIf = condition; }
   /// A scalar of the host.
   Size number(mlir::Value scalar);
   /// An address more, for what is wrong with the input.

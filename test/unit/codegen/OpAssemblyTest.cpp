@@ -103,7 +103,8 @@ func.func @wide(%q: memref<?x?x2x512xf32>, %k: memref<?x2x?x512xf32>, %y: memref
       outs(%y : memref<?x?x2x512xf32>) scale 0.05 causal
   return
 })";
-constexpr int kCount = 15 + 3; // those of attention are followed by one
+/// Those of attention are up to three: without tiles where these are too large.
+constexpr int kCount = 15 + 4, kRoundedCount = kCount + 1;
 
 class OpAssembly : public OpKernels,
                    public testing::WithParamInterface<bool> {};
@@ -114,7 +115,7 @@ TEST_P(OpAssembly, Assembles) {
   std::vector<std::string> names;
   for (auto kernel : module->getOps<moegpu::KernelOp>())
     names.push_back(kernel.getSymName().str());
-  ASSERT_EQ(names.size(), size_t(kCount));
+  ASSERT_EQ(names.size(), size_t(mayRound ? kRoundedCount : kCount));
   StringRef archs[] = {"sm_80", "sm_90a"};
   auto texts = cuda::emitPtx(*module, archs);
   ASSERT_TRUE(static_cast<bool>(texts)) << llvm::toString(texts.takeError());

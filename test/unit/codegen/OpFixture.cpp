@@ -146,8 +146,8 @@ struct Values {
   /// Of arithmetic on what is not negative.
   std::optional<int64_t> computed(Operation *def) const {
     auto x = [&](unsigned i) -> int64_t { return of(def->getOperand(i)); };
-    if (auto constant = dyn_cast<arith::ConstantIndexOp>(def))
-      return constant.value();
+    if (auto constant = dyn_cast<arith::ConstantOp>(def))
+      return cast<IntegerAttr>(constant.getValue()).getValue().getSExtValue();
     if (isa<arith::MulIOp>(def))
       return x(0) * x(1);
     if (isa<arith::CeilDivUIOp>(def))
@@ -316,10 +316,12 @@ std::vector<Array> OpKernels::run(const std::string &text,
       rt::Status status = emu::run(launch, placed.memory, schedule);
       EXPECT_TRUE(status.ok()) << status.message;
     };
-    start(made);
-    if (!made.followers.empty() && values.of(made.isFollowed))
-      for (const cuda::OpKernel &follower : made.followers)
-        start(follower);
+    auto startIfWanted = [&](const cuda::OpKernel &kernel) {
+      if (!kernel.onlyIf || values.of(kernel.onlyIf))
+        start(kernel);
+    };
+    startIfWanted(made);
+    llvm::for_each(made.followers, startIfWanted);
     fault = *faults;
     if (first.empty())
       first = placed.bytes();
