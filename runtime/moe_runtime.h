@@ -106,7 +106,7 @@ typedef struct moe_session_options {
   /* Where not NULL, told how many bytes of the weights lie on the device: at
    * first 0, at last all. Not called where nothing is copied: on the processor,
    * and where another session had it done. By session_create, on the thread
-   * that calls it (since 1.3). */
+   * that calls it; it must not create a session itself (since 1.3). */
   void (*progress)(void *user, uint64_t done, uint64_t total);
   void *progress_user;
 } moe_session_options;

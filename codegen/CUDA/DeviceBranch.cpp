@@ -239,8 +239,7 @@ void Branch::handOutCaches() {
     Value device = cache ? onDevice(cache.getPresent()) : Value();
     if (device)
       given.set(moert::DevicePresentOp::create(end, cache.getLoc(),
-                                               given.get().getType(), device,
-                                               cache.getOutput()));
+                                               given.get().getType(), device));
   }
 }
 

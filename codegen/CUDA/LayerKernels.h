@@ -4,6 +4,9 @@
 #include "codegen/CUDA/LayerShape.h"
 #include "mlir/IR/BuiltinOps.h"
 
+// Rows of `x`, `residual` and `out` begin at multiples of 16 bytes where they
+// have multiples of four numbers: they are read and written by so many.
+//
 // Kernels that multiply take more arguments at the end where the shape asks for
 // them: the scales of a quantised matrix, its zeros, the biases and, the first
 // of a layer whose weights scale inputs, these: [T, topK] f32.

@@ -297,7 +297,7 @@ def MoERT_DeviceCacheOp : MoERT_RuntimeOp<"device_cache"> {
 def MoERT_DevicePresentOp : MoERT_RuntimeOp<"device_present"> {
   let summary = "Hand out what is in a cache on the device";
   let description = [{
-    Output number `output`, of what `cache` holds. Where the session keeps that for
+    An output of the model, of what `cache` holds. Where the session keeps that for
     its next run, no byte moves, and only shapes of the result may be looked at;
     else it is a dense copy (`moert_device_present`).
 
@@ -307,13 +307,13 @@ def MoERT_DevicePresentOp : MoERT_RuntimeOp<"device_present"> {
     Example:
 
     ```mlir
-    %out = moert.device_present %present output 2
+    %out = moert.device_present %present
         : memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>> -> memref<?x2x?x32xf32>
     ```
   }];
-  let arguments = (ins AnyMemRef:$cache, I64Attr:$output);
+  let arguments = (ins AnyMemRef:$cache);
   let results = (outs AnyMemRef:$present);
-  let assemblyFormat = "$cache `output` $output attr-dict `:` type($cache) `->` type($present)";
+  let assemblyFormat = "$cache attr-dict `:` type($cache) `->` type($present)";
   let hasVerifier = 1;
 }
 

@@ -75,7 +75,9 @@ Status Caches::reserve(Entry &entry, const AppendRequest &request,
   int64_t needed;
   if (__builtin_add_overflow(request.rows, request.fresh, &needed) ||
       needed > INT64_MAX / 4)
-    return allocate(entry.side, -1).error();
+    return {Code::OutOfMemory,
+            text("a sequence of ", request.rows, " rows cannot get ",
+                 request.fresh, " more")};
   bool fits = entry.data && request.blocks == entry.blocks &&
               request.rowBytes == entry.rowBytes && needed <= entry.capacity;
   if (fits)
@@ -102,7 +104,7 @@ Status Caches::reserve(Entry &entry, const AppendRequest &request,
                       entry.rows * entry.rowBytes};
     Status status;
     if (entry.side == OnDevice)
-      status = device->copy(Offload::Within, copy);
+      status = device->copy(Offload::Within, copy, trace);
     else
       copyBlocks(copy);
     release(entry);
@@ -140,7 +142,7 @@ Result<void *> Caches::append(uint32_t input, uint32_t output, Side side,
     if (status.ok() && !isHere) {
       BlockCopy copy = request.toBlocks(entry.data, entry.capacity);
       if (side == OnDevice)
-        status = device->copy(Offload::Up, copy);
+        status = device->copy(Offload::Up, copy, trace);
       else
         copyBlocks(copy);
     }
@@ -173,6 +175,12 @@ bool Caches::holds(uint32_t output) const {
   return false;
 }
 
+void Caches::drop(uint32_t output) {
+  for (Entry &entry : entries)
+    if (entry.output == output)
+      entry.live = false;
+}
+
 bool Caches::keeps(const void *data) const {
   for (const Entry &entry : entries)
     if (entry.data == data && entry.appended)
@@ -191,7 +199,7 @@ Status Caches::copyDense(uint32_t output, char *to) const {
                       entry.blocks,
                       entry.rows * entry.rowBytes};
     if (entry.side == OnDevice)
-      return device->copy(Offload::Down, copy);
+      return device->copy(Offload::Down, copy, trace);
     copyBlocks(copy);
     return {};
   }

@@ -43,8 +43,12 @@ public:
   Caches &operator=(const Caches &) = delete;
   ~Caches();
 
-  /// What memory of the device is asked of; outlives this object.
-  void use(Offload *offload) { device = offload; }
+  /// What memory of the device is asked of, and who is told of copies there, if
+  /// anybody; they outlive this object.
+  void use(Offload *offload, Recorder *recorder) {
+    device = offload;
+    trace = recorder;
+  }
 
   /// Output `output` will be fed back to `input`. An output with two readers
   /// is not kept: the other one may want it dense.
@@ -62,6 +66,9 @@ public:
   bool holds(uint32_t output) const;
   /// Whether `data`, which was appended to in this run, is kept for the next.
   bool keeps(const void *data) const;
+
+  /// The output lies here no longer.
+  void drop(uint32_t output);
 
   /// Writes the output's rows, dense, to `to`, which has room.
   Status copyDense(uint32_t output, char *to) const;
@@ -84,6 +91,7 @@ private:
 
   Arena memory;
   Offload *device = nullptr;
+  Recorder *trace = nullptr;
   std::vector<Entry> entries;
 };
 

@@ -42,7 +42,8 @@ public:
                           Recorder *trace) = 0;
   enum Direction { Up, Down, Within };
   /// On the device, to parts of memory of `allocate`.
-  virtual Status copy(Direction direction, const BlockCopy &blocks) = 0;
+  virtual Status copy(Direction direction, const BlockCopy &blocks,
+                      Recorder *trace) = 0;
   virtual Status launch(int32_t kernel, void **arguments, Recorder *trace) = 0;
 
   /// The operands of moert_device_rows.

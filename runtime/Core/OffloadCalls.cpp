@@ -19,15 +19,14 @@ Recorder *trace() {
 template <typename Call>
 void attempt(Call call) {
   RunContext &run = context();
-  bool ok;
+  int32_t code;
   {
     Status status = call(*run.offload);
-    ok = status.ok();
-    run.offloadCode = static_cast<int32_t>(status.code);
-    run.offloadError = std::move(status.message);
+    code = static_cast<int32_t>(status.code);
+    run.callError = std::move(status.message);
   }
-  if (!ok)
-    moert_fail(run.offloadCode, "%s", run.offloadError.c_str(), 0);
+  if (code != MOE_OK)
+    moert_fail(code, "%s", run.callError.c_str(), 0);
 }
 
 } // namespace
@@ -92,7 +91,8 @@ void *moert_device_append(int32_t input, int32_t output, const void *past,
     *capacity = -1;
   data = moert_device_alloc(request.bytes(*capacity));
   attempt([&](Offload &offload) {
-    return offload.copy(Offload::Up, request.toBlocks(data, *capacity));
+    return offload.copy(Offload::Up, request.toBlocks(data, *capacity),
+                        trace());
   });
   return data;
 }

@@ -185,19 +185,20 @@ struct EntryPoints {
     RunContext &run = *slot.context;
     if (run.caches) {
       void *data = nullptr;
-      bool failed = false;
+      int32_t code = MOE_OK;
       {
         auto place = run.caches->append(static_cast<uint32_t>(input),
                                         static_cast<uint32_t>(output),
                                         Caches::Host, request, *capacity);
-        failed = !place;
         if (place)
           data = *place;
+        code = static_cast<int32_t>(place.error().code);
+        run.callError = place.error().message;
       }
       if (data)
         return data;
-      if (failed)
-        outOfMemory(request.bytes(request.rows + request.fresh));
+      if (code != MOE_OK)
+        fail(code, "%s", run.callError.c_str(), 0);
     }
     if (__builtin_add_overflow(request.rows, request.fresh, capacity))
       *capacity = -1;

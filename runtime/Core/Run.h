@@ -46,8 +46,7 @@ public:
   /// What runs on a device, if anything does.
   Offload *offload = nullptr;
   std::vector<void *> deviceMemory; // of this run
-  int32_t offloadCode = 0;          // what came of the last call there
-  std::string offloadError;
+  std::string callError;            // what came of the last call that failed
 
   /// Of this thread.
   static RunContext *running();

@@ -36,15 +36,19 @@ Status Session::chooseDevice(const moe_session_options &options) {
       return made.error();
     choice = std::move(*made);
     runContext.offload = choice.offload.get();
-    caches.use(choice.offload.get());
+    caches.use(choice.offload.get(),
+               options.record_phases ? &runContext.recorder : nullptr);
     return {};
   }
+  bool isOld = model.abi_minor >= 3 && model.abi_minor < 6 && model.device;
   if (request.device.kind == DeviceRequest::Cuda)
     return {Code::Unsupported,
-            text("device ", quote(options.device),
-                 ": the model has code for the processor alone; compile it "
-                 "with --target=cpu,cuda:sm_80")};
-  choice.reason = "CPU: there is code for it alone";
+            text("device ", quote(options.device), ": the model has code for ",
+                 isOld ? "a GPU as an older compiler made it; compile it again"
+                       : "the processor alone; compile it",
+                 " with --target=cpu,cuda:sm_80")};
+  choice.reason = isOld ? "CPU: its code for a GPU is an older compiler's"
+                        : "CPU: there is code for it alone";
   return {};
 }
 
@@ -90,8 +94,27 @@ Status Session::feedBack(const char *output, const char *input) {
     if (link.input == *to)
       return {Code::InvalidArgument,
               text("input ", quote(input), " is fed back already")};
+  // The new reader may want it dense, and on the processor's side.
+  if (Status status = makeDense(*from); !status.ok())
+    return status;
   links.push_back({*from, *to});
   caches.link(*from, *to);
+  return {};
+}
+
+Status Session::makeDense(uint32_t output) {
+  if (!caches.holds(output))
+    return {};
+  moe_tensor &tensor = outputs[output];
+  void *copy = runContext.arena().allocate(*byteSize(tensor));
+  if (!copy)
+    return {Code::OutOfMemory,
+            text("cannot allocate ", *byteSize(tensor), " bytes")};
+  Status status = caches.copyDense(output, static_cast<char *>(copy));
+  if (!status.ok())
+    return status;
+  tensor.data = copy;
+  caches.drop(output);
   return {};
 }
 

@@ -47,6 +47,8 @@ private:
 
   Session(const moert_model &model, const moe_session_options &options);
   Status chooseDevice(const moe_session_options &options);
+  /// Has an output lie in the arena, not in the caches.
+  Status makeDense(uint32_t output);
   Status gatherInputs();
   Status checkOutputs();
   Status keepLinkedOutputs();

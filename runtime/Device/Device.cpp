@@ -172,6 +172,11 @@ Status Device::synchronize() {
   return {};
 }
 
+void Device::giveUp(const Status &why) {
+  if (broken.ok())
+    broken = why;
+}
+
 void Device::noteLaunch(const std::string &name) {
   lastKernel = name;
   ++numLaunches;

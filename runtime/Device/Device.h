@@ -116,6 +116,8 @@ public:
   void noteLaunch(const std::string &name);
   /// Whether launches wait for their kernels, to tell which one fails.
   bool launchesBlocking() const { return launchesBlock; }
+  /// From now on every call gives this error.
+  void giveUp(const Status &why);
   /// What came of an earlier failure.
   const Status &failure() const { return broken; }
   /// A status that says what could not be done, and that blames the kernels

@@ -24,8 +24,8 @@ Result<DeviceBuffer> DeviceMemory::allocate(uint64_t bytes, std::string name) {
 Result<CuPointer> DeviceMemory::take(uint64_t bytes, const char *name) {
   uint64_t wanted = rounded(bytes);
   DeviceBuffer buffer;
-  auto found = spare.lower_bound(wanted);
-  if (found != spare.end() && found->first <= wanted + wanted / 4) {
+  auto found = spare.lower_bound({wanted, 0});
+  if (found != spare.end() && found->first.first <= wanted + wanted / 4) {
     buffer = std::move(found->second);
     spare.erase(found);
   } else {
@@ -44,7 +44,7 @@ void DeviceMemory::give(CuPointer address) {
   if (found == taken.end())
     return;
   uint64_t size = found->second.size();
-  spare.emplace(size, std::move(found->second));
+  spare.emplace(std::pair(size, address), std::move(found->second));
   taken.erase(found);
 }
 

@@ -33,7 +33,9 @@ private:
   Device &device;
   LaunchQueue &queue;
   std::map<CuPointer, DeviceBuffer> taken;
-  std::multimap<uint64_t, DeviceBuffer> spare; // by size
+  /// By size and then address: runs that ask for the same get the same, so that
+  /// their launches are the same.
+  std::map<std::pair<uint64_t, CuPointer>, DeviceBuffer> spare;
 };
 
 } // namespace moe::rt

@@ -267,7 +267,8 @@ Status DeviceModel::download(void *to, const void *from, int64_t bytes,
   return span.end(copyBytes(Down, to, from, static_cast<uint64_t>(bytes)));
 }
 
-Status DeviceModel::copy(Direction direction, const BlockCopy &given) {
+Status DeviceModel::copy(Direction direction, const BlockCopy &given,
+                         Recorder *trace) {
   std::lock_guard<std::mutex> lock(mutex);
   BlockCopy copy = given;
   if (copy.blocks <= 0 || copy.bytes <= 0)
@@ -276,13 +277,17 @@ Status DeviceModel::copy(Direction direction, const BlockCopy &given) {
     copy.bytes *= copy.blocks;
     copy.blocks = 1;
   }
+  Span span(queue, trace,
+            direction == Up     ? "upload rows"
+            : direction == Down ? "download rows"
+                                : "move rows");
   Status status;
   for (int64_t b = 0; b < copy.blocks && status.ok(); ++b)
     status =
         copyBytes(direction, static_cast<char *>(copy.to) + b * copy.toStride,
                   static_cast<const char *>(copy.from) + b * copy.fromStride,
                   static_cast<uint64_t>(copy.bytes));
-  return status;
+  return span.end(status);
 }
 
 Status DeviceModel::launch(int32_t number, void **arguments, Recorder *trace) {

@@ -15,8 +15,7 @@ namespace moe::rt {
 class DeviceModel : public Offload {
 public:
   /// Loads the code and uploads the weights of all layers, and constants.
-  /// `weights` are those of the model, packed for the processor. Of `code` that
-  /// was compiled before 1.5, what is since then is zeros.
+  /// `weights` are those of the model, packed for the processor.
   static Result<std::shared_ptr<DeviceModel>>
   create(std::unique_ptr<Device> device, const moert_device_code &code,
          const char *weights, const Progress &progress = {});
@@ -33,7 +32,8 @@ public:
                 Recorder *trace = nullptr) override;
   Status download(void *to, const void *from, int64_t bytes,
                   Recorder *trace = nullptr) override;
-  Status copy(Direction direction, const BlockCopy &blocks) override;
+  Status copy(Direction direction, const BlockCopy &blocks,
+              Recorder *trace = nullptr) override;
   Status launch(int32_t kernel, void **arguments,
                 Recorder *trace = nullptr) override;
   Status layer(int32_t number, int64_t count, const Rows &rows,

@@ -22,6 +22,7 @@ public:
   bool hasShapeOf(const LaunchList &other) const {
     return launches.hasShapeOf(other);
   }
+  uint64_t hash() const { return launches.hash(); }
   /// Takes the arguments of launches of the same shape; false where the driver
   /// refuses, and the graph is of no more use.
   bool update(const LaunchList &launches);

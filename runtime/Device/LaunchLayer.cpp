@@ -196,6 +196,10 @@ Status DeviceModel::layer(int32_t index, int64_t count, const Rows &rows,
   if (index < 0 || static_cast<size_t>(index) >= layers.size())
     return {Code::Internal,
             text("the model has no layer ", index, " for the device")};
+  for (const void *memory : {rows.x, rows.residual, (const void *)rows.out})
+    if (addressOf(memory) % 16)
+      return {Code::Internal, text("rows of layer ", index,
+                                   " do not begin at a multiple of 16 bytes")};
   Layer &layer = layers[static_cast<size_t>(index)];
   const moert_device_pool &pool = *layer.pool;
   bool needsSums = !areDone(pool, rows.residual);

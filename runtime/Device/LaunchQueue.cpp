@@ -43,8 +43,15 @@ bool LaunchQueue::mayBeGraph() const {
 bool LaunchQueue::wasSeen(uint64_t hash) {
   if (std::find(seen.begin(), seen.end(), hash) != seen.end())
     return true;
-  if (seen.size() == mostSeen)
-    seen.erase(seen.begin());
+  if (seen.size() == mostSeen) {
+    // Of those that are no graphs the oldest.
+    auto isGraph = [&](uint64_t known) {
+      return std::any_of(
+          graphs.begin(), graphs.end(),
+          [&](const LaunchGraph &graph) { return graph.hash() == known; });
+    };
+    seen.erase(std::find_if_not(seen.begin(), seen.end(), isGraph));
+  }
   seen.push_back(hash);
   return false;
 }
@@ -74,8 +81,11 @@ Status LaunchQueue::launchGraph() {
     areGraphsWanted = static_cast<bool>(made);
     if (made)
       graphs.push_front(std::move(*made));
-    if (graphs.size() > mostGraphs)
+    if (graphs.size() > mostGraphs) {
+      // Worth another only if it comes back twice again.
+      seen.erase(std::find(seen.begin(), seen.end(), graphs.back().hash()));
       graphs.pop_back();
+    }
   } else
     return launchAll();
   if (!areGraphsWanted) {
@@ -93,6 +103,8 @@ Status LaunchQueue::flush() {
   if (status.ok())
     status = mayBeGraph() ? launchGraph() : launchAll();
   waiting.clear();
+  if (!status.ok())
+    device.giveUp(status);
   return status;
 }
 

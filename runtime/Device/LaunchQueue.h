@@ -21,7 +21,9 @@ public:
 
   /// As `launch`, but later. The kernel must stay.
   Status add(const Kernel &kernel, uint64_t blocks, void *const *arguments);
-  /// Before anything else is asked of the device, or memory is freed.
+  /// Before anything else is asked of the device, or memory is freed. What
+  /// waits may be others'; where it cannot be launched, the device is given up,
+  /// so that they hear of it.
   Status flush();
   /// And until it is done.
   Status finish();

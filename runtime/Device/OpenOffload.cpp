@@ -28,6 +28,9 @@ Result<OffloadChoice> openModel(const moert_model &model,
       return why;
     return OffloadChoice{nullptr, "CPU: " + why.message};
   };
+  // Nobody waits for others' weights who wants none.
+  if (request.device.kind == DeviceRequest::Cpu)
+    return OffloadChoice{nullptr, chooseDevice(request.device)->reason};
   const moert_device_code &code = *model.device;
   Shared &all = shared();
   std::lock_guard<std::mutex> lock(all.mutex);

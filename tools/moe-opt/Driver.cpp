@@ -235,8 +235,8 @@ int moe::runProductDriver(int argc, char **argv,
   if (request.hasCubin && targets->cuda.empty())
     return fail("--cubin is for GPUs: --target=cpu,cuda:sm_80", 2);
   if (*cubin != Cubin::Never && !holdsCode(*kind))
-    return fail("--cubin: cubins are for executables, libraries, bundles and "
-                "objects",
+    return fail("--cubin: cubins are for executables, libraries, bundles, "
+                "objects and LLVM IR",
                 2);
   if (*kind == Emit::PTX && targets->cuda.empty())
     return fail("--emit=ptx needs a GPU: --target=cuda:sm_80", 2);

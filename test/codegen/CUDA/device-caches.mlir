@@ -17,7 +17,7 @@ moe.bank @down in "a" at 3072 length 2048 : tensor<2x2x16x16xbf16>
 // CHECK-NEXT:    %[[ROOM:.*]] = memref.subview %[[CACHE]][0, 0, %{{.*}}, 0]
 // CHECK:         moert.launch kernel {{[0-9]+}}(%[[DK]], %[[ROOM]] :
 // CHECK:         moert.launch kernel {{[0-9]+}}(%{{.*}}, %[[CACHE]], %{{.*}} :
-// CHECK:         %[[OUT:.*]] = moert.device_present %[[CACHE]] output 1 : {{.*}} -> memref<?x2x?x32xf32>
+// CHECK:         %[[OUT:.*]] = moert.device_present %[[CACHE]] : {{.*}} -> memref<?x2x?x32xf32>
 // CHECK:         scf.yield %{{.*}}, %[[OUT]]
 // CHECK:       } else {
 // CHECK:         moert.cache

@@ -29,6 +29,6 @@ def kernel_arguments(level: str) -> argparse.ArgumentParser:
 
 
 def call(*command) -> str:
-    """Runs a program; what it says where it fails, else nothing."""
+    """Runs a program; what it says where it fails, else nothing. A layer that was to run on a device and does not is a failure."""
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    return done.stderr.strip()[:2000] if done.returncode else ""
+    return done.stderr.strip()[:2000] if done.returncode or "stay on the processor" in done.stderr else ""

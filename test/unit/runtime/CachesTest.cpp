@@ -175,6 +175,25 @@ TEST(Caches, KeepToTheMemoryOfADevice) {
   there.expectRows();
 }
 
+// What is in the caches of one reader is dense for the next one.
+TEST(Caches, ASecondReaderComesLate) {
+  for (const moert_model *model : {&appendModel(), &deviceAppendModel()}) {
+    Sequences sequences(0, *model);
+    ASSERT_TRUE(sequences.session->feedBack("present.0", "past.0").ok());
+    sequences.begin(2);
+    ASSERT_TRUE(sequences.step(3).ok());
+    std::vector<float> zero = sequences.dense(0);
+    ASSERT_TRUE(sequences.session->feedBack("present.0", "past.1").ok());
+    ASSERT_TRUE(sequences.step(1).ok());
+    auto second = sequences.session->output("present.1");
+    ASSERT_TRUE(second);
+    ASSERT_EQ(second->shape[1], 4);
+    auto *rows = static_cast<const float *>(second->data);
+    for (int64_t b = 0; b < 2; ++b)
+      EXPECT_EQ(std::memcmp(rows + b * 8, zero.data() + b * 6, 3 * 8), 0);
+  }
+}
+
 TEST(Caches, BeginWithWhatTheCallerGives) {
   Sequences sequences;
   sequences.begin(2);
@@ -282,14 +301,19 @@ TEST(Caches, RowsStayWhereTheyAre) {
   // 128, 256, 512, 1024
   EXPECT_LE(moves, 4);
   EXPECT_EQ(std::memcmp(data + capacity * 16, past + 16, 16), 0);
-  // Sizes that overflow, and rows that are not those of the last run.
+  // Rows that are not those of the last run, and sizes that overflow.
   caches.beginRun();
-  EXPECT_EQ(
-      caches
-          .append(1, 0, Caches::Host, {data, 2, rows, INT64_MAX, 16}, capacity)
-          .error()
-          .code,
-      Code::OutOfMemory);
+  Status others =
+      caches.append(1, 0, Caches::Host, {data, 2, 7, 1, 16}, capacity).error();
+  EXPECT_EQ(others.code, Code::Internal);
+  EXPECT_EQ(others.message, "rows of a cache are not those of its last run");
+  caches.beginRun();
+  Status tooLong =
+      caches.append(1, 0, Caches::Host, {past, 2, 1, INT64_MAX, 16}, capacity)
+          .error();
+  EXPECT_EQ(tooLong.code, Code::OutOfMemory);
+  EXPECT_EQ(tooLong.message,
+            "a sequence of 1 rows cannot get 9223372036854775807 more");
   caches.endRun(false);
   EXPECT_FALSE(caches.holds(0));
 }

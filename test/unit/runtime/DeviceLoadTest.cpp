@@ -151,10 +151,12 @@ TEST_F(DeviceLoadFixture, TracesWorkByName) {
   EXPECT_EQ(fake.mostPending, 1u);
   ASSERT_TRUE(model.constant(out.data(), 8, &recorder));
   ASSERT_TRUE(model.constant(out.data(), 8, &recorder)); // nothing to do
+  EXPECT_OK(
+      model.copy(Offload::Up, {*memory, out.data(), 8, 16, 2, 8}, &recorder));
   EXPECT_OK(model.download(out.data(), *memory, 32, &recorder));
   EXPECT_EQ(tracedNames(recorder),
             "upload scale >prepare >up >down >combine /model/layers.0/moe "
-            "upload constant download ");
+            "upload constant upload rows download ");
 }
 
 TEST_F(DeviceLoadFixture, WaitsForNothingWithoutATrace) {

@@ -59,6 +59,61 @@ TEST_F(DeviceModelFixture, KeepsMemoryForTheNextRun) {
   EXPECT_EQ((*model)->download(&host, &host, 4).code, Code::Internal);
 }
 
+// Steps that ask for the same memory launch the same, whoever makes them.
+TEST_F(DeviceModelFixture, StepsAreGraphs) {
+  auto model = make();
+  ASSERT_TRUE(model) << model.error().message;
+  std::vector<float> x(3 * 8), chosen(3 * 2, 1), out(3 * 1024);
+  std::vector<int32_t> ids(3 * 2);
+  auto step = [&] {
+    void *inputs[] = {uploaded(**model, x), uploaded(**model, ids),
+                      uploaded(**model, chosen)};
+    std::vector<void *> made;
+    for (int layer = 0; layer < 3; ++layer) {
+      made.push_back(*(*model)->allocate(3 * 4096));
+      EXPECT_OK((*model)->layer(
+          0, 3, {inputs[0], inputs[1], inputs[2], nullptr, made.back()}));
+    }
+    EXPECT_OK((*model)->download(out.data(), made.back(), 3 * 4096));
+    // In whatever order they go.
+    std::rotate(made.begin(), made.begin() + 1, made.end());
+    for (void *memory : made)
+      (*model)->release(memory);
+    for (void *memory : inputs)
+      (*model)->release(memory);
+  };
+  step();
+  EXPECT_EQ((*model)->launches().graphLaunches(), 0u);
+  for (int i = 0; i < 3; ++i)
+    step();
+  EXPECT_EQ((*model)->launches().graphLaunches(), 3u);
+  EXPECT_EQ(fake.numUpdated, 0);
+  for (int64_t i = 0; i < 3 * 1024; ++i)
+    ASSERT_EQ(out[i], 1 + float(i % 1024));
+}
+
+TEST_F(DeviceModelFixture, SaysWhatItDoesNotHave) {
+  auto model = make();
+  ASSERT_TRUE(model) << model.error().message;
+  char byte = 0;
+  EXPECT_FAILS((*model)->upload(&byte, &byte, 1), Internal,
+               "bytes are copied to or from memory that the device does not "
+               "have");
+  EXPECT_FAILS((*model)->allocate(-1).error(), OutOfMemory,
+               "a tensor on the device has too many bytes");
+  EXPECT_FAILS((*model)->launch(7, nullptr), Internal,
+               "the model has no kernel 7");
+  EXPECT_FAILS((*model)->layer(5, 1, {}), Internal,
+               "the model has no layer 5 for the device");
+  auto memory = (*model)->allocate(64);
+  ASSERT_TRUE(memory);
+  EXPECT_FAILS((*model)->layer(0, 1,
+                               {static_cast<char *>(*memory) + 4, *memory,
+                                *memory, nullptr, *memory}),
+               Internal,
+               "rows of layer 0 do not begin at a multiple of 16 bytes");
+}
+
 TEST_F(DeviceModelFixture, CopiesConstantsOnce) {
   auto model = make();
   ASSERT_TRUE(model) << model.error().message;

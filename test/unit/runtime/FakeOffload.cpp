@@ -64,15 +64,16 @@ Result<void *> FakeOffload::constant(const void *data, int64_t bytes,
 
 Status FakeOffload::upload(void *to, const void *from, int64_t bytes,
                            Recorder *) {
-  return copy(Up, {to, from, bytes, bytes, 1, bytes});
+  return copy(Up, {to, from, bytes, bytes, 1, bytes}, nullptr);
 }
 
 Status FakeOffload::download(void *to, const void *from, int64_t bytes,
                              Recorder *) {
-  return copy(Down, {to, from, bytes, bytes, 1, bytes});
+  return copy(Down, {to, from, bytes, bytes, 1, bytes}, nullptr);
 }
 
-Status FakeOffload::copy(Direction direction, const BlockCopy &blocks) {
+Status FakeOffload::copy(Direction direction, const BlockCopy &blocks,
+                         Recorder *) {
   downloads += direction == Down;
   for (int64_t b = 0; b < blocks.blocks; ++b) {
     char *to = static_cast<char *>(blocks.to) + b * blocks.toStride;

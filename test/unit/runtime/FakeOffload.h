@@ -20,7 +20,8 @@ public:
                     rt::Recorder *) override;
   rt::Status download(void *to, const void *from, int64_t bytes,
                       rt::Recorder *) override;
-  rt::Status copy(Direction direction, const rt::BlockCopy &blocks) override;
+  rt::Status copy(Direction direction, const rt::BlockCopy &blocks,
+                  rt::Recorder *) override;
   rt::Status launch(int32_t kernel, void **arguments, rt::Recorder *) override;
   rt::Status layer(int32_t number, int64_t count, const Rows &rows,
                    rt::Recorder *) override;

@@ -109,6 +109,11 @@ TEST_F(LaunchQueueFixture, KeepsTheLatest) {
   // Graphs, and what they were made of.
   EXPECT_EQ(fake.live[FakeDriver::Graphs], 2 * 16);
   EXPECT_EQ(queue.graphLaunches(), 31u);
+  // Those that went have to come twice again.
+  expect(queue, std::vector<float>(9, -1));
+  EXPECT_EQ(queue.graphLaunches(), 31u);
+  expect(queue, std::vector<float>(9, -1));
+  EXPECT_EQ(queue.graphLaunches(), 32u);
 }
 
 TEST_F(LaunchQueueFixture, RunsAllTheSameWithout) {
@@ -170,11 +175,23 @@ TEST_F(LaunchQueueFixture, SaysWhatFailed) {
                "device 0 (Fake H200): cannot launch a graph of 9 kernels: fake "
                "words (CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES)");
   fake.launchResult = CuSuccess;
-  expect(queue, nine); // those that failed are gone
+  // Some of them may have been others', who have to hear of it.
+  Status broken = device->failure();
+  EXPECT_EQ(broken.code, Code::Internal);
+  CuPointer at = x.pointer();
+  int32_t count = 1;
+  float factor = 1;
+  void *arguments[] = {&at, &at, &count, &factor};
+  EXPECT_EQ(queue.add(kernel, 1, arguments).message, broken.message);
+  EXPECT_EQ(device->synchronize().message, broken.message);
+}
+
+TEST_F(LaunchQueueFixture, SaysWhatFailedInAGraph) {
+  LaunchQueue queue(*device);
+  expect(queue, nine);
+  expect(queue, nine);
+  add(queue, std::vector<float>(9, 1));
   // Reads beyond x.
-  std::vector<float> more(9, 1);
-  add(queue, more);
-  kernel.threads = 64;
   CuPointer at = x.pointer() + 4;
   int32_t count = kCount;
   float factor = 1;
