@@ -256,8 +256,8 @@ void Parent::print() {
   for (const std::string &arch : needed)
     archs += (archs.empty() ? "" : ", ") + arch;
   if (leftOut)
-    printf("\n%d cases are left out: they have kernels for %s alone\n", leftOut,
-           archs.c_str());
+    printf("\nCases left out, which have kernels for %s alone: %d\n",
+           archs.c_str(), leftOut);
   if (!failures.empty())
     printf("\nWrong:\n\n");
   for (const std::string &failure : failures)
