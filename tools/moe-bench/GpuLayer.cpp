@@ -97,14 +97,19 @@ Status GpuLayer::loadKernels(const std::string &ptx) {
     if (sscanf(ptx.c_str() + at + strlen(line), "%127s %u %u %u", name,
                &threads, &sharedBytes, &rows) != 4)
       break;
-    // Matrices beside the experts have kernels, too, but sort nothing.
-    std::string_view suffix = "_sort", whole = name;
-    bool isSort = whole.size() > suffix.size() &&
-                  whole.substr(whole.size() - suffix.size()) == suffix;
-    if (kernels.empty() && !isSort)
+    // Matrices beside the experts have kernels, too, but prepare nothing.
+    std::string_view suffix = "_prepare", whole = name;
+    bool isFirst = whole.size() > suffix.size() &&
+                   whole.substr(whole.size() - suffix.size()) == suffix;
+    if (kernels.empty() && !isFirst)
       continue;
     if (kernels.size() == wanted)
       break;
+    // What rounds the inputs of one matrix is no kernel of a layer.
+    if (kernels.size() == MOERT_KERNEL_ROUND) {
+      mapRows.push_back(0);
+      kernels.emplace_back();
+    }
     mapRows.push_back(rows);
     auto kernel = module.kernel(name, threads, sharedBytes);
     if (!kernel)

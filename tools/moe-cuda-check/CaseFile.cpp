@@ -3,6 +3,8 @@
 #include "runtime/Core/File.h"
 #include "runtime/Core/Text.h"
 
+#include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <sstream>
 
@@ -44,18 +46,35 @@ struct Reader {
     return values;
   }
 
+  Launch::Argument argument(const std::string &word) {
+    Launch::Argument made{Launch::Argument::Number, 0, {}, 0};
+    if (word[0] != '@') {
+      made.value = std::strtoll(word.c_str(), nullptr, 10);
+      return made;
+    }
+    unsigned long long buffer = 0, matrices = 0, rows = 0, depth = 0, box = 0;
+    int count = std::sscanf(word.c_str(), "@%llu:%llu:%llu:%llu:%llu", &buffer,
+                            &matrices, &rows, &depth, &box);
+    made.kind = count == 1 ? Launch::Argument::Buffer : Launch::Argument::Map;
+    made.value = static_cast<int64_t>(buffer);
+    made.stack = {matrices, rows, depth};
+    made.boxRows = static_cast<uint32_t>(box);
+    if (count < 1 || buffer >= to.buffers.size())
+      wrong({Code::InvalidFile, "a launch names a buffer that is not there"});
+    else if (made.kind == Launch::Argument::Map &&
+             (count != 5 || !matrices || !rows || !depth ||
+              depth > to.buffers[buffer].size() / 2 / rows / matrices))
+      wrong({Code::InvalidFile, "a map does not fit its buffer"});
+    return made;
+  }
+
   void launch(std::istringstream &line) {
     Launch launch;
     line >> launch.kernel >> launch.blocks >> launch.threads >>
         launch.sharedBytes;
     std::string word;
     while (line >> word) {
-      bool isBuffer = word[0] == '@';
-      launch.arguments.push_back(
-          {isBuffer, std::strtoll(word.c_str() + isBuffer, nullptr, 10)});
-      if (isBuffer && static_cast<size_t>(launch.arguments.back().value) >=
-                          to.buffers.size())
-        wrong({Code::InvalidFile, "a launch names a buffer that is not there"});
+      launch.arguments.push_back(argument(word));
     }
     to.launches.push_back(std::move(launch));
   }
@@ -83,6 +102,12 @@ struct Reader {
   }
 };
 } // namespace
+
+bool Launch::hasMap() const {
+  return std::any_of(
+      arguments.begin(), arguments.end(),
+      [](const Argument &argument) { return argument.kind == Argument::Map; });
+}
 
 Result<CaseFile> moe::check::readCase(const std::string &folder,
                                       const std::string &name) {

@@ -2,7 +2,7 @@
 #ifndef MOE_TOOLS_MOECUDACHECK_CASEFILE_H
 #define MOE_TOOLS_MOECUDACHECK_CASEFILE_H
 
-#include "runtime/Core/Status.h"
+#include "runtime/Device/TensorMap.h"
 
 #include <map>
 #include <string>
@@ -14,10 +14,15 @@ struct Launch {
   std::string kernel;
   uint32_t blocks = 0, threads = 0, sharedBytes = 0;
   struct Argument {
-    bool isBuffer;
+    enum Kind { Number, Buffer, Map } kind;
     int64_t value; ///< or the number of the buffer
+    /// Of a map of the buffer.
+    rt::MatrixStack stack;
+    uint32_t boxRows;
   };
   std::vector<Argument> arguments;
+
+  bool hasMap() const;
 };
 
 /// How a buffer is compared afterwards.

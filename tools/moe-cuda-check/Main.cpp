@@ -12,6 +12,7 @@
 #include <cstring>
 #include <dirent.h>
 #include <map>
+#include <set>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -111,7 +112,10 @@ static int serve(const std::string &folder,
       return failed(test.error());
     auto file = test->ptx.find(arch);
     if (file == test->ptx.end()) {
-      done({}, "left");
+      Outcome outcome;
+      for (const auto &[other, name] : test->ptx)
+        outcome.note += (outcome.note.empty() ? "" : " and ") + other;
+      done(outcome, "left");
       continue;
     }
     auto ptx = readBytes(folder + "/" + file->second);
@@ -148,6 +152,7 @@ private:
 
   std::string folder, arch;
   std::vector<std::string> names, failures;
+  std::set<std::string> needed; ///< what cases that were left out are for
   std::map<std::string, Totals> tests;
   std::string device, missing; ///< what it is, or why there is none
   size_t next = 0;
@@ -174,6 +179,7 @@ void Parent::take(const char *line) {
     running = false;
     if (!strncmp(line, "left", 4)) {
       ++totals.leftOut;
+      needed.insert(line + 4 + rest);
     } else {
       ++totals.cases;
       totals.wrong += !right;
@@ -237,6 +243,8 @@ void Parent::print() {
   int leftOut = 0;
   for (const auto &[name, totals] : tests) {
     leftOut += totals.leftOut;
+    if (!totals.cases)
+      continue;
     printf("| %s | %d | %d | %llu | %.1f %% | %.2f |\n", name.c_str(),
            totals.cases, totals.wrong, totals.numbers,
            totals.numbers ? 100.0 * static_cast<double>(totals.sameBits) /
@@ -244,8 +252,12 @@ void Parent::print() {
                           : 100.0,
            totals.worst);
   }
+  std::string archs;
+  for (const std::string &arch : needed)
+    archs += (archs.empty() ? "" : ", ") + arch;
   if (leftOut)
-    printf("\n%d cases have no kernels for it\n", leftOut);
+    printf("\nCases left out, which have kernels for %s alone: %d\n",
+           archs.c_str(), leftOut);
   if (!failures.empty())
     printf("\nWrong:\n\n");
   for (const std::string &failure : failures)

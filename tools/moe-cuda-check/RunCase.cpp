@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <deque>
 
 using namespace moe;
 using namespace moe::check;
@@ -30,16 +31,16 @@ public:
     return {};
   }
 
-  /// Every buffer of the case as it is afterwards; `blocks` instead of the
-  /// case's own, unless 0.
-  Result<std::vector<std::string>> go(uint32_t blocks) {
+  /// Every buffer of the case as it is afterwards, with the case's own grid or
+  /// with that of the runtime.
+  Result<std::vector<std::string>> go(bool isOwnGrid) {
     Status status;
     for (size_t i = 0; i < buffers.size() && status.ok(); ++i)
       status = device.upload(buffers[i], 0, test.buffers[i].data(),
                              test.buffers[i].size());
     for (const Launch &launch : test.launches)
       if (status.ok())
-        status = start(launch, blocks);
+        status = start(launch, isOwnGrid);
     std::vector<std::string> after = test.buffers;
     for (size_t i = 0; i < buffers.size() && status.ok(); ++i)
       status = device.download(after[i].data(), buffers[i], 0, after[i].size());
@@ -49,22 +50,41 @@ public:
   }
 
 private:
-  Status start(const Launch &launch, uint32_t blocks) {
+  /// Of as many blocks as the runtime takes; but a kernel of one block needs
+  /// all that it has in that.
+  uint32_t blocksOfRuntime(const Launch &launch) const {
+    if (launch.blocks <= 1)
+      return launch.blocks;
+    return static_cast<uint32_t>(
+        rt::blocksFor(device.info().multiprocessors, launch.hasMap()));
+  }
+
+  Status start(const Launch &launch, bool isOwnGrid) {
     auto kernel =
         module.kernel(launch.kernel, launch.threads, launch.sharedBytes);
     if (!kernel)
       return kernel.error();
-    // Buffers and numbers alike, by address.
-    std::vector<uint64_t> values;
-    for (const Launch::Argument &argument : launch.arguments)
-      values.push_back(argument.isBuffer ? buffers[argument.value].pointer()
-                                         : argument.value);
+    // Buffers, numbers and maps alike, by address.
+    std::deque<uint64_t> values;
+    std::deque<rt::TensorMap> maps;
     std::vector<void *> arguments;
-    for (uint64_t &value : values)
-      arguments.push_back(&value);
-    // A kernel of one block needs all that it has in that.
+    for (const Launch::Argument &argument : launch.arguments) {
+      if (argument.kind == Launch::Argument::Map) {
+        auto map = rt::encodeTensorMap(device, buffers[argument.value],
+                                       argument.stack, argument.boxRows);
+        if (!map)
+          return map.error();
+        maps.push_back(*map);
+        arguments.push_back(&maps.back());
+        continue;
+      }
+      values.push_back(argument.kind == Launch::Argument::Buffer
+                           ? buffers[argument.value].pointer()
+                           : argument.value);
+      arguments.push_back(&values.back());
+    }
     return rt::launch(*kernel,
-                      blocks && launch.blocks > 1 ? blocks : launch.blocks,
+                      isOwnGrid ? launch.blocks : blocksOfRuntime(launch),
                       arguments.data());
   }
 
@@ -130,11 +150,10 @@ Result<Outcome> moe::check::runCase(rt::Device &device, const CaseFile &test,
   Status status = run.load(ptx);
   if (!status.ok())
     return status;
-  auto own = run.go(0);
+  auto own = run.go(/*isOwnGrid=*/true);
   if (!own)
     return own.error();
-  auto other = run.go(static_cast<uint32_t>(rt::kBlocksOfMultiprocessor) *
-                      device.info().multiprocessors);
+  auto other = run.go(/*isOwnGrid=*/false);
   if (!other)
     return other.error();
   Outcome outcome;

@@ -17,7 +17,7 @@ if [ -e "$to" ] && [ ! -f "$to/commit" ]; then
 fi
 most=60000000 # bytes
 [ -d "$(dirname "$to")" ] || fail "there is no folder '$(dirname "$to")'"
-for program in bin/moe-bench bin/moe-cuda-check bin/moe-opt unit/LayerKernelsTest unit/CodedKernelsTest; do
+for program in bin/moe-bench bin/moe-cuda-check bin/moe-opt unit/LayerKernelsTest unit/CodedKernelsTest unit/HopperKernelsTest; do
   [ -x "$build/$program" ] || fail "'$build/$program' is not built"
 done
 
@@ -54,7 +54,7 @@ export MOE_RECORD_CASES=$made/cases
 filter='*Kernels.*'
 if [ "$trial" ]; then
   export MOE_RECORD_MODULES=1
-  filter='*AllTokens*Grouped:*ScalesAtTheEnds*Decode'
+  filter='*AllTokens*Grouped:*ScalesAtTheEnds*Decode:*AllTokens*Some'
 fi
 record() {
   GTEST_TOTAL_SHARDS=2 GTEST_SHARD_INDEX=$1 "$build/unit/$2" \
@@ -63,7 +63,7 @@ record() {
 }
 status=0 jobs=()
 for shard in 0 1; do
-  (record $shard LayerKernelsTest && record $shard CodedKernelsTest) &
+  (record $shard LayerKernelsTest && record $shard CodedKernelsTest && record $shard HopperKernelsTest) &
   jobs+=($!)
 done
 for job in "${jobs[@]}"; do wait "$job" || status=1; done

@@ -42,20 +42,32 @@ void CaseRecorder::buffer(const void *begin, size_t bytes, const char *name) {
   buffers.push_back({static_cast<const uint8_t *>(begin), bytes, name, ""});
 }
 
+/// A buffer, a map of one, or a number.
+std::string CaseRecorder::describe(const void *value) const {
+  if (auto map = maps.find(value); map != maps.end())
+    return map->second;
+  for (size_t i = 0; i < buffers.size(); ++i)
+    if (buffers[i].begin == value)
+      return "@" + std::to_string(i);
+  return std::to_string(reinterpret_cast<intptr_t>(value));
+}
+
+void CaseRecorder::map(const void *map, const void *buffer, uint64_t matrices,
+                       uint64_t rows, uint64_t depth, uint32_t boxRows) {
+  std::string text = describe(buffer);
+  for (uint64_t number : {matrices, rows, depth, uint64_t(boxRows)})
+    text += ":" + std::to_string(number);
+  maps[map] = text;
+}
+
 void CaseRecorder::launch(const char *name, uint32_t blocks, uint32_t threads,
                           uint32_t sharedBytes,
                           const std::vector<void *> &values) {
   auto text = [](auto number) { return std::to_string(number); };
   launches += std::string("launch ") + name + " " + text(blocks) + " " +
               text(threads) + " " + text(sharedBytes);
-  for (void *value : values) {
-    size_t i = 0;
-    while (i < buffers.size() && buffers[i].begin != value)
-      ++i;
-    launches += i < buffers.size()
-                    ? " @" + text(i)
-                    : " " + text(reinterpret_cast<intptr_t>(value));
-  }
+  for (void *value : values)
+    launches += " " + describe(value);
   launches += "\n";
   for (Buffer &buffer : buffers)
     if (buffer.before.empty())
@@ -92,14 +104,15 @@ static std::string comments(mlir::ModuleOp kernels) {
 
 void CaseRecorder::write(mlir::ModuleOp kernels,
                          std::map<std::string, std::string> &ptx) {
-  if (ptx.empty())
-    for (const char *arch : {"sm_80", "sm_90a"}) {
-      auto made = cuda::emitPtx(kernels, arch);
-      if (made)
-        ptx[arch] = writeBlob(*made + comments(kernels), ".ptx");
-      else // kernels that are for one of them alone
-        llvm::consumeError(made.takeError());
-    }
+  if (ptx.empty()) {
+    std::vector<llvm::StringRef> archs = {"sm_90a"};
+    if (maps.empty())
+      archs.push_back("sm_80");
+    auto made = cuda::emitPtx(kernels, archs);
+    ASSERT_TRUE(static_cast<bool>(made)) << llvm::toString(made.takeError());
+    for (size_t i = 0; i < archs.size(); ++i)
+      ptx[archs[i].str()] = writeBlob((*made)[i] + comments(kernels), ".ptx");
+  }
   std::string text = "moe-cuda-case 1\n";
   for (const auto &[arch, file] : ptx)
     text += "ptx " + arch + " " + file + "\n";

@@ -18,6 +18,10 @@ public:
 
   /// A piece of memory, as it is before the first launch.
   void buffer(const void *begin, size_t bytes, const char *name);
+  /// What stands for a buffer of matrices among the values of a launch: a map
+  /// of boxes of `boxRows` rows (runtime/Device/TensorMap.h).
+  void map(const void *map, const void *buffer, uint64_t matrices,
+           uint64_t rows, uint64_t depth, uint32_t boxRows);
   /// Buffers have what the host wrote by then.
   void launch(const char *name, uint32_t blocks, uint32_t threads,
               uint32_t sharedBytes, const std::vector<void *> &values);
@@ -25,7 +29,8 @@ public:
   void expect(const std::vector<double> &values,
               const std::vector<double> &allowed);
   /// Writes the case, named after the test that runs. `ptx` keeps the names of
-  /// the files of a module that has several cases.
+  /// the files of a module that has several cases. Kernels that take maps are
+  /// for sm_90a alone.
   void write(mlir::ModuleOp kernels, std::map<std::string, std::string> &ptx);
 
 private:
@@ -34,7 +39,10 @@ private:
     size_t bytes;
     std::string name, before;
   };
+  std::string describe(const void *value) const;
+
   std::vector<Buffer> buffers;
+  std::map<const void *, std::string> maps; // as launches have them
   std::string launches;
   std::vector<float> values, allowed;
 };

@@ -107,9 +107,6 @@ void test::Device::launch(const char *name, uint32_t blocks,
     // Tensor maps are values.
     bool isMap = pointer && pointer.getAddressSpace() == moegpu::kTensorMap;
     arguments.push_back(isMap ? value : &value);
-    // Recorded cases know addresses alone.
-    if (isMap)
-      recorder.reset();
   }
   emu::Launch launch;
   launch.name = name;
@@ -162,6 +159,8 @@ std::vector<float> test::Device::run(const Case &test) {
     auto map = emu::encodeTensorMap(at, 2, sizes, strides, box);
     EXPECT_TRUE(static_cast<bool>(map));
     maps.push_back(*map);
+    if (recorder)
+      recorder->map(&maps.back(), at, sizes[2], sizes[1], sizes[0], box[1]);
     return &maps.back();
   };
   auto multiply = [&](const char *name, std::vector<void *> arguments,
