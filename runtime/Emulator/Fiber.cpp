@@ -14,6 +14,11 @@ __sanitizer_finish_switch_fiber(void *fakeStack, const void **oldBottom,
                                 size_t *oldSize);
 __attribute__((weak)) void
 __asan_unpoison_memory_region(const volatile void *address, size_t size);
+// And under ThreadSanitizer, which keeps a stack of calls for each.
+__attribute__((weak)) void *__tsan_get_current_fiber(void);
+__attribute__((weak)) void *__tsan_create_fiber(unsigned flags);
+__attribute__((weak)) void __tsan_destroy_fiber(void *fiber);
+__attribute__((weak)) void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 }
 
 namespace moe::emu {
@@ -132,10 +137,20 @@ void Fiber::prepare(uint8_t *stack, void (*entry)()) {
   stackBottom = stack;
   stackSize = Stacks::size;
   fakeStack = nullptr;
+  if (__tsan_create_fiber) {
+    if (calls)
+      __tsan_destroy_fiber(calls);
+    calls = __tsan_create_fiber(0);
+  }
   prepareStack(stack, entry);
 }
 
 void Fiber::go(Fiber &to, bool isForGood) {
+  if (__tsan_switch_to_fiber) {
+    if (!calls) // the thread that began
+      calls = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(to.calls, 0);
+  }
   if (!__sanitizer_start_switch_fiber) {
     switchStack(to);
     return;

@@ -64,6 +64,7 @@ private:
   const void *stackBottom = nullptr;
   size_t stackSize = 0;
   void *fakeStack = nullptr;
+  void *calls = nullptr; // for ThreadSanitizer
 };
 
 } // namespace moe::emu

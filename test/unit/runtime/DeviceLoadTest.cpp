@@ -122,7 +122,6 @@ std::string tracedNames(const Recorder &recorder) {
 TEST_F(DeviceLoadFixture, TracesWorkByName) {
   const char *const names[] = {"/model/layers.0/moe"};
   code.layer_names = names;
-  fake.multiprocessors = 2; // ThreadSanitizer has no room for many fibers
   const moert_device_kernel alone = {"scale", 64, 0, 0, 0};
   ptx += entryOf("scale", {8, 8, 4, 4});
   code.ptx = ptx.c_str();

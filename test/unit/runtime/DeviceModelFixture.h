@@ -33,6 +33,7 @@ class DeviceModelFixture : public DeviceFixture {
 protected:
   void SetUp() override {
     DeviceFixture::SetUp();
+    fake.multiprocessors = 2;
     // In the order of MOERT_KERNEL_PREPARE and the others, with the bytes of
     // each parameter: numbers of tokens have 4. First low factors take weights,
     // too.
