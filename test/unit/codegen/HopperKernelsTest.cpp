@@ -1,22 +1,17 @@
 // The kernels of a MoE layer for some and many tokens on sm_90a, in the
 // emulator, against the same in f64.
 #include "codegen/CUDA/HopperTile.h"
-#include "test/unit/codegen/LayerFixture.h"
-#include <cmath>
+#include "test/unit/codegen/LayerCases.h"
 
 using namespace moe;
 using namespace moe::cuda;
 using namespace moe::test;
 
 namespace {
-class HopperKernels : public testing::TestWithParam<OnHopper> {
+class HopperKernels : public LayerCases,
+                      public testing::TestWithParam<OnHopper> {
 protected:
-  test::Context context;
-
-  void check(Layer &layer, const Case &test) {
-    layer.onHopper = GetParam();
-    checkLayer(context, layer, test, /*grouped=*/true);
-  }
+  HopperKernels() : LayerCases(GetParam()) {}
 };
 
 /// One step of depth and several, whole and not; one tile of rows and more.
@@ -52,74 +47,24 @@ TEST_P(HopperKernels, Widths) {
   }
 }
 
-TEST_P(HopperKernels, AllTokensToOneExpert) {
-  Layer layer({4, 64, 32, 64, 2}, {0, 1, 2, 3});
-  Case test = layer.makeCase(150);
-  for (size_t i = 0; i < test.ids.size(); ++i)
-    test.ids[i] = i % 2 ? 3 : 1;
-  check(layer, test);
-}
+TEST_P(HopperKernels, AllTokensToOneExpert) { allTokensToOneExpert(150); }
 
-TEST_P(HopperKernels, NullExpertsAndAliases) {
-  Layer layer({3, 64, 32, 64, 3}, {-1, 0, 1, -1, 2, 1});
-  check(layer, layer.makeCase(9));
-  // Skipped slots, and tokens without any expert.
-  Case test = layer.makeCase(9);
-  for (size_t i = 0; i < test.ids.size(); ++i)
-    if (i < 6 || i % 4 == 0)
-      test.ids[i] = i % 2 ? -1 : 0;
-  check(layer, test);
-}
+TEST_P(HopperKernels, NullExpertsAndAliases) { nullExpertsAndAliases(); }
 
-TEST_P(HopperKernels, OddSizes) {
-  Layer layer({5, 37, 19, 50, 2}, {0, 1, 2, 3, 4});
-  check(layer, layer.makeCase(6));
-}
+TEST_P(HopperKernels, OddSizes) { oddSizes(); }
 
 TEST_P(HopperKernels, Activations) {
-  for (cuda::Activation activation :
-       {cuda::Activation::Identity, cuda::Activation::Relu,
-        cuda::Activation::Relu2, cuda::Activation::Silu,
-        cuda::Activation::GeluTanh, cuda::Activation::Gelu})
-    for (bool isGlu : {false, true}) {
-      // They are the same for some tokens and for many.
-      if (GetParam() == OnHopper::Some && activation != Activation::Gelu)
-        continue;
-      Layer layer({3, 64, 24, 32, 2, isGlu, activation}, {0, 1, 2});
-      check(layer, layer.makeCase(4));
-    }
-  // gpt-oss.
-  Layer layer({3, 64, 24, 32, 2, true, cuda::Activation::Silu, 1.702, 1, 0.7},
-              {0, 1, 2});
-  check(layer, layer.makeCase(4));
+  for (auto each : {Activation::Identity, Activation::Relu, Activation::Relu2,
+                    Activation::Silu, Activation::GeluTanh, Activation::Gelu})
+    // They are the same for some tokens and for many.
+    if (GetParam() == OnHopper::Many || each == Activation::Gelu)
+      activation(each);
+  activationsWithLimits();
 }
 
-TEST_P(HopperKernels, Biases) {
-  for (bool isGlu : {false, true}) {
-    LayerShape shape{3, 40, 19, 50, 2, isGlu};
-    shape.hasUpBias = true;
-    Layer up(shape, {0, -1, 1, 2});
-    check(up, up.makeCase(7));
-    shape.hasDownBias = true;
-    Layer both(shape, {0, -1, 1, 2});
-    check(both, both.makeCase(7));
-  }
-}
+TEST_P(HopperKernels, Biases) { biases(); }
 
-/// What is no number in an input is none in what comes of it, and nowhere else.
-TEST_P(HopperKernels, NaNStays) {
-  for (bool isGlu : {false, true}) {
-    Layer layer({3, 40, 24, 32, 2, isGlu}, {0, 1, 2});
-    layer.onHopper = GetParam();
-    Case test = layer.makeCase(5);
-    test.x[2 * 40 + 7] = NAN;
-    test::Device device(context, layer, true);
-    std::vector<float> out = device.run(test);
-    ASSERT_EQ(device.error, "");
-    for (int64_t i = 0; i < 5 * 32; ++i)
-      EXPECT_EQ(std::isnan(out[i]), i / 32 == 2) << i;
-  }
-}
+TEST_P(HopperKernels, NaNStays) { nanStays(Activation::Silu); }
 
 /// Weights that multiply what experts read; several tiles of slots.
 TEST_P(HopperKernels, WeightsOfInputs) {
@@ -163,14 +108,9 @@ TEST_P(HopperKernels, F16) {
 TEST_P(HopperKernels, MovesNoMoreThanItMust) {
   LayerShape shape{4, 512, 64, 512, 2};
   Layer layer(shape, {0, 1, 2, 3});
-  layer.onHopper = GetParam();
-  Case test = layer.makeCase(40);
-  test::Device device(context, layer, true);
-  device.options.count = true;
-  device.run(test);
-  ASSERT_EQ(device.error, "");
+  emu::Counts counts = count(layer, layer.makeCase(40));
   uint64_t found = 0, products = 0;
-  for (const emu::SiteCounts &site : device.counts.sites) {
+  for (const emu::SiteCounts &site : counts.sites) {
     EXPECT_EQ(site.bankConflicts, 0u) << site.site;
     products += site.mma;
     if (site.site.find("tensor_load") != std::string::npos)

@@ -1,8 +1,7 @@
 // The kernels of a MoE layer, for few tokens and for many, in the emulator,
 // against the same in f64.
-#include "test/unit/codegen/LayerFixture.h"
+#include "test/unit/codegen/LayerCases.h"
 #include "test/unit/codegen/Schedules.h"
-#include <cmath>
 #include <cstdlib>
 
 using namespace moe;
@@ -10,13 +9,9 @@ using namespace moe::cuda;
 using namespace moe::test;
 
 namespace {
-class LayerKernels : public testing::TestWithParam<bool> {
+class LayerKernels : public LayerCases, public testing::TestWithParam<bool> {
 protected:
-  test::Context context;
-
-  void check(Layer &layer, const Case &test) {
-    checkLayer(context, layer, test, GetParam());
-  }
+  LayerKernels() : LayerCases(GetParam()) {}
 };
 
 /// test/tools/check-usage.test asks for some.
@@ -36,28 +31,12 @@ TEST_P(LayerKernels, CountsOfTokens) {
     check(layer, layer.makeCase(tokens));
 }
 
-TEST_P(LayerKernels, AllTokensToOneExpert) {
-  Layer layer({4, 64, 32, 64, 2}, {0, 1, 2, 3});
-  Case test = layer.makeCase(19);
-  for (size_t i = 0; i < test.ids.size(); ++i)
-    test.ids[i] = i % 2 ? 3 : 1;
-  check(layer, test);
-}
+TEST_P(LayerKernels, AllTokensToOneExpert) { allTokensToOneExpert(19); }
 
-TEST_P(LayerKernels, NullExpertsAndAliases) {
-  Layer layer({3, 64, 32, 64, 3}, {-1, 0, 1, -1, 2, 1});
-  check(layer, layer.makeCase(9));
-  // Skipped slots, and tokens without any expert.
-  Case test = layer.makeCase(9);
-  for (size_t i = 0; i < test.ids.size(); ++i)
-    if (i < 6 || i % 4 == 0)
-      test.ids[i] = i % 2 ? -1 : 0;
-  check(layer, test);
-}
+TEST_P(LayerKernels, NullExpertsAndAliases) { nullExpertsAndAliases(); }
 
 TEST_P(LayerKernels, OddSizes) {
-  Layer layer({5, 37, 19, 50, 2}, {0, 1, 2, 3, 4});
-  check(layer, layer.makeCase(6));
+  oddSizes();
   Layer wide({40, 1100, 24, 20, 4}, [] {
     std::vector<int32_t> entries;
     for (int32_t e = 0; e < 40; ++e)
@@ -68,55 +47,18 @@ TEST_P(LayerKernels, OddSizes) {
 }
 
 TEST_P(LayerKernels, Activations) {
-  for (cuda::Activation activation :
-       {cuda::Activation::Identity, cuda::Activation::Relu,
-        cuda::Activation::Relu2, cuda::Activation::Silu,
-        cuda::Activation::GeluTanh, cuda::Activation::Gelu})
-    for (bool isGlu : {false, true}) {
-      Layer layer({3, 64, 24, 32, 2, isGlu, activation}, {0, 1, 2});
-      check(layer, layer.makeCase(4));
-    }
-  // A limit, and a factor in the sigmoid, without a gate.
-  Layer clamped({3, 64, 24, 32, 2, false, cuda::Activation::Silu, 1.3, 0, 0.5},
-                {0, 1, 2});
-  check(clamped, clamped.makeCase(4));
-  // gpt-oss.
-  Layer layer({3, 64, 24, 32, 2, true, cuda::Activation::Silu, 1.702, 1, 0.7},
-              {0, 1, 2});
-  check(layer, layer.makeCase(4));
+  for (auto each : {Activation::Identity, Activation::Relu, Activation::Relu2,
+                    Activation::Silu, Activation::GeluTanh, Activation::Gelu})
+    activation(each);
+  activationsWithLimits();
 }
 
-TEST_P(LayerKernels, Biases) {
-  for (bool isGlu : {false, true}) {
-    LayerShape shape{3, 40, 19, 50, 2, isGlu};
-    shape.hasUpBias = true;
-    Layer up(shape, {0, -1, 1, 2});
-    check(up, up.makeCase(7));
-    shape.hasDownBias = true;
-    Layer both(shape, {0, -1, 1, 2});
-    check(both, both.makeCase(7));
-    // Null experts have none.
-    Case test = both.makeCase(3);
-    std::fill(test.ids.begin(), test.ids.end(), 1);
-    check(both, test);
-  }
-}
+TEST_P(LayerKernels, Biases) { biases(); }
 
-/// What is no number in an input is none in what comes of it, and nowhere else.
 TEST_P(LayerKernels, NaNStays) {
-  for (cuda::Activation activation :
-       {cuda::Activation::Relu, cuda::Activation::Relu2, cuda::Activation::Silu,
-        cuda::Activation::GeluTanh, cuda::Activation::Gelu})
-    for (bool isGlu : {false, true}) {
-      Layer layer({3, 40, 24, 32, 2, isGlu, activation, 1, 0, 0.5}, {0, 1, 2});
-      Case test = layer.makeCase(5);
-      test.x[2 * 40 + 7] = NAN;
-      test::Device device(context, layer, GetParam());
-      std::vector<float> out = device.run(test);
-      ASSERT_EQ(device.error, "");
-      for (int64_t i = 0; i < 5 * 32; ++i)
-        EXPECT_EQ(std::isnan(out[i]), i / 32 == 2) << i;
-    }
+  for (auto each : {Activation::Relu, Activation::Relu2, Activation::Silu,
+                    Activation::GeluTanh, Activation::Gelu})
+    nanStays(each);
 }
 
 /// Numbers other than bf16, ragged and wide enough for every loop.
@@ -190,15 +132,12 @@ TEST_P(LayerKernels, MovesNoMoreThanItMust) {
     shape.element = element;
     Layer layer(shape, {0, 1, 2, 3});
     Case test = layer.makeCase(GetParam() ? 40 : 1);
-    test::Device device(context, layer, GetParam());
-    device.options.count = true;
-    device.run(test);
-    ASSERT_EQ(device.error, "");
+    emu::Counts counts = count(layer, test);
     // Two experts of the token.
     uint64_t weights =
         2 * (2 * 64 * 512 + 512 * 64) * (element == Element::F32 ? 4 : 2);
     uint64_t found = 0, shared = 0;
-    for (const emu::SiteCounts &site : device.counts.sites) {
+    for (const emu::SiteCounts &site : counts.sites) {
       EXPECT_EQ(site.bankConflicts, 0u) << site.site;
       shared += site.shared.requests;
       if (site.site.find("streaming") == std::string::npos)
