@@ -81,19 +81,15 @@ enum {
   MOERT_KERNEL_ROUND = 1,     /* of one matrix */
   MOERT_KERNEL_DECODE_UP = 2, /* few tokens */
   MOERT_KERNEL_DECODE_DOWN = 3,
-  MOERT_KERNEL_GROUPED_UP = 4, /* many */
+  MOERT_KERNEL_GROUPED_UP = 4, /* more than few */
   MOERT_KERNEL_GROUPED_DOWN = 5,
   MOERT_KERNEL_COMBINE = 6,
-  MOERT_KERNEL_SOME_UP = 7, /* up to 64 to an expert; may be those of many */
-  MOERT_KERNEL_SOME_DOWN = 8,
-  MOERT_KERNEL_FINISH = 9,         /* of one matrix */
-  MOERT_KERNEL_DECODE_UP_LOW = 10, /* of low factors */
-  MOERT_KERNEL_GROUPED_UP_LOW = 11,
-  MOERT_KERNEL_SOME_UP_LOW = 12,
-  MOERT_KERNEL_DECODE_DOWN_LOW = 13,
-  MOERT_KERNEL_GROUPED_DOWN_LOW = 14,
-  MOERT_KERNEL_SOME_DOWN_LOW = 15,
-  MOERT_NUM_KERNELS = 16
+  MOERT_KERNEL_FINISH = 7,        /* of one matrix */
+  MOERT_KERNEL_DECODE_UP_LOW = 8, /* of low factors */
+  MOERT_KERNEL_GROUPED_UP_LOW = 9,
+  MOERT_KERNEL_DECODE_DOWN_LOW = 10,
+  MOERT_KERNEL_GROUPED_DOWN_LOW = 11,
+  MOERT_NUM_KERNELS = 12
 };
 
 /* The matrix of an expert: in the model as the processor wants it, in panels of
@@ -310,7 +306,7 @@ static_assert(sizeof(moert_port) == 32, "emitted by the compiler");
 static_assert(sizeof(moert_model) == 88, "emitted by the compiler");
 static_assert(sizeof(moert_device_kernel) == 24, "emitted by the compiler");
 static_assert(sizeof(moert_device_matrix) == 64, "emitted by the compiler");
-static_assert(sizeof(moert_device_pool) == 680, "emitted by the compiler");
+static_assert(sizeof(moert_device_pool) == 584, "emitted by the compiler");
 static_assert(sizeof(moert_device_layer) == 144, "emitted by the compiler");
 static_assert(sizeof(moert_device_known) == 24, "emitted by the compiler");
 static_assert(sizeof(moert_device_code) == 104, "emitted by the compiler");

@@ -108,8 +108,15 @@ static double sortClocks(const Gpu &gpu, const LayerShape &shape,
                             step(6 * bits + 40, 10 * bits + 100));
   // The first warp's sums: of what all warps counted, read at once and written
   // one after the other, and five steps through its lanes.
-  clocks += real(ceilDiv(shape.experts, 32)) *
-            (real(8 * warps) + 6 * gpu.sharedLatency + 100);
+  double groups = real(ceilDiv(shape.experts, 32));
+  clocks += groups * (real(8 * warps) + 6 * gpu.sharedLatency + 100);
+  // Where some have many slots and some have not, it goes through them again:
+  // reads, two votes and what follows from them.
+  int64_t many = std::count_if(
+      routing.counts.begin(), routing.counts.end(),
+      [](int64_t count) { return count > HopperShape::kSomeSlots; });
+  if (many && many < routing.active())
+    clocks += groups * (gpu.sharedLatency + 100);
   return clocks;
 }
 
@@ -148,11 +155,19 @@ static KernelCost prepareCost(const Gpu &gpu, const LayerShape &shape,
   return cost;
 }
 
+/// Of several variants in one launch.
+static std::string variantsName(Family family) {
+  std::string name;
+  for (const ProductVariant &variant : productVariants())
+    if (variant.family == family)
+      name += (name.empty() ? "" : " or ") + std::to_string(variant.slots);
+  return name + " slots, " + (family == Family::Wgmma ? "wgmma" : "mma.sync");
+}
+
 LayerCost moe::cuda::predictLayer(const Gpu &gpu, const LayerShape &shape,
                                   Family family, const Routing &routing) {
   int64_t tokens = routing.tokens, slots = tokens * shape.topK;
   bool few = rt::areFewTokens(tokens, shape.topK, shape.experts);
-  double perExpert = real(slots) / real(shape.experts);
   Product up{"up", shape.upTiles() * 16, shape.paddedInputs(), true,
              2 * real(shape.paddedHidden()),
              // Of one neuron, in the code ptxas makes for a gated SiLU; a row
@@ -161,14 +176,24 @@ LayerCost moe::cuda::predictLayer(const Gpu &gpu, const LayerShape &shape,
   Product down{"down", shape.paddedOutputs(),           shape.paddedHidden(),
                false,  4 * real(shape.paddedOutputs()), 4,
                0};
-  const ProductVariant &variant = chooseVariant(family, perExpert);
   auto product = [&](const Product &product) {
     return few ? decodeCost(gpu, product, routing)
-               : groupedCost(gpu, product, variant, routing);
+               : groupedCost(gpu, product, family, routing);
   };
   LayerCost cost;
-  cost.variant = few ? "few: 16 rows x 8 slots, mma.sync" : variant.name;
-  cost.isThere = few || variant.isThere;
+  cost.variant = "few: 16 rows x 8 slots, mma.sync";
+  const ProductVariant *taken = nullptr;
+  for (int64_t count : routing.counts) {
+    if (few || !count)
+      continue;
+    const ProductVariant &variant = chooseVariant(family, count);
+    cost.isThere &= variant.isThere;
+    if (!taken)
+      cost.variant = variant.name;
+    else if (taken != &variant)
+      cost.variant = variantsName(family);
+    taken = &variant;
+  }
   cost.kernels.push_back(prepareCost(gpu, shape, routing));
   cost.kernels.push_back(product(up));
   cost.kernels.push_back(product(down));

@@ -35,18 +35,19 @@ Floor floorOf(const Gpu &gpu, const LayerShape &shape, const Routing &routing);
 /// Kernels of a family run from an architecture on.
 enum class Family { MmaSync, Wgmma };
 
-/// A way to multiply the slots of experts with a matrix, many at a time.
+/// A way to multiply the slots of an expert with its matrix, many at a time.
 struct ProductVariant {
   const char *name;
   Family family;
   /// Whether there is code for it; else it is a plan.
   bool isThere;
-  /// Slots to an expert, on average, for which it is taken.
-  double from, to;
+  /// Slots of an expert for which it is taken.
+  int64_t from, to;
   int64_t slots, rows; ///< of a tile; 0 rows: `HopperShape::rowsOf` the matrix
   /// The matrix is the instruction's left side, the slots its columns.
   bool swapped;
   int64_t stages, threads, registers; ///< of a thread, by ptxas
+  int64_t steps; ///< stages that are filled together, with zeros at the end
   /// Tiles of slots that walk along the matrix together; 0: all of an expert.
   int64_t together;
   /// Weights come in bulk copies; warps of their own copy ahead into the next
@@ -55,8 +56,8 @@ struct ProductVariant {
 };
 /// All of them. One more kernel is one more entry.
 const std::vector<ProductVariant> &productVariants();
-/// The first that is taken for so many slots to an expert.
-const ProductVariant &chooseVariant(Family family, double slotsOfExpert);
+/// The first that is taken for an expert with so many slots.
+const ProductVariant &chooseVariant(Family family, int64_t slotsOfExpert);
 
 /// What a kernel is predicted to take, in seconds, and what of that each part
 /// would take alone.
@@ -100,6 +101,10 @@ struct Product {
 };
 KernelCost decodeCost(const Gpu &gpu, const Product &product,
                       const Routing &routing);
+/// Each expert by the variant that its own number of slots chooses.
+KernelCost groupedCost(const Gpu &gpu, const Product &product, Family family,
+                       const Routing &routing);
+/// All experts by one.
 KernelCost groupedCost(const Gpu &gpu, const Product &product,
                        const ProductVariant &variant, const Routing &routing);
 } // namespace moe::cuda

@@ -1,4 +1,4 @@
-// A MoE layer for some and for many tokens on sm_90a.
+// A MoE layer for more than few tokens on sm_90a.
 #include "codegen/CUDA/HopperTile.h"
 #include "codegen/CUDA/LayerKernels.h"
 #include "llvm/Support/MathExtras.h"
@@ -49,7 +49,7 @@ public:
         own(k, tile) {}
 
   void put(const HopperWork &work, Num sums) {
-    tile.form.slotsAreColumns ? putColumns(work, sums) : putRows(work, sums);
+    work.form.slotsAreColumns ? putColumns(work, sums) : putRows(work, sums);
   }
 
 private:
@@ -128,7 +128,7 @@ void HiddenRows::computeRows(const HopperWork &work, Num sums,
 }
 
 void HiddenRows::putRows(const HopperWork &work, Num sums) {
-  int64_t neurons = tile.form.rows * 8 / rowsOfEight();
+  int64_t neurons = work.form.rows * 8 / rowsOfEight();
   Nums weights;
   for (int64_t half = 0; half < 2; ++half)
     weights.push_back(
@@ -153,7 +153,7 @@ void HiddenRows::computeColumns(const HopperWork &work, Num sums) {
   if (up.hasBias)
     bias = {biasOf(work, row), biasOf(work, row + 8)};
   Num warp = tile.inGroup() / 32, neuron = k.lane() / 4;
-  for (int64_t eight = 0; eight < tile.form.slots / 8; ++eight)
+  for (int64_t eight = 0; eight < work.form.slots / 8; ++eight)
     k.when(work.firstSlot + eight * 8 < work.count, [&] {
       for (int64_t c = 0; c < 2; ++c) {
         Num slot = own.pair + (eight * 8 + c);
@@ -208,14 +208,15 @@ void HiddenRows::write(const HopperWork &work, Num firstSlot, Num firstNeuron,
   });
 }
 
-static void emitUp(ModuleOp module, StringRef name, const LayerShape &shape,
-                   ExpertMatrix up, const HopperForm &form) {
+void moe::cuda::emitHopperUp(ModuleOp module, StringRef name,
+                             const LayerShape &shape, int64_t mostSome) {
+  ExpertMatrix up = ExpertMatrix::up(shape);
   CudaBuilder::kernel(
       module, name, argumentTypes(up, module.getContext(), 7),
-      HopperTile::kThreads, form.sharedBytes(HiddenRows::kBytes),
+      HopperTile::kThreads, HopperTile::sharedBytes(up, HiddenRows::kBytes),
       [&](CudaBuilder &k, ArrayRef<Num> arguments) {
         up.take(arguments, 1, 7);
-        HopperTile tile(k, up, form, HiddenRows::kBytes);
+        HopperTile tile(k, up, mostSome, HiddenRows::kBytes);
         HiddenRows rows(k, tile, up, shape, arguments[2], arguments[6]);
         tile.run(
             arguments[0], arguments.slice(3, 3),
@@ -230,7 +231,7 @@ namespace {
 /// f32 rows of the second product: lanes that write together fill sectors.
 struct OutputRows {
   void put(const HopperWork &work, Num sums) {
-    tile.form.slotsAreColumns ? putColumns(work, sums) : putRows(work, sums);
+    work.form.slotsAreColumns ? putColumns(work, sums) : putRows(work, sums);
   }
   /// The place of an output of a slot.
   Num at(const HopperWork &work, Num slot, Num output) {
@@ -241,7 +242,7 @@ struct OutputRows {
     for (int64_t half = 0; half < 2; ++half) {
       Num slot = work.firstSlot + tile.groupRow() + own.row + half * 8;
       k.when(slot < work.count, [&] {
-        for (int64_t c = 0; c < tile.form.rows; c += 8) {
+        for (int64_t c = 0; c < work.form.rows; c += 8) {
           Num output = work.firstRow + c + own.pair;
           k.when(output < k.integer(down.rows), [&] {
             Nums two;
@@ -261,7 +262,7 @@ struct OutputRows {
       Num output = work.firstRow + tile.groupRow() + own.row + half * 8;
       k.when(output < k.integer(down.rows), [&] {
         Num bias = down.biased(k, k.real(0), work.expert, output);
-        for (int64_t eight = 0; eight < tile.form.slots / 8; ++eight)
+        for (int64_t eight = 0; eight < work.form.slots / 8; ++eight)
           for (int64_t c = 0; c < 2; ++c) {
             Num slot = work.firstSlot + own.pair + (eight * 8 + c);
             k.when(slot < work.count, [&] {
@@ -281,40 +282,19 @@ struct OutputRows {
 };
 } // namespace
 
-static void emitDown(ModuleOp module, StringRef name, ExpertMatrix down,
-                     const HopperForm &form) {
+void moe::cuda::emitHopperDown(ModuleOp module, StringRef name,
+                               const LayerShape &shape, int64_t mostSome) {
+  ExpertMatrix down = ExpertMatrix::down(shape);
   CudaBuilder::kernel(
       module, name, argumentTypes(down, module.getContext(), 6),
-      HopperTile::kThreads, form.sharedBytes(0),
+      HopperTile::kThreads, HopperTile::sharedBytes(down, 0),
       [&](CudaBuilder &k, ArrayRef<Num> arguments) {
         down.take(arguments, 1, 6);
-        HopperTile tile(k, down, form, 0);
+        HopperTile tile(k, down, mostSome, 0);
         OutputRows rows = {k, tile, down, arguments[5], OwnSums(k, tile)};
         tile.run(
             arguments[0], arguments.slice(2, 3),
             [&](const HopperWork &work, Num slot) { return work.begin + slot; },
             [&](const HopperWork &work, Num sums) { rows.put(work, sums); });
       });
-}
-
-void moe::cuda::emitHopperUp(ModuleOp module, StringRef name,
-                             const LayerShape &shape) {
-  ExpertMatrix up = ExpertMatrix::up(shape);
-  emitUp(module, name, shape, up, HopperForm::many(up));
-}
-
-void moe::cuda::emitHopperDown(ModuleOp module, StringRef name,
-                               const LayerShape &shape) {
-  ExpertMatrix down = ExpertMatrix::down(shape);
-  emitDown(module, name, down, HopperForm::many(down));
-}
-
-void moe::cuda::emitHopperSomeUp(ModuleOp module, StringRef name,
-                                 const LayerShape &shape) {
-  emitUp(module, name, shape, ExpertMatrix::up(shape), HopperForm::some());
-}
-
-void moe::cuda::emitHopperSomeDown(ModuleOp module, StringRef name,
-                                   const LayerShape &shape) {
-  emitDown(module, name, ExpertMatrix::down(shape), HopperForm::some());
 }

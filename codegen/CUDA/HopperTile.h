@@ -6,14 +6,15 @@
 #include "codegen/CUDA/TileShapes.h"
 
 namespace moe::cuda {
-/// The shape of a tile: slots of an expert by rows of its matrix. Of the
-/// product of a warpgroup, 64 rows by up to 256 columns, either may be the
-/// columns.
+/// The shape of a tile: slots of an expert by rows of its matrix, and steps of
+/// depth in a stage. Of the product of a warpgroup, 64 rows by up to 256
+/// columns, either may be the columns.
 struct HopperForm {
   int64_t slots, rows;
-  int64_t stages;
+  int64_t steps;
   bool slotsAreColumns;
 
+  /// Of a slot, and of a row of the matrix, in a step.
   static constexpr int64_t kRowBytes = 128;
 
   /// 128 slots, 64 for a warpgroup, by up to 256 rows: few of these lie outside
@@ -22,27 +23,28 @@ struct HopperForm {
   /// 64 slots by 128 rows, 64 for a warpgroup: no more slots than there are.
   static HopperForm some() {
     return {HopperShape::kSomeSlots, HopperShape::kSomeRows,
-            HopperShape::kSomeStages, true};
+            HopperShape::kSomeSteps, true};
   }
 
   int64_t columns() const { return slotsAreColumns ? slots : rows; }
-  int64_t stageBytes() const { return (slots + rows) * kRowBytes; }
-  /// With `spare` bytes for the caller.
-  int64_t sharedBytes(int64_t spare) const {
-    return stages * (stageBytes() + 16) + spare;
-  }
+  int64_t stepBytes() const { return (slots + rows) * kRowBytes; }
+  int64_t stageBytes() const { return steps * stepBytes(); }
 };
 
 /// A tile of an expert, from a slot and a row of the matrix on.
 struct HopperWork {
+  const HopperForm &form;
   Num expert, begin, count, firstSlot, firstRow;
 };
 
 /// Tiles by a block of three warpgroups: one brings slots and rows to shared
-/// memory, in steps of 128 bytes of each and as many ahead as there are
-/// stages; two multiply (wgmma), or leave the tensor core to the other where
-/// there are no slots for them. Full stages and empty ones are told by barriers
-/// that count. Rows of the matrix come by its tensor map, slots are gathered.
+/// memory, as many steps ahead as there are stages for; two multiply (wgmma),
+/// or leave the tensor core to the other where there are no slots for them.
+/// Full stages and empty ones are told by barriers that count. Rows of the
+/// matrix come by its tensor map, slots are gathered.
+///
+/// Each expert has tiles of the form that suits its own number of slots; the
+/// same stages and barriers serve both.
 class HopperTile {
 public:
   using Nums = KernelBuilder::Nums;
@@ -59,10 +61,16 @@ public:
     return !matrix.coded && matrix.element != Element::F32;
   }
 
-  HopperTile(CudaBuilder &k, const ExpertMatrix &matrix, const HopperForm &form,
+  /// Experts with up to `mostSome` slots, at most `kSomeSlots`, have tiles for
+  /// some. The caller has `spare` bytes.
+  HopperTile(CudaBuilder &k, const ExpertMatrix &matrix, int64_t mostSome,
              int64_t spare)
-      : form(form), k(k), matrix(matrix), spare(spare), thread(k.thread()),
-        group(k.warp() / 4) {}
+      : k(k), matrix(matrix), some(HopperForm::some()),
+        many(HopperForm::many(matrix)), mostSome(mostSome), spare(spare),
+        thread(k.thread()), group(k.warp() / 4) {}
+  static int64_t sharedBytes(const ExpertMatrix &matrix, int64_t spare) {
+    return HopperShape::kStages * (stageBytes(matrix) + 16) + spare;
+  }
 
   using RowOf = llvm::function_ref<Num(const HopperWork &, Num slot)>;
   using Put = llvm::function_ref<void(const HopperWork &, Num sums)>;
@@ -80,41 +88,49 @@ public:
   Num inGroup() { return thread % kGroupThreads; }
   Num groupRow() { return (group - k.integer(1)) * kGroupRows; }
 
-  const HopperForm form;
-
 private:
-  int64_t steps() const { return (matrix.depth + kStepDepth - 1) / kStepDepth; }
-  /// Slots lie first in a stage, then rows of the matrix.
+  static constexpr int64_t kStages = HopperShape::kStages;
+  static int64_t stageBytes(const ExpertMatrix &matrix) {
+    return std::max(HopperForm::some().stageBytes(),
+                    HopperForm::many(matrix).stageBytes());
+  }
+  int64_t allStages() const { return kStages * stageBytes(matrix); }
+  /// Stages that the depth fills.
+  int64_t stagesOf(const HopperForm &form) const {
+    int64_t depth = form.steps * kStepDepth;
+    return (matrix.depth + depth - 1) / depth;
+  }
+  /// Step by step, slots lie first, then rows of the matrix.
   Num inStage(Num stage, int64_t at) {
-    return k.at(k.b.getI8Type(), k.shared(at), stage * form.stageBytes());
+    return k.at(k.b.getI8Type(), k.shared(at), stage * stageBytes(matrix));
   }
   Num full(Num stage) { return barrierOf(stage, 0); }
-  Num empty(Num stage) { return barrierOf(stage, form.stages); }
+  Num empty(Num stage) { return barrierOf(stage, kStages); }
   Num barrierOf(Num stage, int64_t first) {
-    return k.at(k.i64(),
-                k.shared(form.stages * form.stageBytes() + spare + first * 8),
-                stage);
+    return k.at(k.i64(), k.shared(allStages() + spare + first * 8), stage);
   }
-  /// Of the n-th step of a block: its stage, and the parity of the phase in
-  /// which that is filled.
-  Num stageOf(Num n) { return n % form.stages; }
-  Num parityOf(Num n) { return k.convert(n / form.stages % 2, k.i32()); }
+  /// Of the n-th filling of a block: its stage, and the parity of the phase in
+  /// which that is filled. Numbers of fillings have 32 bits.
+  Num stageOf(Num n) { return k.convert(n % kStages, k.i64()); }
+  Num parityOf(Num n) { return n / kStages % 2; }
   void waitFor(Num barrier, Num parity);
-  /// Until the stage of step n may be filled.
+  /// Until the stage of filling n may be filled.
   void waitForEmpty(Num n);
 
   void makeBarriers();
-  /// `body(work, n)` for the block's tiles; `n` steps have been before.
+  /// `body(work, n)` for the block's tiles, once for each form; `n` stages have
+  /// been filled before.
   Num forTiles(llvm::ArrayRef<Num> offsetsActiveCount,
                llvm::function_ref<void(const HopperWork &, Num)> body);
   void bring(const HopperWork &work, Num n, Num left, RowOf rowOf);
-  Num multiply(Num n);
-  void skip(Num n);
+  Num multiply(const HopperForm &form, Num n);
+  void skip(const HopperForm &form, Num n);
   void release(Num n);
 
   CudaBuilder &k;
   const ExpertMatrix &matrix;
-  int64_t spare;
+  const HopperForm some, many;
+  int64_t mostSome, spare;
   Num thread, group;
 };
 } // namespace moe::cuda

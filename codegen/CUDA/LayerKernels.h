@@ -2,6 +2,7 @@
 #define MOE_CODEGEN_CUDA_LAYERKERNELS_H
 
 #include "codegen/CUDA/LayerShape.h"
+#include "codegen/CUDA/TileShapes.h"
 #include "mlir/IR/BuiltinOps.h"
 
 // Rows of `x`, `residual` and `out` begin at multiples of 16 bytes where they
@@ -23,7 +24,8 @@ namespace moe::cuda {
 /// - `order` [T * topK] i32: the slots (token * topK + choice) by expert, and
 ///   within it by slot
 /// - `place` [T * topK] i32: where a slot is in `order`, or -1
-/// - `active` [experts], `activeCount` [1] i32: experts that have slots
+/// - `active` [experts], `activeCount` [1] i32: experts that have slots, those
+///   with more than `HopperShape::kSomeSlots` first
 ///
 /// The result does not depend on the order in which threads run.
 void emitPrepare(mlir::ModuleOp module, llvm::StringRef name,
@@ -56,19 +58,18 @@ void emitGroupedDown(mlir::ModuleOp module, llvm::StringRef name,
 /// The same two on sm_90a. In place of the pointer to the matrix they take its
 /// tensor map: three dimensions (depth, rows of an expert, experts), boxes of
 /// 64 numbers, `kHopperBoxRows` rows and one expert, 128-byte swizzle.
-/// `rounded` and `hidden` have fewer than 2^33 numbers.
+/// `rounded` and `hidden` have fewer than 2^33 numbers. An expert with up to
+/// `mostSome` slots, 64 at most, has tiles for so many, others large ones; the
+/// kernel looks at `offsets`.
 constexpr int64_t kHopperBoxRows = 64;
 bool hasHopperUp(const LayerShape &shape);
 bool hasHopperDown(const LayerShape &shape);
 void emitHopperUp(mlir::ModuleOp module, llvm::StringRef name,
-                  const LayerShape &shape);
+                  const LayerShape &shape,
+                  int64_t mostSome = HopperShape::kSomeSlots);
 void emitHopperDown(mlir::ModuleOp module, llvm::StringRef name,
-                    const LayerShape &shape);
-/// The same for some tokens, up to 64 to an expert.
-void emitHopperSomeUp(mlir::ModuleOp module, llvm::StringRef name,
-                      const LayerShape &shape);
-void emitHopperSomeDown(mlir::ModuleOp module, llvm::StringRef name,
-                        const LayerShape &shape);
+                    const LayerShape &shape,
+                    int64_t mostSome = HopperShape::kSomeSlots);
 
 /// out[t] = sum over choices of weight * row, in the order of the choices (+
 /// residual[t]): `name(rows, place, weights, T, out, residual, isAdded)`;

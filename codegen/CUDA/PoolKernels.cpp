@@ -29,6 +29,24 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
         emit(*module, name, shape);
       };
     };
+    bool isHopper = architecture == "sm_90a";
+    auto emitUp = [isHopper](ModuleOp module, StringRef name,
+                             const LayerShape &shape) {
+      if (isHopper && hasHopperUp(shape))
+        emitHopperUp(module, name, shape);
+      else
+        emitGroupedUp(module, name, shape);
+    };
+    auto emitDown = [isHopper](ModuleOp module, StringRef name,
+                               const LayerShape &shape) {
+      if (isHopper && hasHopperDown(shape))
+        emitHopperDown(module, name, shape);
+      else
+        emitGroupedDown(module, name, shape);
+    };
+    auto rowsIf = [isHopper](bool hasHopper) {
+      return isHopper && hasHopper ? kHopperBoxRows : 0;
+    };
     auto ofExperts = [&](const char *suffix, auto emit, int64_t mapRows = 0) {
       if (pool.isMatrix)
         own.emplace_back();
@@ -44,27 +62,9 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
       own.emplace_back();
     ofExperts("decode_up", of(up, emitDecodeUp));
     add("decode_down", of(down, emitDecodeDown));
-    bool isHopper = architecture == "sm_90a";
-    bool hasUp = isHopper && hasHopperUp(up);
-    bool hasDown = isHopper && hasHopperDown(down);
-    if (hasUp)
-      ofExperts("grouped_up", of(up, emitHopperUp), kHopperBoxRows);
-    else
-      ofExperts("grouped_up", of(up, emitGroupedUp));
-    if (hasDown)
-      add("grouped_down", of(down, emitHopperDown), kHopperBoxRows);
-    else
-      add("grouped_down", of(down, emitGroupedDown));
+    ofExperts("grouped_up", of(up, emitUp), rowsIf(hasHopperUp(up)));
+    add("grouped_down", of(down, emitDown), rowsIf(hasHopperDown(down)));
     ofExperts("combine", of(shape, emitCombine));
-    // Others take those of many for some tokens, too.
-    if (hasUp)
-      ofExperts("some_up", of(up, emitHopperSomeUp), kHopperBoxRows);
-    else
-      own.push_back(KernelFacts(own[MOERT_KERNEL_GROUPED_UP]));
-    if (hasDown)
-      add("some_down", of(down, emitHopperSomeDown), kHopperBoxRows);
-    else
-      own.push_back(KernelFacts(own[MOERT_KERNEL_GROUPED_DOWN]));
     if (pool.isMatrix)
       add("finish", of(shape, emitFinish));
     else
@@ -73,17 +73,11 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
     auto addLow = [&](const std::string &which, int64_t rank,
                       const LayerShape &low) {
       if (!rank) {
-        own.resize(own.size() + 3);
+        own.resize(own.size() + 2);
         return;
       }
       add("decode_" + which, of(low, emitDecodeUp));
-      if (isHopper && hasHopperUp(low)) {
-        add("grouped_" + which, of(low, emitHopperUp), kHopperBoxRows);
-        add("some_" + which, of(low, emitHopperSomeUp), kHopperBoxRows);
-      } else {
-        add("grouped_" + which, of(low, emitGroupedUp));
-        own.push_back(KernelFacts(own.back()));
-      }
+      add("grouped_" + which, of(low, emitUp), rowsIf(hasHopperUp(low)));
     };
     addLow("up_low", shape.upRank, shape.upLow());
     addLow("down_low", shape.downRank, shape.downLow());

@@ -11,7 +11,7 @@ using namespace moe;
 using namespace moe::cuda;
 
 namespace {
-constexpr double kNoEnd = std::numeric_limits<double>::infinity();
+constexpr int64_t kNoEnd = std::numeric_limits<int64_t>::max();
 double real(int64_t x) { return static_cast<double>(x); }
 int64_t ceilDiv(int64_t x, int64_t y) { return (x + y - 1) / y; }
 
@@ -51,20 +51,22 @@ const std::vector<ProductVariant> &moe::cuda::productVariants() {
   using Portable = GroupedShape;
   static const std::vector<ProductVariant> all = {
       {"64 x 128, mma.sync", Family::MmaSync, true, 0, kNoEnd, Portable::kRows,
-       Portable::kColumns, false, Portable::kStages, kLayerThreads, 144, 1,
+       Portable::kColumns, false, Portable::kStages, kLayerThreads, 144, 1, 1,
        false, false},
-      {"64 slots x 128 rows, wgmma", Family::Wgmma, true, 0, rt::kSomeTokens,
-       HopperShape::kSomeSlots, HopperShape::kSomeRows, true,
-       HopperShape::kSomeStages, HopperShape::kThreads, 168, 0, true, true},
-      {"128 slots, wgmma", Family::Wgmma, true, rt::kSomeTokens, kNoEnd,
-       HopperShape::kSlots, 0, false, HopperShape::kStages,
-       HopperShape::kThreads, 168, 0, true, true},
+      {"64 slots x 128 rows, wgmma", Family::Wgmma, true, 0,
+       HopperShape::kSomeSlots, HopperShape::kSomeSlots, HopperShape::kSomeRows,
+       true, HopperShape::kStages * HopperShape::kSomeSteps,
+       HopperShape::kThreads, 168, HopperShape::kSomeSteps, 0, true, true},
+      {"128 slots, wgmma", Family::Wgmma, true, HopperShape::kSomeSlots + 1,
+       kNoEnd, HopperShape::kSlots, 0, false,
+       HopperShape::kStages * HopperShape::kSteps, HopperShape::kThreads, 168,
+       HopperShape::kSteps, 0, true, true},
   };
   return all;
 }
 
 const ProductVariant &moe::cuda::chooseVariant(Family family,
-                                               double slotsOfExpert) {
+                                               int64_t slotsOfExpert) {
   for (const ProductVariant &variant : productVariants())
     if (variant.family == family && variant.from <= slotsOfExpert &&
         slotsOfExpert <= variant.to)
@@ -173,25 +175,43 @@ static Tile tileOf(const Gpu &gpu, const Product &product,
   return tile;
 }
 
-/// A block multiplies a tile of slots with a tile of rows, the depth in stages
-/// that are copied ahead (GroupedKernels, GroupedTile).
-KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
-                                  const ProductVariant &kind,
-                                  const Routing &routing) {
-  ProductVariant variant = kind;
-  if (!variant.rows)
-    variant.rows = HopperShape::rowsOf(product.rows);
-  KernelCost cost{product.name};
-  int64_t steps = ceilDiv(product.depth, kStageDepth);
-  int64_t across = ceilDiv(product.rows, variant.rows);
-  int64_t sharedBytes =
-      variant.stages * GroupedShape::kRowBytes * (variant.slots + variant.rows);
-  int64_t resident =
-      residentBlocks(gpu, variant.threads, variant.registers, sharedBytes);
-  double matrix = 2 * real(product.rows * product.depth);
-  double clocks = 0, longest = 0, weights = 0, again = 0, loads = 0, bulk = 0;
+namespace {
+/// The tiles of one variant in a launch.
+struct Share {
+  const ProductVariant *variant;
   int64_t tiles = 0;
+  double clocks = 0, longest = 0; ///< of a tile alone
+};
+} // namespace
+
+/// A block multiplies a tile of slots with a tile of rows, the depth in stages
+/// that are copied ahead (GroupedKernels, GroupedTile, HopperTile).
+template <typename VariantOf>
+static KernelCost costOf(const Gpu &gpu, const Product &product,
+                         const Routing &routing, VariantOf variantOf) {
+  KernelCost cost{product.name};
+  double matrix = 2 * real(product.rows * product.depth);
+  double weights = 0, again = 0, loads = 0, bulk = 0;
+  std::vector<Share> shares;
   for (int64_t count : routing.counts) {
+    const ProductVariant &kind = variantOf(count);
+    ProductVariant variant = kind;
+    if (!variant.rows)
+      variant.rows = HopperShape::rowsOf(product.rows);
+    auto share =
+        std::find_if(shares.begin(), shares.end(), [&](const Share &share) {
+          return share.variant == &kind;
+        });
+    if (share == shares.end())
+      share = shares.insert(share, Share{&kind});
+    // Steps of zeros are multiplied, but not copied.
+    int64_t copied = ceilDiv(product.depth, kStageDepth);
+    int64_t steps = ceilDiv(copied, variant.steps) * variant.steps;
+    int64_t across = ceilDiv(product.rows, variant.rows);
+    int64_t sharedBytes = variant.stages * GroupedShape::kRowBytes *
+                          (variant.slots + variant.rows);
+    int64_t resident =
+        residentBlocks(gpu, variant.threads, variant.registers, sharedBytes);
     int64_t high = ceilDiv(count, variant.slots);
     for (int64_t i = 0; i < high; ++i) {
       int64_t valid = std::min(variant.slots, count - i * variant.slots);
@@ -202,17 +222,17 @@ KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
       double busy = real(steps) * tile.step + tile.ending;
       double alone = busy + real(steps) * tile.single + waits;
       double each = std::max(busy, alone / real(resident));
-      clocks += real(across) * each;
-      longest = std::max(longest, alone);
+      share->clocks += real(across) * each;
+      share->longest = std::max(share->longest, alone);
       int64_t multiplied = variant.family == Family::Wgmma && !variant.swapped
                                ? ceilDiv(valid, 64) * 64
                                : slots;
       cost.operations += real(across * steps) * 2 *
                          real(multiplied * variant.rows * kStageDepth);
-      loads += real(across * steps) * tile.loadBytes;
-      bulk += real(across * steps) * tile.bulkBytes;
+      loads += real(across * copied) * tile.loadBytes;
+      bulk += real(across * copied) * tile.bulkBytes;
     }
-    tiles += high * across;
+    share->tiles += high * across;
     // Tiles of one expert follow each other along the matrix, `together` of
     // them at a time, and more where a wave is longer than that.
     int64_t inFlight = gpu.multiprocessors * resident;
@@ -230,11 +250,26 @@ KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
                real(ceilDiv(across, std::max<int64_t>(inFlight / high, 1)) - 1);
     weights += high ? matrix * passes : 0;
   }
-  double uneven =
-      tiles ? real(ceilDiv(tiles, gpu.multiprocessors) * gpu.multiprocessors) /
-                  real(tiles)
-            : 0;
-  cost.processors = clocks * uneven / real(gpu.multiprocessors) / gpu.clock;
+  // The first block has the most tiles of each variant. Those of experts with
+  // many slots come first.
+  std::sort(shares.begin(), shares.end(), [](const Share &a, const Share &b) {
+    return a.variant->from > b.variant->from;
+  });
+  int64_t tiles = 0, waves = 0;
+  double clocks = 0, longest = 0;
+  for (const Share &share : shares) {
+    if (!share.tiles)
+      continue;
+    // All blocks end with small tiles where there are enough of them.
+    longest = share.tiles >= gpu.multiprocessors
+                  ? share.longest
+                  : std::max(longest, share.longest);
+    int64_t before = waves;
+    tiles += share.tiles;
+    waves = ceilDiv(tiles, gpu.multiprocessors);
+    clocks += share.clocks / real(share.tiles) * real(waves - before);
+  }
+  cost.processors = clocks / gpu.clock;
   cost.memoryBytes = weights + again + rowBytes(gpu, product, routing);
   cost.memory = cost.memoryBytes / gpu.memory;
   cost.l2Bytes = loads + bulk;
@@ -246,4 +281,19 @@ KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
     cost.ends += longest / gpu.clock;
   cost.gap = gpu.kernelGap;
   return cost;
+}
+
+KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
+                                  Family family, const Routing &routing) {
+  return costOf(gpu, product, routing,
+                [&](int64_t count) -> const ProductVariant & {
+                  return chooseVariant(family, count);
+                });
+}
+
+KernelCost moe::cuda::groupedCost(const Gpu &gpu, const Product &product,
+                                  const ProductVariant &variant,
+                                  const Routing &routing) {
+  return costOf(gpu, product, routing,
+                [&](int64_t) -> const ProductVariant & { return variant; });
 }

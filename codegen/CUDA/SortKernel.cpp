@@ -44,6 +44,9 @@ struct Sort {
   /// the counts where each warp's slots of it do; the list of those that have
   /// slots. One warp.
   void scan(Num offsets, Num active, Num activeCount);
+  /// Writes the list again, experts with many slots first.
+  void order(Num slots, Num manyCount, Num active);
+  static constexpr int64_t kMany = HopperShape::kSomeSlots + 1;
   void put(Num order, Num place);
   /// The lanes whose expert is this lane's, as bits.
   Num alike(Num expert);
@@ -96,50 +99,77 @@ void Sort::count() {
 
 void Sort::scan(Num offsets, Num active, Num activeCount) {
   Num zero = k.integer(0), below = k.lanesBelow(lane);
-  Nums ends =
-      k.loop(zero, k.integer(experts), 32, {zero, zero},
-             [&](Num first, ArrayRef<Num> carried) -> Nums {
-               Num expert = first + lane;
-               Num inside = expert < k.integer(experts);
-               Num known = k.min(expert, k.integer(experts - 1));
-               // Read at once, not one after the other.
-               Nums own;
-               for (int64_t w = 0; w < warps; ++w)
-                 own.push_back(read(counts, known + w * experts));
-               Num count = zero;
-               for (Num n : own)
-                 count = count + n;
-               count = k.select(inside, count, zero);
-               Num sum = count;
-               for (int64_t step : {1, 2, 4, 8, 16}) {
-                 Num other =
-                     k.convert(k.shuffle(k.convert(sum, k.i32()),
-                                         k.convert(k.integer(step), k.i32()),
-                                         moegpu::ShuffleKind::Up),
-                               k.i64());
-                 sum = sum + k.select(lane < k.integer(step), zero, other);
-               }
-               Num has = zero < count;
-               Num bits = k.ballot(has);
-               k.when(inside, [&] {
-                 Num begin = carried[0] + sum - count;
-                 write(begin, offsets, expert);
-                 Num at = begin;
-                 for (int64_t w = 0; w < warps; ++w) {
-                   write(at, counts, expert + w * experts);
-                   at = at + own[w];
-                 }
-               });
-               k.when(has, [&] {
-                 write(expert, active, carried[1] + bitsOf(bits & below));
-               });
-               return {carried[0] + ofWarp(sum, k.integer(31)),
-                       carried[1] + bitsOf(bits)};
-             });
+  Nums ends = k.loop(
+      zero, k.integer(experts), 32, {zero, zero, zero},
+      [&](Num first, ArrayRef<Num> carried) -> Nums {
+        Num expert = first + lane;
+        Num inside = expert < k.integer(experts);
+        Num known = k.min(expert, k.integer(experts - 1));
+        // Read at once, not one after the other.
+        Nums own;
+        for (int64_t w = 0; w < warps; ++w)
+          own.push_back(read(counts, known + w * experts));
+        Num count = zero;
+        for (Num n : own)
+          count = count + n;
+        count = k.select(inside, count, zero);
+        Num sum = count;
+        for (int64_t step : {1, 2, 4, 8, 16}) {
+          Num other = k.convert(k.shuffle(k.convert(sum, k.i32()),
+                                          k.convert(k.integer(step), k.i32()),
+                                          moegpu::ShuffleKind::Up),
+                                k.i64());
+          sum = sum + k.select(lane < k.integer(step), zero, other);
+        }
+        Num has = zero < count;
+        Num bits = k.ballot(has);
+        k.when(inside, [&] {
+          Num begin = carried[0] + sum - count;
+          write(begin, offsets, expert);
+          Num at = begin;
+          for (int64_t w = 0; w < warps; ++w) {
+            write(at, counts, expert + w * experts);
+            at = at + own[w];
+          }
+        });
+        k.when(has, [&] {
+          write(expert, active, carried[1] + bitsOf(bits & below));
+        });
+        return {carried[0] + ofWarp(sum, k.integer(31)),
+                carried[1] + bitsOf(bits),
+                carried[2] + bitsOf(k.ballot(k.integer(kMany - 1) < count))};
+      });
   k.when(lane == zero, [&] {
     write(ends[0], offsets, k.integer(experts));
     write(ends[1], activeCount, zero);
   });
+  k.when((zero < ends[2]) & (ends[2] < ends[1]),
+         [&] { order(ends[0], ends[2], active); });
+}
+
+/// The first warp's counts are where experts begin by now.
+void Sort::order(Num slots, Num manyCount, Num active) {
+  Num below = k.lanesBelow(lane), zero = k.integer(0);
+  // Other lanes wrote them, and what is written again.
+  moegpu::NamedBarrierOp::create(k.b, k.loc, k.word(1).value, 32);
+  k.loop(zero, k.integer(experts), 32, {zero, manyCount},
+         [&](Num first, ArrayRef<Num> carried) -> Nums {
+           Num expert = first + lane, last = k.integer(experts - 1);
+           Num begin = read(counts, k.min(expert, last));
+           Num next = read(counts, k.min(expert + 1, last));
+           Num end = k.select(expert < last, next, slots);
+           // Nobody has slots behind the last expert.
+           Num count = k.select(last < expert, zero, end - begin);
+           auto put = [&](Num is, Num at) {
+             Num bits = k.ballot(is);
+             k.when(is,
+                    [&] { write(expert, active, at + bitsOf(bits & below)); });
+             return at + bitsOf(bits);
+           };
+           Num isMany = k.integer(kMany - 1) < count;
+           Num isSome = (zero < count) & (count < k.integer(kMany));
+           return {put(isMany, carried[0]), put(isSome, carried[1])};
+         });
 }
 
 Num Sort::alike(Num expert) {

@@ -43,14 +43,15 @@ struct GroupedShape {
   static constexpr int64_t kTall = 2, kWide = 4;
 };
 
-/// Many and some tokens on sm_90a (HopperTile): slots and rows of the matrix of
-/// a tile, its stages of 128 bytes of each.
+/// sm_90a (HopperTile): slots and rows of the matrix of a tile, for experts
+/// with many slots and for those with up to `kSomeSlots`; steps of 128 bytes of
+/// each in a stage.
 struct HopperShape {
-  static constexpr int64_t kThreads = 384;
-  static constexpr int64_t kSlots = 128, kStages = 4;
-  static constexpr int64_t kSomeSlots = 64, kSomeRows = 128, kSomeStages = 8;
+  static constexpr int64_t kThreads = 384, kStages = 4;
+  static constexpr int64_t kSlots = 128, kSteps = 1;
+  static constexpr int64_t kSomeSlots = 64, kSomeRows = 128, kSomeSteps = 2;
 
-  /// Rows of the matrix for many tokens: few lie outside of it, and larger
+  /// Rows of the matrix for many slots: few lie outside of it, and larger
   /// tiles read less.
   static int64_t rowsOf(int64_t matrixRows) {
     int64_t best = 0, least = 0;

@@ -13,10 +13,10 @@ constexpr int64_t kFewTokens = 6;
 inline bool areFewTokens(int64_t tokens, int64_t topK, int64_t experts) {
   return tokens * topK <= kFewTokens * experts;
 }
-/// Up to so many, kernels take those of an expert at once.
-constexpr int64_t kSomeTokens = 64;
 
-/// The kernels that multiply (runtime/IRInterface.h).
+/// The kernels that multiply (runtime/IRInterface.h). Those for more than few
+/// tokens look at each expert's number of slots themselves: the host does not
+/// know it.
 struct Multiplying {
   int up, down, upLow, downLow;
 };
@@ -24,9 +24,6 @@ inline Multiplying multiplying(int64_t tokens, int64_t topK, int64_t experts) {
   if (areFewTokens(tokens, topK, experts))
     return {MOERT_KERNEL_DECODE_UP, MOERT_KERNEL_DECODE_DOWN,
             MOERT_KERNEL_DECODE_UP_LOW, MOERT_KERNEL_DECODE_DOWN_LOW};
-  if (tokens * topK <= kSomeTokens * experts)
-    return {MOERT_KERNEL_SOME_UP, MOERT_KERNEL_SOME_DOWN,
-            MOERT_KERNEL_SOME_UP_LOW, MOERT_KERNEL_SOME_DOWN_LOW};
   return {MOERT_KERNEL_GROUPED_UP, MOERT_KERNEL_GROUPED_DOWN,
           MOERT_KERNEL_GROUPED_UP_LOW, MOERT_KERNEL_GROUPED_DOWN_LOW};
 }

@@ -12,6 +12,8 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
+#include <string_view>
 
 using namespace moe;
 using namespace moe::bench;
@@ -88,27 +90,29 @@ Status GpuLayer::loadKernels(const std::string &ptx) {
   module = std::move(*loaded);
   // As codegen/CUDA/DeviceCode.h writes them.
   static const char line[] = "// moe-opt kernel: ";
-  // One matrix alone would have another one.
-  constexpr size_t wanted = MOERT_KERNEL_FINISH;
-  for (size_t at = ptx.find(line); at != ptx.npos;
+  // Those of experts, whose matrices have no factors; a matrix alone sorts
+  // nothing, and rounds.
+  static const char *const suffixes[] = {
+      "_prepare",    "_round",        "_decode_up", "_decode_down",
+      "_grouped_up", "_grouped_down", "_combine"};
+  constexpr size_t wanted = std::size(suffixes);
+  static_assert(wanted == MOERT_KERNEL_COMBINE + 1);
+  auto is = [](std::string_view name, std::string_view suffix) {
+    return name.size() > suffix.size() &&
+           name.substr(name.size() - suffix.size()) == suffix;
+  };
+  for (size_t at = ptx.find(line); at != ptx.npos && kernels.size() < wanted;
        at = ptx.find(line, at + 1)) {
     char name[128];
     unsigned threads = 0, sharedBytes = 0, rows = 0;
     if (sscanf(ptx.c_str() + at + strlen(line), "%127s %u %u %u", name,
                &threads, &sharedBytes, &rows) != 4)
       break;
-    // Matrices beside the experts have kernels, too, but prepare nothing.
-    std::string_view suffix = "_prepare", whole = name;
-    bool isFirst = whole.size() > suffix.size() &&
-                   whole.substr(whole.size() - suffix.size()) == suffix;
-    if (kernels.empty() && !isFirst)
+    if (kernels.size() == MOERT_KERNEL_ROUND)
+      kernels.emplace_back(), mapRows.push_back(0);
+    if (!is(name, suffixes[kernels.size()])) {
+      kernels.clear(), mapRows.clear();
       continue;
-    if (kernels.size() == wanted)
-      break;
-    // What rounds the inputs of one matrix is no kernel of a layer.
-    if (kernels.size() == MOERT_KERNEL_ROUND) {
-      mapRows.push_back(0);
-      kernels.emplace_back();
     }
     mapRows.push_back(rows);
     auto kernel = module.kernel(name, threads, sharedBytes);

@@ -115,7 +115,7 @@ TEST(CostModel, PortableTilesAreThoseOfTheKernels) {
   EXPECT_EQ(HopperShape::rowsOf(2 * 2880), 192);
   // The range of every family has no holes.
   for (Family family : {Family::MmaSync, Family::Wgmma})
-    for (double slots : {6.5, 64.0, 64.5, 1e5})
+    for (int64_t slots : {1, 7, 64, 65, 100000})
       EXPECT_EQ(chooseVariant(family, slots).family, family) << slots;
 }
 
@@ -169,6 +169,57 @@ TEST(CostModel, LargeMatricesAreReadAgain) {
   alone.together = 10;
   EXPECT_EQ(groupedCost(Gpu(), large, alone, drawn).memoryBytes,
             2.0 * 28672 * 4096);
+}
+
+/// Each expert counts by its own number of slots, in one launch.
+TEST(CostModel, ExpertsAreOfSeveralKinds) {
+  Product up{"up", 1536, 2048, true, 1536, 12, 1};
+  const ProductVariant &some = chooseVariant(Family::Wgmma, 64),
+                       &many = chooseVariant(Family::Wgmma, 65);
+  ASSERT_NE(&some, &many);
+  auto cost = [&](int64_t ofSome, int64_t ofMany) {
+    Routing drawn{1000, {}};
+    drawn.counts.assign(ofSome, 40);
+    drawn.counts.insert(drawn.counts.begin(), ofMany, 300);
+    return groupedCost(Gpu(), up, Family::Wgmma, drawn);
+  };
+  KernelCost both = cost(11, 22), first = cost(11, 0), second = cost(0, 22);
+  EXPECT_EQ(both.operations, first.operations + second.operations);
+  EXPECT_EQ(both.l2Bytes, first.l2Bytes + second.l2Bytes);
+  // 22 x 18 tiles are three waves, 11 x 12 one.
+  EXPECT_NEAR(both.processors, first.processors + second.processors, 1e-12);
+  Routing alike{1000, std::vector<int64_t>(20, 40)};
+  EXPECT_EQ(groupedCost(Gpu(), up, some, alike).seconds(),
+            groupedCost(Gpu(), up, Family::Wgmma, alike).seconds());
+  // Blocks end with small tiles where there is one for each.
+  EXPECT_GT(first.ends, Gpu().memoryLatency / Gpu().clock);
+  EXPECT_GT(cost(40, 1).memory, cost(40, 1).processors);
+  EXPECT_EQ(cost(40, 1).ends, first.ends);
+  // What is left of a wave is filled by small tiles.
+  EXPECT_LT(cost(1, 15).processors, 1.001 * cost(0, 15).processors);
+
+  LayerShape shape = kQwen.shape;
+  auto layer = [&](int64_t ofSome, int64_t ofMany) {
+    Routing drawn{4000, std::vector<int64_t>(128)};
+    std::fill_n(drawn.counts.begin(), ofSome, 40);
+    std::fill_n(drawn.counts.begin() + ofSome, ofMany, 65);
+    return predictLayer(Gpu(), shape, Family::Wgmma, drawn).variant;
+  };
+  EXPECT_EQ(layer(100, 0), some.name);
+  EXPECT_EQ(layer(0, 100), many.name);
+  EXPECT_EQ(layer(28, 100), "64 or 128 slots, wgmma");
+}
+
+/// Two steps of depth are one stage for some slots.
+TEST(CostModel, StepsOfZerosAreMultipliedOnly) {
+  Product odd{"down", 2048, 192, false, 1536, 4, 0}, even = odd;
+  even.depth = 256;
+  Routing drawn{40, {40}};
+  auto cost = [&](const Product &product) {
+    return groupedCost(Gpu(), product, Family::Wgmma, drawn);
+  };
+  EXPECT_EQ(cost(odd).operations, cost(even).operations);
+  EXPECT_EQ(cost(odd).l2Bytes, cost(even).l2Bytes * 3 / 4);
 }
 
 TEST(CostModel, NoTokensCostLaunchesAlone) {

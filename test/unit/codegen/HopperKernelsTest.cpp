@@ -1,7 +1,10 @@
-// The kernels of a MoE layer for some and many tokens on sm_90a, in the
+// The kernels of a MoE layer for more than few tokens on sm_90a, in the
 // emulator, against the same in f64.
 #include "codegen/CUDA/HopperTile.h"
 #include "test/unit/codegen/LayerCases.h"
+#include <algorithm>
+#include <cmath>
+#include <numeric>
 
 using namespace moe;
 using namespace moe::cuda;
@@ -12,6 +15,11 @@ class HopperKernels : public LayerCases,
                       public testing::TestWithParam<OnHopper> {
 protected:
   HopperKernels() : LayerCases(GetParam()) {}
+};
+
+class HopperCounts : public testing::Test {
+protected:
+  test::Context context;
 };
 
 /// One step of depth and several, whole and not; one tile of rows and more.
@@ -37,8 +45,8 @@ TEST_P(HopperKernels, Widths) {
                                         {false, 180, 192},
                                         {false, 250, 256},
                                         {false, 500, 256}}) {
-    // Tiles for some tokens have one width.
-    if (GetParam() == OnHopper::Some && columns != 64 && hidden != 180)
+    // Tiles for some slots have one width.
+    if (GetParam() == OnHopper::ByCount && columns != 64 && hidden != 180)
       continue;
     LayerShape shape{2, 64, hidden, 2 * hidden, 1, isGlu};
     EXPECT_EQ(HopperForm::many(ExpertMatrix::up(shape)).rows, columns);
@@ -121,15 +129,80 @@ TEST_P(HopperKernels, MovesNoMoreThanItMust) {
   }
   EXPECT_EQ(found, 4u * (2 * 64 * 512 + 512 * 64) * 2);
   // Steps and tiles of four experts, by the one warpgroup that has rows.
-  // Or by both, of slots that are columns.
+  // Or by both, of slots that are columns, with two steps to a stage.
   EXPECT_EQ(products, GetParam() == OnHopper::Many ? 4u * (8 * 1 + 1 * 2)
-                                                   : 2 * 4u * (8 * 1 + 1 * 4));
+                                                   : 2 * 4u * (8 * 1 + 2 * 4));
+}
+
+/// Each expert has the tiles for its own number of slots, and weights are read
+/// once for each tile of slots. Experts with many come first.
+TEST_F(HopperCounts, EachExpertByItsOwn) {
+  const int64_t counts[] = {64, 200, 0, 1, 65, 63, 129};
+  // Depths of one stage and of several, whole and not; biases.
+  for (auto [inputs, hidden, outputs] :
+       {std::tuple(200, 72, 208), {300, 40, 32}}) {
+    LayerShape shape{7, inputs, hidden, outputs, 1};
+    shape.hasUpBias = shape.hasDownBias = true;
+    Layer layer(shape, {0, 1, 2, 3, 4, 5, 6});
+    Case test = layer.makeCase(64 + 200 + 1 + 65 + 63 + 129);
+    test.ids.clear();
+    for (int32_t e = 0; e < 7; ++e)
+      test.ids.insert(test.ids.end(), counts[e], e);
+    std::shuffle(test.ids.begin(), test.ids.end(), std::mt19937(3));
+    layer.onHopper = OnHopper::ByCount;
+    checkLayer(context, layer, test, /*grouped=*/true);
+
+    test::Device device(context, layer, true);
+    device.options.count = true;
+    device.run(test);
+    ASSERT_EQ(device.error, "");
+    EXPECT_EQ(device.active, (std::vector<int32_t>{1, 4, 6, 0, 3, 5}));
+    uint64_t found = 0, tiles = 0;
+    for (const emu::SiteCounts &site : device.counts.sites) {
+      EXPECT_EQ(site.bankConflicts, 0u) << site.site;
+      if (site.site.find("tensor_load") != std::string::npos)
+        found += site.global.bytesRead;
+    }
+    for (int64_t count : counts)
+      tiles += (count + 127) / 128;
+    EXPECT_EQ(found, tiles *
+                         (shape.upTiles() * 16 * shape.paddedInputs() +
+                          shape.paddedOutputs() * shape.paddedHidden()) *
+                         2);
+  }
+}
+
+/// Sorting more experts than a warp has lanes, with many slots or few.
+TEST_F(HopperCounts, ManyComeFirst) {
+  LayerShape shape{75, 8, 8, 16, 1};
+  std::vector<int32_t> entries(75);
+  std::iota(entries.begin(), entries.end(), 0);
+  Layer layer(shape, entries);
+  for (auto isMany : {+[](int64_t e) { return e % 31 == 12; },
+                      +[](int64_t e) { return e == 74 || e == 0; },
+                      +[](int64_t) { return false; }}) {
+    std::vector<int32_t> ids, many, some;
+    for (int32_t e = 0; e < 75; ++e) {
+      int64_t count = isMany(e) ? 65 + e : e % 3;
+      ids.insert(ids.end(), count, e);
+      if (count)
+        (count > 64 ? many : some).push_back(e);
+    }
+    Case test = layer.makeCase(ids.size());
+    test.ids = ids;
+    layer.onHopper = OnHopper::ByCount;
+    checkLayer(context, layer, test, /*grouped=*/true);
+    test::Device device(context, layer, true);
+    device.run(test);
+    many.insert(many.end(), some.begin(), some.end());
+    EXPECT_EQ(device.active, many);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(, HopperKernels,
-                         testing::Values(OnHopper::Some, OnHopper::Many),
+                         testing::Values(OnHopper::ByCount, OnHopper::Many),
                          [](const testing::TestParamInfo<OnHopper> &info) {
                            return info.param == OnHopper::Many ? "Many"
-                                                               : "Some";
+                                                               : "ByCount";
                          });
 } // namespace

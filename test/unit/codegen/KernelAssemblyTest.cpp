@@ -17,7 +17,7 @@ protected:
   test::Context context;
 };
 
-class HopperAssembly : public testing::TestWithParam<test::OnHopper> {
+class HopperAssembly : public testing::Test {
 protected:
   test::Context context;
 };
@@ -164,7 +164,7 @@ private:
 constexpr unsigned kMma = 0x03c, kWgmma = 0x1f0;
 
 /// wgmma runs unserialised, with the registers that three warpgroups can have.
-TEST_P(HopperAssembly, Assembles) {
+TEST_F(HopperAssembly, Assembles) {
   auto all = shapes();
   // The longest activation beside the most sums.
   for (bool isGlu : {false, true}) {
@@ -177,8 +177,9 @@ TEST_P(HopperAssembly, Assembles) {
   });
   Kernels kernels(&context.context);
   for (const auto &[name, shape] : all)
-    kernels.add(*context.kernels(shape, shape.experts, true, GetParam()), name,
-                /*onlyProducts=*/true); // the others are below
+    kernels.add(
+        *context.kernels(shape, shape.experts, true, test::OnHopper::ByCount),
+        name, /*onlyProducts=*/true); // the others are below
   ASSERT_NO_FATAL_FAILURE(kernels.assemble({"sm_90a"}));
   for (const auto &[name, shape] : all)
     for (const std::string &kernel : productsOf(name, shape)) {
@@ -216,7 +217,7 @@ TEST(LayerAssembly, Assembles) {
 }
 #else
 TEST(LayerAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
-TEST_P(HopperAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
+TEST_F(HopperAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 #endif
 
 TEST_P(KernelAssembly, Ptx) {
@@ -245,16 +246,15 @@ TEST_P(KernelAssembly, Ptx) {
             std::string::npos);
 }
 
-TEST_P(HopperAssembly, Ptx) {
+TEST_F(HopperAssembly, Ptx) {
   LayerShape shape{8, 2048, 768, 2048, 8};
-  auto module = context.kernels(shape, 8, true, GetParam());
+  auto module = context.kernels(shape, 8, true, test::OnHopper::ByCount);
   auto text = emitPtx(*module, "sm_90a");
   ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
   for (const char *part :
        {".target sm_90a",
-        GetParam() == test::OnHopper::Many
-            ? "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16"
-            : "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16",
+        "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16",
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16",
         "wgmma.fence.sync.aligned", "wgmma.commit_group.sync.aligned",
         "wgmma.wait_group.sync.aligned \t1", "wgmma.wait_group.sync.aligned 0",
         "cp.async.bulk.tensor.3d.shared::cta.global",
@@ -270,12 +270,5 @@ TEST_P(HopperAssembly, Ptx) {
 INSTANTIATE_TEST_SUITE_P(, KernelAssembly, testing::Bool(),
                          [](const testing::TestParamInfo<bool> &info) {
                            return info.param ? "Grouped" : "Decode";
-                         });
-INSTANTIATE_TEST_SUITE_P(, HopperAssembly,
-                         testing::Values(test::OnHopper::Some,
-                                         test::OnHopper::Many),
-                         [](const testing::TestParamInfo<test::OnHopper> &i) {
-                           return i.param == test::OnHopper::Many ? "Many"
-                                                                  : "Some";
                          });
 } // namespace

@@ -26,22 +26,24 @@ OwningOpRef<ModuleOp> Context::kernels(const LayerShape &shape, int64_t entries,
                                        bool grouped, OnHopper onHopper) {
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
   emitPrepare(*module, "prepare", shape, entries);
-  bool isSome = onHopper == OnHopper::Some, isMany = onHopper == OnHopper::Many;
+  bool isHopper = onHopper != OnHopper::No;
+  int64_t mostSome = onHopper == OnHopper::Many ? 0 : HopperShape::kSomeSlots;
   auto first = [&](const char *name, const LayerShape &shape) {
-    (isSome    ? emitHopperSomeUp
-     : isMany  ? emitHopperUp
-     : grouped ? emitGroupedUp
-               : emitDecodeUp)(*module, name, shape);
+    if (isHopper)
+      emitHopperUp(*module, name, shape, mostSome);
+    else
+      (grouped ? emitGroupedUp : emitDecodeUp)(*module, name, shape);
   };
   if (shape.upRank)
     first("up_low", shape.upLow());
   first("up", shape.upProduct());
   if (shape.downRank)
     first("down_low", shape.downLow());
-  (isSome    ? emitHopperSomeDown
-   : isMany  ? emitHopperDown
-   : grouped ? emitGroupedDown
-             : emitDecodeDown)(*module, "down", shape.downProduct());
+  if (isHopper)
+    emitHopperDown(*module, "down", shape.downProduct(), mostSome);
+  else
+    (grouped ? emitGroupedDown : emitDecodeDown)(*module, "down",
+                                                 shape.downProduct());
   emitCombine(*module, "combine", shape);
   return module;
 }
@@ -135,7 +137,7 @@ std::vector<float> test::Device::run(const Case &test) {
   auto *offsets = room<int32_t>(s.experts + 1, "offsets");
   auto *order = room<int32_t>(slots, "order");
   auto *where = room<int32_t>(slots, "place");
-  auto *active = room<int32_t>(s.experts, "active");
+  auto *experts = room<int32_t>(s.experts, "active");
   auto *activeCount = room<int32_t>(1, "active count");
   auto *rounded = room<uint8_t>(tokens * s.paddedInputs() * size, "rounded");
   auto *hidden = room<uint8_t>(slots * s.paddedHidden() * size, "hidden");
@@ -180,12 +182,14 @@ std::vector<float> test::Device::run(const Case &test) {
     multiply(name,
              {from,
               matrix(packed, name, shape.upTiles() * 16, shape.paddedInputs()),
-              order, offsets, active, activeCount, to},
+              order, offsets, experts, activeCount, to},
              packed, shape.scaleInput);
   };
   launch("prepare", 3,
-         {did, table, count, offsets, order, where, active, activeCount, dx,
+         {did, table, count, offsets, order, where, experts, activeCount, dx,
           rounded});
+  if (error.empty())
+    active.assign(experts, experts + *activeCount);
   if (s.upRank)
     first("up_low", rounded, layer.packedUpLow(), upLow, low);
   first("up", inputs, layer.packedUp(), up, hidden);
@@ -195,7 +199,7 @@ std::vector<float> test::Device::run(const Case &test) {
   multiply("down",
            {last,
             matrix(packed, "down", down.paddedOutputs(), down.paddedHidden()),
-            offsets, active, activeCount, rows},
+            offsets, experts, activeCount, rows},
            packed, false);
   void *isAdded = nullptr; // a number
   launch("combine", 2, {rows, where, dw, count, out, out, isAdded});

@@ -45,8 +45,10 @@ struct Reference {
   std::vector<double> values, down, up, low;
 };
 
-/// Which kernels of sm_90a stand for those of many tokens.
-enum class OnHopper { No, Some, Many };
+/// Whether kernels of sm_90a stand for those of many tokens: with the tiles
+/// that suit each expert's number of slots, or with those for many whatever it
+/// is.
+enum class OnHopper { No, ByCount, Many };
 
 /// A layer: entries of the pool are the experts, with null experts between.
 struct Layer {
@@ -110,6 +112,8 @@ struct Device {
 
   Device(Context &context, Layer &layer, bool grouped);
   std::vector<float> run(const Case &test);
+  /// The experts with slots, as they were sorted.
+  std::vector<int32_t> active;
 
 private:
   template <typename T>

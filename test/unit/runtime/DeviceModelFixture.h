@@ -45,15 +45,11 @@ protected:
         {"UP", {8, 8, 8, 8, 8, 8, 8}},
         {"DOWN", {8, 8, 8, 8, 8}},
         {"combine", {8, 8, 8, 4, 8, 8, 4}},
-        {"some_up", {8, 8, 8, 8, 8, 8, 8}},
-        {"some_down", {8, 8, 8, 8, 8}},
         {"finish", {8, 4, 8, 8, 4}},
         {"up_low", {8, 8, 8, 8, 8, 8, 8, 8}},
         {"UP_LOW", {8, 8, 8, 8, 8, 8, 8, 8}},
-        {"some_up_low", {8, 8, 8, 8, 8, 8, 8, 8}},
         {"down_low", {8, 8, 8, 8, 8, 8, 8}},
-        {"DOWN_LOW", {8, 8, 8, 8, 8, 8, 8}},
-        {"some_down_low", {8, 8, 8, 8, 8, 8, 8}}};
+        {"DOWN_LOW", {8, 8, 8, 8, 8, 8, 8}}};
     ptx = ptxOf("none");
     for (int i = 0; i < MOERT_NUM_KERNELS; ++i) {
       const auto &[name, bytes] = wanted[i];

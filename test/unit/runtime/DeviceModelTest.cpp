@@ -146,8 +146,8 @@ TEST_F(DeviceModelFixture, SaysWhatMemoryIsMissing) {
             "they take 147.0 KB, 131.1 KB of 131.1 KB free, 16.0 KB missing");
 }
 
-/// What the kernels for some and many tokens got for their matrix.
-uint64_t someMatrix = 0, manyMatrix = 0;
+/// What the kernels for few and for more tokens got for their matrix.
+uint64_t fewMatrix = 0, manyMatrix = 0;
 
 TEST_F(DeviceModelFixture, GivesKernelsTensorMaps) {
   pool.kernels[MOERT_KERNEL_GROUPED_UP].map_rows = 64;
@@ -155,15 +155,15 @@ TEST_F(DeviceModelFixture, GivesKernelsTensorMaps) {
                           manyMatrix = reinterpret_cast<uint64_t>(arguments[1]);
                         },
                         {8, sizeof(TensorMap), 8, 8, 8, 8, 8}};
-  fake.kernels["some_up"].entry = [](void **arguments) {
-    someMatrix = reinterpret_cast<uint64_t>(arguments[1]);
+  fake.kernels["up"].entry = [](void **arguments) {
+    fewMatrix = reinterpret_cast<uint64_t>(arguments[1]);
   };
   auto made = make();
   ASSERT_TRUE(made) << made.error().message;
   DeviceModel &model = **made;
   // Two choices of two experts: tokens are as many as an expert has.
   auto run = [&](int64_t tokens) {
-    someMatrix = manyMatrix = 0;
+    fewMatrix = manyMatrix = 0;
     std::vector<float> x(tokens * 8), chosen(tokens * 2), out(tokens * 1024);
     std::vector<int32_t> ids(tokens * 2);
     Status status =
@@ -176,14 +176,12 @@ TEST_F(DeviceModelFixture, GivesKernelsTensorMaps) {
   };
   constexpr uint64_t magic = emu::TensorMap::expectedMagic;
   run(6);
-  EXPECT_TRUE(!someMatrix && !manyMatrix);
-  run(7);
-  EXPECT_TRUE(someMatrix && someMatrix != magic && !manyMatrix);
-  run(64);
-  EXPECT_TRUE(someMatrix && !manyMatrix);
-  run(65);
-  EXPECT_EQ(manyMatrix, magic);
-  EXPECT_FALSE(someMatrix);
+  EXPECT_TRUE(fewMatrix && fewMatrix != magic && !manyMatrix);
+  for (int64_t tokens : {7, 65}) {
+    run(tokens);
+    EXPECT_EQ(manyMatrix, magic);
+    EXPECT_FALSE(fewMatrix);
+  }
 
   pool.kernels[MOERT_KERNEL_GROUPED_UP].map_rows = 300;
   auto large = make();
