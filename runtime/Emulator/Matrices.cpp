@@ -1,7 +1,8 @@
 // mma.sync and ldmatrix. Fragments lie in registers as the PTX manual says:
 // with g = lane / 4 and t = lane % 4, register i of an operand of 16-bit
 // numbers holds row g (+ 8) and columns 2t, 2t + 1 (+ 8), one of tf32 numbers
-// row g (+ 8) and column t (+ 4).
+// row g (+ 8) and column t (+ 4), one of E4M3 numbers row g (+ 8) and columns
+// 4t to 4t + 3 (+ 16).
 #include "runtime/Core/Text.h"
 #include "runtime/Emulator/Multiprocessor.h"
 #include "runtime/Emulator/Numbers.h"
@@ -37,43 +38,66 @@ static float tf32(int32_t bits) {
   return floatOf(static_cast<uint32_t>(bits) & 0xFFFFE000);
 }
 
-void Multiprocessor::mma(float *d, const int32_t *a, const int32_t *b,
-                         const float *c, int32_t kind, const char *site) {
-  if (kind < 0 || kind > 2)
-    fail(site, text("multiplies matrices of kind ", kind,
-                    "; there are kinds 0 (bf16), 1 (f16) and 2 (tf32)"));
-  Mma mine = {d, a, b, c};
-  if (!meet({Act::Mma, site}, &mine))
-    return;
-  float a16[16][16], b16[16][8], sums[16][8]; // row by row
-  for (uint32_t lane = 0; lane < warpSize; ++lane) {
-    const Mma &one = deposit<Mma>(lane);
+namespace {
+/// A warp's fragments, row by row, of numbers of one kind.
+struct WarpProduct {
+  float a[16][32], b[32][8], sums[16][8];
+  int depth;
+
+  explicit WarpProduct(int32_t kind)
+      : depth(kind == 2   ? 8
+              : kind == 3 ? 32
+                          : 16),
+        kind(kind) {}
+
+  void take(uint32_t lane, const Mma &one) {
     uint32_t g = lane / 4, t = lane % 4;
-    for (uint32_t i = 0; kind == 2 && i < 4; ++i)
-      a16[g + 8 * (i & 1)][t + 4 * (i >> 1)] = tf32(one.a[i]);
-    for (uint32_t i = 0; kind == 2 && i < 2; ++i)
-      b16[t + 4 * i][g] = tf32(one.b[i]);
-    for (uint32_t which = 0; kind != 2 && which < 2; ++which) {
+    uint32_t each = static_cast<uint32_t>(depth) / 8; // numbers of a register
+    for (uint32_t n = 0; n < each; ++n) {
       for (uint32_t i = 0; i < 4; ++i)
-        a16[g + 8 * (i & 1)][2 * t + which + 8 * (i >> 1)] =
-            half(one.a[i], which, kind == 1);
+        a[g + 8 * (i & 1)][each * (t + 4 * (i >> 1)) + n] = number(one.a[i], n);
       for (uint32_t i = 0; i < 2; ++i)
-        b16[2 * t + which + 8 * i][g] = half(one.b[i], which, kind == 1);
+        b[each * (t + 4 * i) + n][g] = number(one.b[i], n);
     }
     for (uint32_t i = 0; i < 4; ++i)
       sums[g + 8 * (i >> 1)][2 * t + (i & 1)] = one.c[i];
   }
-  // Products of two such numbers are exact in f32.
-  for (int m = 0; m < 16; ++m)
-    for (int k = 0; k < (kind == 2 ? 8 : 16); ++k) {
-      float factor = a16[m][k];
-      for (int n = 0; n < 8; ++n)
-        sums[m][n] += factor * b16[k][n];
-    }
+  /// Products of two such numbers are exact in f32.
+  void multiply() {
+    for (int m = 0; m < 16; ++m)
+      for (int k = 0; k < depth; ++k)
+        for (int n = 0; n < 8; ++n)
+          sums[m][n] += a[m][k] * b[k][n];
+  }
+
+private:
+  float number(int32_t bits, uint32_t n) const {
+    return kind == 2   ? tf32(bits)
+           : kind == 3 ? fromE4M3(static_cast<uint8_t>(
+                             static_cast<uint32_t>(bits) >> 8 * n))
+                       : half(bits, n, kind == 1);
+  }
+  int32_t kind;
+};
+} // namespace
+
+void Multiprocessor::mma(float *d, const int32_t *a, const int32_t *b,
+                         const float *c, int32_t kind, const char *site) {
+  if (kind < 0 || kind > 3)
+    fail(site, text("multiplies matrices of kind ", kind,
+                    "; there are kinds 0 (bf16), 1 (f16), 2 (tf32) and 3 "
+                    "(e4m3)"));
+  Mma mine = {d, a, b, c};
+  if (!meet({Act::Mma, site}, &mine))
+    return;
+  WarpProduct product(kind);
+  for (uint32_t lane = 0; lane < warpSize; ++lane)
+    product.take(lane, deposit<Mma>(lane));
+  product.multiply();
   for (uint32_t lane = 0; lane < warpSize; ++lane)
     for (uint32_t i = 0; i < 4; ++i)
       deposit<Mma>(lane).d[i] =
-          sums[lane / 4 + 8 * (i >> 1)][lane % 4 * 2 + (i & 1)];
+          product.sums[lane / 4 + 8 * (i >> 1)][lane % 4 * 2 + (i & 1)];
   if (counter)
     counter->mma(site);
   dismiss(thread / warpSize);

@@ -63,6 +63,12 @@ std::vector<std::pair<std::string, LayerShape>> shapes() {
   with("qwen_fp8", qwen, Element::BF16, fp8);
   with("qwen_fp8_small", qwen, Element::BF16, fp8Small);
   with("qwen_fp8_f16", qwen, Element::F16, fp8);
+  CodedRows byFp8{RowCoding::F8ByF8, RowScale::F32, 128};
+  CodedRows byFp8Small{RowCoding::F8ByF8, RowScale::F32, 32};
+  with("qwen_by_fp8", qwen, Element::BF16, byFp8);
+  with("qwen_by_fp8_small", qwen, Element::BF16, byFp8Small);
+  with("oss_by_fp8", oss, Element::BF16, byFp8);
+  with("odd_by_fp8", odd, Element::F16, byFp8);
   with("odd_int4", odd, Element::BF16, int4Zeros);
   LayerShape scaled = odd;
   scaled.scaleInput = scaled.hasUpBias = true;
@@ -145,7 +151,8 @@ TEST_P(KernelAssembly, Assembles) {
     SCOPED_TRACE(name);
     OwningOpRef<ModuleOp> module =
         context.kernels(shape, shape.experts, GetParam());
-    for (const char *arch : {"sm_80", "sm_90a"}) {
+    bool isByF8 = shape.inputBytes().has_value();
+    for (const char *arch : {isByF8 ? "sm_89" : "sm_80", "sm_90a"}) {
       auto text = emitPtx(*module, arch);
       ASSERT_TRUE(static_cast<bool>(text));
       std::string cubin, said = test::assemble(*text, arch, cubin);
@@ -165,6 +172,29 @@ TEST_P(KernelAssembly, Assembles) {
 TEST_P(KernelAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 TEST_P(HopperAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 #endif
+
+/// Products of bytes, and what the driver must know of them.
+TEST_P(KernelAssembly, PtxOfBytes) {
+  LayerShape shape{8, 2048, 768, 2048, 8};
+  shape.upCoded = shape.downCoded =
+      rt::CodedRows{rt::RowCoding::F8ByF8, rt::RowScale::F32, 128};
+  OwningOpRef<ModuleOp> module = context.kernels(shape, 8, GetParam());
+  for (auto [arch, version] : {std::pair("sm_89", ".version 8.4"),
+                               std::pair("sm_90a", ".version 8.6")}) {
+    auto text = emitPtx(*module, arch);
+    ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
+    for (const char *part :
+         {version, "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32",
+          "cvt.rn.satfinite.e4m3x2.f32"})
+      EXPECT_NE(text->find(part), std::string::npos) << part;
+    size_t down = text->find(".entry down(");
+    EXPECT_EQ(text->find("m16n8k32", down) != std::string::npos, GetParam());
+  }
+  for (auto [arch, is] : {std::pair("sm_80", false), std::pair("sm_86", false),
+                          std::pair("", false), std::pair("sm_89", true),
+                          std::pair("sm_90a", true)})
+    EXPECT_EQ(multipliesE4M3(arch), is) << arch;
+}
 
 TEST_P(KernelAssembly, Ptx) {
   LayerShape shape{8, 2048, 768, 2048, 8};
