@@ -37,6 +37,19 @@ private:
                    row * kRowBytes + k.exclusiveOr(chunk, row % 4 * 2) * 16);
   }
 
+  /// 8 bytes at depth `step`, where the lane has them, of the row that it has
+  /// in half `below` of the warp's tile `i`. Rows 8 apart are moved alike.
+  Num readRow(Num stage, int64_t i, int64_t below, Num step) {
+    Num group = lane / 4;
+    Num chunk = k.exclusiveOr(group % 4 * 2, lane % 4 / 2);
+    Num within = k.exclusiveOr(chunk, step * 2) * 16 + lane % 2 * 8;
+    Num row = (firstRow() + group) * kRowBytes;
+    return k.load(k.vector(2, k.i32()),
+                  k.at(k.b.getI8Type(), inStage(stage, row + within),
+                       k.integer((i * 16 + below * 8) * kRowBytes)),
+                  k.integer(0));
+  }
+
   void copy(Num to, Type type, Num from, Num at, Num valid, int64_t size) {
     Num zero = k.integer(0), bytes = k.select(valid, k.integer(size), zero);
     moegpu::AsyncCopyOp::create(
@@ -95,13 +108,22 @@ private:
     return read;
   }
 
-  Nums add(Num, Num stage, ArrayRef<Num> ahead, ArrayRef<Num> before) override {
+  Nums add(Num number, Num stage, ArrayRef<Num> ahead,
+           ArrayRef<Num> before) override {
     Nums sums(before.begin(), before.end());
     int64_t each = scaledDepth / 32; // steps of the tensor core
+    Num pieces = k.integer(matrix.coded->pieces(matrix.codedDepth));
     for (int64_t part = 0; part < parts(); ++part) {
       Nums fresh(kTall * kWide, k.zeros(k.vector(4, k.f32())));
-      for (int64_t step = part * each; step < (part + 1) * each; ++step)
-        addStep(stage, step, fresh);
+      // A loop, of steps that are there: ptxas would read all of them ahead,
+      // and not have the registers where it makes f16 numbers of bytes (sm_90).
+      Num end = k.min(pieces - number * kSteps, k.integer((part + 1) * each));
+      fresh = k.loop(k.integer(part * each), end, 1, fresh,
+                     [&](Num step, ArrayRef<Num> before) {
+                       Nums fresh(before.begin(), before.end());
+                       addStep(stage, step, fresh);
+                       return fresh;
+                     });
       int64_t block = part * scaledDepth / rows.block;
       for (int64_t j = 0; j < kOwn; ++j)
         addScaled(stage, block, j, fragments.scales(ahead[part * kOwn + j], 4),
@@ -135,16 +157,12 @@ private:
 
   /// A step of the tensor core. A lane has the numbers of a row at the depths
   /// where it has those of the matrix.
-  void addStep(Num stage, int64_t step, Nums &fresh) {
+  void addStep(Num stage, Num step, Nums &fresh) {
     Nums left;
     for (int64_t i = 0; i < kTall; ++i) {
       Num two[2];
       for (int64_t below = 0; below < 2; ++below)
-        two[below] =
-            k.load(k.vector(2, k.i32()),
-                   place(stage, firstRow() + lane / 4 + (i * 16 + below * 8),
-                         lane % 4 / 2 + step * 2),
-                   lane % 2 * 2);
+        two[below] = readRow(stage, i, below, step);
       left.push_back(k.pack({k.extract(two[0], 0), k.extract(two[1], 0),
                              k.extract(two[0], 1), k.extract(two[1], 1)}));
     }

@@ -117,7 +117,8 @@ std::string registersOf(const std::string &said, const std::string &kernel) {
   return at == std::string::npos ? "?" : said.substr(at + 5, 3);
 }
 
-constexpr unsigned kMma = 0x03c, kWgmma = 0x1f0;
+/// Of fp8 by fp8 where hardware has it without warpgroups: sm_89 and sm_120.
+constexpr unsigned kMma = 0x03c, kMmaOfBytes = 0x07a, kWgmma = 0x1f0;
 
 /// wgmma runs unserialised, with the registers that three warpgroups can have.
 TEST_P(HopperAssembly, Assembles) {
@@ -161,7 +162,13 @@ TEST_P(KernelAssembly, Assembles) {
       bool hasTensor =
           shape.element != Element::F32 || (shape.tf32 && GetParam());
       for (const char *kernel : kernelsOf(shape)) {
-        EXPECT_EQ(operations(cubin, kernel)[kMma] > 0, hasTensor);
+        auto found = operations(cubin, kernel);
+        // For sm_90a ptxas makes f16 of the numbers. Of few tokens, hidden
+        // values are no bytes.
+        bool hasBytes = isByF8 && StringRef(arch) == "sm_89" &&
+                        (GetParam() || StringRef(kernel) == "up");
+        EXPECT_EQ(found[kMmaOfBytes] > 0, hasBytes) << kernel;
+        EXPECT_EQ(found[kMma] > 0, hasTensor && !hasBytes) << kernel;
         RecordProperty(name + "." + arch + "." + kernel,
                        test::registersOf(said, kernel));
       }
