@@ -277,7 +277,7 @@ llvm::Error moe::checkOutput(StringRef path, Emit emit) {
 static FailureOr<std::optional<cuda::DeviceCode>>
 deviceCode(ModuleOp module, const CompileOptions &options) {
   if (mlir::failed(run(module, options, "device", [&](OpPassManager &pm) {
-        pm.addPass(createRunOnDevicePass({options.tf32}));
+        pm.addPass(createRunOnDevicePass({options.tf32, options.fp8Inputs}));
       })))
     return failure();
   int64_t total = 0, stay = 0;

@@ -32,6 +32,8 @@ struct CompileOptions {
   std::string cuda;
   /// Whether it may round products of f32 of many tokens to 10 bits.
   bool tf32 = false;
+  /// Whether it may round inputs of fp8 experts to fp8; from sm_89 on.
+  bool fp8Inputs = false;
   Cubin cubin = Cubin::Never;
   unsigned optLevel = 2;
   Road road = Road::Fast;

@@ -186,6 +186,15 @@ Nums CodedFragments::fragment(Num piece, int64_t step,
     return r % 2 ? offsets.lower : offsets.upper;
   };
   Nums made;
+  if (format.coding == rt::RowCoding::F8ByF8) {
+    // Two of the four numbers of a word, where `fp8` looks for them.
+    for (int64_t r = 0; r < 4; ++r)
+      made.push_back(
+          fp8(k.permuteBytes(k.extract(piece, r % 2 + 2 * step), k.word(0),
+                             k.word(r / 2 ? 0x4342 : 0x4140)),
+              0));
+    return made;
+  }
   if (format.isByte()) {
     for (int64_t r = 0; r < 4; ++r) {
       Num word = k.extract(piece, 2 * step + r / 2);

@@ -164,6 +164,12 @@ Num CudaBuilder::roundTF32(Num x) {
   return {*this, RoundTF32Op::create(b, loc, i32(), x.value)};
 }
 
+Num CudaBuilder::roundE4M3(ArrayRef<Num> four) {
+  return {*this,
+          RoundE4M3Op::create(b, loc, i32(), four[0].value, four[1].value,
+                              four[2].value, four[3].value)};
+}
+
 Num CudaBuilder::exp2(Num x) {
   return {*this, Exp2Op::create(b, loc, f32(), x.value)};
 }

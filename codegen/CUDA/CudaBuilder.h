@@ -64,6 +64,8 @@ public:
   Num permuteBytes(Num low, Num high, Num selector);
   /// The bits of an f32 as `mma` wants tf32 numbers.
   Num roundTF32(Num x);
+  /// Four numbers as E4M3 codes, in the bytes of 32 bits.
+  Num roundE4M3(llvm::ArrayRef<Num> four);
 
   // --- functions, as exact as the hardware's
   Num exp2(Num x);

@@ -88,7 +88,9 @@ void moe::cuda::emitDecodeUp(ModuleOp module, StringRef name,
 
 void moe::cuda::emitDecodeDown(ModuleOp module, StringRef name,
                                const LayerShape &shape) {
-  ExpertMatrix down = ExpertMatrix::down(shape);
+  // Hidden values are not rounded to 8 bits: a block has a few neurons alone,
+  // which do not know the largest of a scale's, and weights are what is read.
+  ExpertMatrix down = ExpertMatrix::plainDown(shape);
   CudaBuilder::kernel(
       module, name, down.arguments(module.getContext(), 6), kLayerThreads,
       DecodeTile::sharedBytes(), [&](CudaBuilder &k, ArrayRef<Num> arguments) {

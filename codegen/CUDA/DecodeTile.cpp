@@ -188,6 +188,8 @@ private:
 
 std::unique_ptr<DecodeTile> DecodeTile::create(CudaBuilder &k,
                                                const ExpertMatrix &matrix) {
+  if (matrix.bytes)
+    return createByteTile(k, matrix);
   if (matrix.coded)
     return createCodedTile(k, matrix);
   if (matrix.element == Element::F32)

@@ -58,6 +58,9 @@ protected:
 /// Of a matrix of codes.
 std::unique_ptr<DecodeTile> createCodedTile(CudaBuilder &k,
                                             const ExpertMatrix &matrix);
+/// The same where columns are rows of E4M3 numbers.
+std::unique_ptr<DecodeTile> createByteTile(CudaBuilder &k,
+                                           const ExpertMatrix &matrix);
 } // namespace moe::cuda
 
 #endif // MOE_CODEGEN_CUDA_DECODETILE_H

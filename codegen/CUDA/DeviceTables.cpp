@@ -29,12 +29,12 @@ static StringRef nameOf(Location loc) {
   return found;
 }
 
-DeviceTables::DeviceTables(ModuleOp module, bool tf32)
-    : builder(module.getContext()), module(module), tf32(tf32),
-      isRounding(tf32) {
+DeviceTables::DeviceTables(ModuleOp module, MayRound allowed)
+    : builder(module.getContext()), module(module), allowed(allowed),
+      isRounding(allowed.tf32) {
   module.walk([&](moert::ExpertFfnOp op) {
     StringRef why;
-    std::optional<Pool> pool = poolOf(op, tf32, why);
+    std::optional<Pool> pool = poolOf(op, allowed, why);
     isRounding |= pool && pool->shape.element != Element::F32;
   });
 }
@@ -58,7 +58,7 @@ int64_t DeviceTables::add(Operation *op, const Pool &pool,
 
 std::optional<int64_t> DeviceTables::layerOf(moert::ExpertFfnOp op,
                                              StringRef &why) {
-  std::optional<Pool> pool = poolOf(op, tf32, why);
+  std::optional<Pool> pool = poolOf(op, allowed, why);
   if (!pool)
     return std::nullopt;
   SmallVector<int64_t> entries;
@@ -109,7 +109,7 @@ static bool isRouted(Value memory) {
 std::optional<int64_t> DeviceTables::layerOf(moert::GemmOp op, StringRef &why) {
   // What is close to a tie must not be decided by rounded inputs.
   bool isRouter = isRouted(rootOf(op.getOuts()));
-  std::optional<Pool> pool = poolOf(op, isRouter, tf32, why);
+  std::optional<Pool> pool = poolOf(op, isRouter, allowed.tf32, why);
   if (!pool)
     return std::nullopt;
   return add(op, *pool, {0},

@@ -8,7 +8,7 @@ namespace moe::cuda {
 /// What a model has on the device, as the module's attributes list it.
 class DeviceTables {
 public:
-  DeviceTables(mlir::ModuleOp module, bool tf32);
+  DeviceTables(mlir::ModuleOp module, MayRound allowed);
 
   /// Whether layers round what they multiply, so that the rest may, too.
   bool mayRound() const { return isRounding; }
@@ -16,7 +16,7 @@ public:
   /// Whether there are kernels for `op`.
   bool has(moert::ExpertFfnOp op) const {
     llvm::StringRef why;
-    return poolOf(op, tf32, why).has_value();
+    return poolOf(op, allowed, why).has_value();
   }
   /// The number of the layer that `op` is, or nothing with the reason in `why`.
   std::optional<int64_t> layerOf(moert::ExpertFfnOp op, llvm::StringRef &why);
@@ -35,7 +35,8 @@ private:
 
   mlir::Builder builder;
   mlir::ModuleOp module, own;
-  bool tf32, isRounding;
+  MayRound allowed;
+  bool isRounding;
   llvm::SmallVector<mlir::Attribute> pools, layers, layerNames, names;
 };
 } // namespace moe::cuda

@@ -1,9 +1,13 @@
 #include "codegen/CUDA/Kernels.h"
 #include "codegen/CUDA/Pipelines.h"
 #include "codegen/LLVM/ObjectFile.h"
+#include "dialects/MoEGPU/MoEGPUOps.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/InlineAsm.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/Instructions.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/MCSubtargetInfo.h"
@@ -31,17 +35,19 @@ static unsigned capability(StringRef arch) {
 }
 
 /// What the kernels need, and no more: the driver must know it. 7.4 has the
-/// hints of streaming loads (CUDA 11.4), 8.6 the forms of TMA for sm_90a and
+/// hints of streaming loads (CUDA 11.4), 8.4 products of E4M3 numbers (CUDA
+/// 12.4), 8.6 the forms of TMA for sm_90a and
 /// later (CUDA 12.7); after sm_101 the architectures ask for more themselves.
-static const char *ptxFeature(StringRef arch) {
+static const char *ptxFeature(StringRef arch, bool hasE4M3) {
   unsigned number = capability(arch);
   return number > 101   ? "+ptx88"
          : number >= 90 ? "+ptx86"
-         : number == 89 ? "+ptx78"
+         : number == 89 ? (hasE4M3 ? "+ptx84" : "+ptx78")
                         : "+ptx74";
 }
 
-static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef arch) {
+static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef arch,
+                                                          bool hasE4M3) {
   static const bool initialized = [] {
     LLVMInitializeNVPTXTargetInfo();
     LLVMInitializeNVPTXTarget();
@@ -61,8 +67,8 @@ static std::unique_ptr<llvm::TargetMachine> createMachine(StringRef arch) {
   if (!known || !known->isCPUStringValid(arch) || capability(arch) < 80)
     return nullptr;
   return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
-      triple, arch, ptxFeature(arch), llvm::TargetOptions(), std::nullopt,
-      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+      triple, arch, ptxFeature(arch, hasE4M3), llvm::TargetOptions(),
+      std::nullopt, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
 }
 
 static llvm::Error unknown(StringRef arch) {
@@ -72,7 +78,33 @@ static llvm::Error unknown(StringRef arch) {
 }
 
 llvm::Error moe::cuda::checkArchitecture(StringRef arch) {
-  return createMachine(arch) ? llvm::Error::success() : unknown(arch);
+  return createMachine(arch, /*hasE4M3=*/false) ? llvm::Error::success()
+                                                : unknown(arch);
+}
+
+bool moe::cuda::multipliesE4M3(StringRef arch) {
+  return capability(arch) >= 89;
+}
+
+static bool hasE4M3(ModuleOp kernels) {
+  return kernels
+      .walk([](moegpu::MmaOp op) {
+        return op.getKind() == moegpu::MmaKind::E4M3 ? WalkResult::interrupt()
+                                                     : WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
+/// Marks inline PTX that all lanes of a warp reach together, as the dialect
+/// cannot: no pass may put it behind another condition.
+static void markConvergent(llvm::Module &module) {
+  for (llvm::Function &function : module)
+    for (llvm::Instruction &instruction : llvm::instructions(function))
+      if (auto *call = llvm::dyn_cast<llvm::CallInst>(&instruction))
+        if (auto *text =
+                llvm::dyn_cast<llvm::InlineAsm>(call->getCalledOperand());
+            text && text->getAsmString().contains(".sync."))
+          call->setConvergent();
 }
 
 /// Optimises `module` for a machine, and writes it.
@@ -103,7 +135,7 @@ llvm::Expected<std::vector<std::string>>
 moe::cuda::emitPtx(ModuleOp kernels, ArrayRef<StringRef> archs) {
   std::vector<std::unique_ptr<llvm::TargetMachine>> machines;
   for (StringRef arch : archs) {
-    machines.push_back(createMachine(arch));
+    machines.push_back(createMachine(arch, hasE4M3(kernels)));
     if (!machines.back())
       return unknown(arch);
   }

@@ -6,6 +6,9 @@ using namespace moe::cuda;
 using Nums = KernelBuilder::Nums;
 
 int64_t GroupedTile::stageBytes(const ExpertMatrix &matrix) {
+  if (matrix.bytes) // and a scale for each block of a row
+    return kRows * (kRowBytes + kRowBytes / matrix.bytes->block * 4) +
+           kColumns / 16 * matrix.coded->codeBytes(kRowBytes);
   if (!matrix.coded)
     return (kRows + kColumns) * kRowBytes;
   int64_t depth = kRowBytes / moe::cuda::sizeOf(matrix.element);
@@ -43,7 +46,7 @@ Nums GroupedTile::multiply(ArrayRef<Num> rows, Num left, Num expert,
     k.when(step < k.integer(steps()), [&] {
       Num stage = step % kStages;
       for (auto [i, row] : llvm::enumerate(rows))
-        copyRow(left, row, step, stage, copiedRow(i));
+        copyLeft(left, row, step, stage, copiedRow(i));
       copyColumns(step, stage);
     });
     moegpu::AsyncCommitOp::create(k.b, k.loc);
@@ -200,6 +203,8 @@ private:
 
 std::unique_ptr<GroupedTile> GroupedTile::create(CudaBuilder &k,
                                                  const ExpertMatrix &matrix) {
+  if (matrix.bytes)
+    return createByteGroupedTile(k, matrix);
   if (matrix.coded)
     return createCodedGroupedTile(k, matrix);
   if (matrix.element == Element::F32 && !matrix.tf32)

@@ -13,6 +13,12 @@ class GroupedTile : public GroupedShape {
 public:
   using Nums = KernelBuilder::Nums;
 
+  /// A tile of the slots of one expert, of which it has `count` from `begin`
+  /// on.
+  struct Work {
+    Num expert, begin, count, firstSlot, firstColumn;
+  };
+
   static std::unique_ptr<GroupedTile> create(CudaBuilder &k,
                                              const ExpertMatrix &matrix);
   virtual ~GroupedTile() = default;
@@ -45,9 +51,12 @@ protected:
         warp(k.warp()) {}
 
   /// Numbers of a row in a stage.
-  int64_t stepDepth() const { return kRowBytes / sizeOf(matrix.element); }
+  int64_t stepDepth() const {
+    return matrix.bytes ? kRowBytes : kRowBytes / sizeOf(matrix.element);
+  }
   int64_t steps() const {
-    return (matrix.depth + stepDepth() - 1) / stepDepth();
+    int64_t depth = matrix.bytes ? matrix.bytes->codes() : matrix.depth;
+    return (depth + stepDepth() - 1) / stepDepth();
   }
   /// The address of byte `at` of a stage.
   Num inStage(Num stage, Num at) {
@@ -60,6 +69,10 @@ protected:
   /// Starts to copy `from[row * depth + at]`, zero where it lies outside.
   void copyRow(Num from, Num row, Num step, Num stage, Num to);
 
+  /// The rows' part of a stage: a thread's bytes of row `row` of `left`.
+  virtual void copyLeft(Num left, Num row, Num step, Num stage, Num to) {
+    copyRow(left, row, step, stage, to);
+  }
   /// The columns' part of a stage.
   virtual void startColumns() = 0;
   virtual void copyColumns(Num step, Num stage) = 0;
@@ -74,6 +87,9 @@ protected:
 /// Of a matrix of codes.
 std::unique_ptr<GroupedTile> createCodedGroupedTile(CudaBuilder &k,
                                                     const ExpertMatrix &matrix);
+/// The same where rows are E4M3 numbers.
+std::unique_ptr<GroupedTile> createByteGroupedTile(CudaBuilder &k,
+                                                   const ExpertMatrix &matrix);
 } // namespace moe::cuda
 
 #endif // MOE_CODEGEN_CUDA_GROUPEDTILE_H

@@ -9,7 +9,9 @@ using namespace moe::cuda;
 using Nums = KernelBuilder::Nums;
 
 bool moe::cuda::hasHopperUp(const LayerShape &shape) {
-  return HopperTile::isSupported(ExpertMatrix::up(shape));
+  // Hidden values that are rounded to 8 bits are those of GroupedBytes.cpp.
+  return HopperTile::isSupported(ExpertMatrix::up(shape)) &&
+         !shape.hiddenBytes();
 }
 
 bool moe::cuda::hasHopperDown(const LayerShape &shape) {

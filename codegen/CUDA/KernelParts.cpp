@@ -144,10 +144,16 @@ ExpertMatrix ExpertMatrix::up(const LayerShape &shape) {
   assert(shape.isSupported() && "the caller looks first");
   return {shape.element,        shape.tf32,           shape.upCoded,
           shape.hasUpBias,      shape.paddedInputs(), shape.inputs,
-          shape.upTiles() * 16, shape.scaleInput};
+          shape.upTiles() * 16, shape.scaleInput,     shape.inputBytes()};
 }
 
 ExpertMatrix ExpertMatrix::down(const LayerShape &shape) {
+  ExpertMatrix matrix = plainDown(shape);
+  matrix.bytes = shape.hiddenBytes();
+  return matrix;
+}
+
+ExpertMatrix ExpertMatrix::plainDown(const LayerShape &shape) {
   assert(shape.isSupported() && "the caller looks first");
   return {shape.element,        shape.tf32,           shape.downCoded,
           shape.hasDownBias,    shape.paddedHidden(), shape.hidden,

@@ -60,10 +60,14 @@ struct ExpertMatrix {
   /// Weights of slots multiply rows of the left side. It is their products that
   /// are multiplied, which is the same: rows are those of tokens, rounded once.
   bool hasWeights = false;
+  /// Rows of the left side, where these are E4M3 numbers.
+  std::optional<ByteRows> bytes = std::nullopt;
   Num values = {}, scales = {}, zeros = {}, bias = {}, weights = {};
 
   static ExpertMatrix up(const LayerShape &shape);
   static ExpertMatrix down(const LayerShape &shape);
+  /// The same where hidden values are `element`s in any case.
+  static ExpertMatrix plainDown(const LayerShape &shape);
 
   /// The types of a kernel that takes `own` pointers otherwise.
   llvm::SmallVector<mlir::Type> arguments(mlir::MLIRContext *context,

@@ -13,6 +13,9 @@ namespace moe::cuda {
 /// known.
 llvm::Error checkArchitecture(llvm::StringRef arch);
 
+/// Whether the tensor cores of `arch` multiply E4M3 numbers: from sm_89 on.
+bool multipliesE4M3(llvm::StringRef arch);
+
 /// PTX of all kernels of `kernels`, a module of `moegpu.kernel`s, for
 /// architecture `arch` ("sm_80", "sm_90a"). In process; no toolkit. Fails where
 /// LLVM does not know the architecture; diagnostics of passes go to the

@@ -2,6 +2,7 @@
 #define MOE_CODEGEN_CUDA_LAYERSHAPE_H
 
 #include "runtime/Device/CodedRows.h"
+#include <algorithm>
 #include <optional>
 
 namespace moe::cuda {
@@ -14,6 +15,17 @@ enum class Element { BF16, F16, F32 };
 inline int64_t sizeOf(Element element) {
   return element == Element::F32 ? 4 : 2;
 }
+
+/// Rows of E4M3 numbers between kernels: `codes()` bytes, zero behind `depth`,
+/// then for each `block` of them an f32 that the numbers are to be multiplied
+/// by. A row takes `bytes()`, a multiple of 16.
+struct ByteRows {
+  int64_t depth, block;
+
+  int64_t blocks() const { return (depth + block - 1) / block; }
+  int64_t codes() const { return blocks() * block; }
+  int64_t bytes() const { return codes() + (blocks() + 3) / 4 * 16; }
+};
 
 /// A pool of experts of one shape, as kernels see it. Matrices are `element`s
 /// in rows of `paddedInputs` or `paddedHidden` numbers (multiples of 8, zero at
@@ -59,8 +71,30 @@ struct LayerShape {
   int64_t upTiles() const {
     return (hidden + neuronsPerTile() - 1) / neuronsPerTile();
   }
+  /// Inputs and, of many tokens, hidden values, where a matrix of E4M3 numbers
+  /// is multiplied by such; else they are `element`s. The scale of hidden
+  /// values is that of a tile of the first product (GroupedShape::kColumns).
+  std::optional<ByteRows> inputBytes() const {
+    return byteRows(upCoded, inputs, 128);
+  }
+  std::optional<ByteRows> hiddenBytes() const {
+    return byteRows(downCoded, hidden, isGlu ? 64 : 128);
+  }
+  /// What a row of these takes, in `element`s: of one form or the other.
+  int64_t inputRoom() const {
+    auto bytes = inputBytes();
+    return bytes ? bytes->bytes() / 2 : paddedInputs();
+  }
+  int64_t hiddenRoom() const {
+    auto bytes = hiddenBytes();
+    return bytes ? std::max(bytes->bytes() / 2, paddedHidden())
+                 : paddedHidden();
+  }
   /// Whether there are kernels for it.
   bool isSupported() const {
+    for (const auto &coded : {upCoded, downCoded, upLowCoded, downLowCoded})
+      if (isByF8(coded) && (upRank || downRank))
+        return false;
     for (const auto &coded : {upCoded, downCoded, upLowCoded, downLowCoded})
       if (coded && (element == Element::F32 || !coded->isSupported()))
         return false;
@@ -75,6 +109,16 @@ struct LayerShape {
   /// shape where there are none.
   LayerShape upProduct() const;
   LayerShape downProduct() const;
+
+private:
+  static bool isByF8(const std::optional<rt::CodedRows> &coded) {
+    return coded && coded->coding == rt::RowCoding::F8ByF8;
+  }
+  static std::optional<ByteRows>
+  byteRows(const std::optional<rt::CodedRows> &coded, int64_t depth,
+           int64_t block) {
+    return isByF8(coded) ? std::optional(ByteRows{depth, block}) : std::nullopt;
+  }
 };
 
 /// Threads of a block of the kernels of a layer.

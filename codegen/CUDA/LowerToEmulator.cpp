@@ -221,9 +221,13 @@ void Lowering::lower(Operation *op) {
                                    spilled(product.getB()),
                                    spilled(product.getC())};
     bool isTF32 = product.getKind() == MmaKind::TF32;
-    if (!isTF32)
+    bool isE4M3 = product.getKind() == MmaKind::E4M3;
+    if (!isTF32 && !isE4M3)
       operands.push_back(constant(static_cast<int64_t>(product.getKind())));
-    call(isTF32 ? "mma_m16n8k8" : "mma_m16n8k16", none, operands);
+    call(isE4M3   ? "mma_m16n8k32"
+         : isTF32 ? "mma_m16n8k8"
+                  : "mma_m16n8k16",
+         none, operands);
     result = LLVM::LoadOp::create(rewriter, loc, product.getResult().getType(),
                                   place);
   } else if (auto matrix = dyn_cast<LoadMatrixOp>(op)) {
@@ -243,6 +247,8 @@ void Lowering::lower(Operation *op) {
     result = LLVM::LoadOp::create(rewriter, loc, type, place, kAlignment);
   } else if (auto round = dyn_cast<RoundTF32Op>(op)) {
     result = call("round_tf32", i32, {round.getOperand()}, false);
+  } else if (isa<RoundE4M3Op>(op)) {
+    result = call("round_e4m3", i32, op->getOperands(), false);
   } else if (auto fma = dyn_cast<PackedFmaOp>(op)) {
     result = call("packed_fma", i32,
                   {fma.getA(), fma.getB(), fma.getC(),

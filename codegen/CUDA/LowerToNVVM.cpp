@@ -28,10 +28,11 @@ private:
   Value constant(int64_t value) {
     return arith::ConstantIntOp::create(rewriter, loc, value, 32);
   }
-  Value inlinePtx(ptx::Inline text, Type result, ValueRange operands) {
+  Value inlinePtx(ptx::Inline text, Type result, ValueRange operands,
+                  bool hasSideEffects = false) {
     return LLVM::InlineAsmOp::create(
                rewriter, loc, result, operands, text.text, text.constraints,
-               /*has_side_effects=*/false, /*is_align_stack=*/false,
+               hasSideEffects, /*is_align_stack=*/false,
                LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
         .getResult(0);
   }
@@ -91,6 +92,15 @@ Value Lowering::mma(MmaOp op) {
         value = LLVM::BitcastOp::create(rewriter, loc, halves, value);
   auto result = LLVM::LLVMStructType::getLiteral(
       rewriter.getContext(), SmallVector<Type>(4, rewriter.getF32Type()));
+  if (op.getKind() == MmaKind::E4M3) {
+    SmallVector<Value> all = std::move(a);
+    all.append(b);
+    all.append(parts(op.getC()));
+    // All lanes reach it: it must not move to where some do not go.
+    return gather(inlinePtx(ptx::kMmaE4M3, result, all,
+                            /*hasSideEffects=*/true),
+                  cast<VectorType>(op.getResult().getType()));
+  }
   static const NVVM::MMATypes types[] = {
       NVVM::MMATypes::bf16, NVVM::MMATypes::f16, NVVM::MMATypes::tf32};
   NVVM::MMATypes type = types[static_cast<int>(op.getKind())];
@@ -307,6 +317,8 @@ void Lowering::lower(Operation *op) {
     result = finish(sums);
   } else if (auto round = dyn_cast<RoundTF32Op>(op)) {
     result = inlinePtx(ptx::kRoundTF32, i32, round.getOperand());
+  } else if (isa<RoundE4M3Op>(op)) {
+    result = inlinePtx(ptx::kRoundE4M3, i32, op->getOperands());
   } else if (auto fma = dyn_cast<PackedFmaOp>(op)) {
     result = inlinePtx(fma.getKind() == MmaKind::BF16 ? ptx::kPackedFmaBF16
                                                       : ptx::kPackedFmaF16,

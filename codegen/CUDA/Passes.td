@@ -47,7 +47,9 @@ def RunOnDevicePass : Pass<"moert-run-on-device", "::mlir::ModuleOp"> {
                            "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
                            "::mlir::vector::VectorDialect"];
   let options = [Option<"tf32", "tf32", "bool", "false",
-      "Round products of f32 numbers of many tokens to 10 bits">];
+      "Round products of f32 numbers of many tokens to 10 bits">,
+    Option<"fp8Inputs", "fp8-inputs", "bool", "false",
+      "Round inputs and hidden values of fp8 experts to fp8">];
 }
 
 #endif // MOE_CODEGEN_CUDA_PASSES_TD

@@ -121,7 +121,7 @@ static int64_t biasOf(Value bias, int64_t experts, int64_t rows) {
   return numberOf(type.getElementType());
 }
 
-std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
+std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, MayRound mayRound,
                                       StringRef &why) {
   auto refuse = [&](StringRef reason) {
     why = reason;
@@ -185,10 +185,16 @@ std::optional<Pool> moe::cuda::poolOf(moert::ExpertFfnOp op, bool tf32,
       return refuse("its weights are of types that have no kernels");
     plain = element;
   }
-  // Rows of quantised matrices are multiplied with bf16.
+  // What low factors give stays as it is.
+  if (mayRound.fp8Inputs && !shape.upRank && !shape.downRank)
+    for (std::optional<rt::CodedRows> *coded :
+         {&shape.upCoded, &shape.downCoded})
+      if (*coded && (*coded)->coding == rt::RowCoding::F8E4M3)
+        (*coded)->coding = rt::RowCoding::F8ByF8;
+  // Rows of other quantised matrices are multiplied with bf16.
   shape.element = plain.value_or(Element::BF16);
   pool.element = numberOf(shape.element);
-  shape.tf32 = tf32 && shape.element == Element::F32;
+  shape.tf32 = mayRound.tf32 && shape.element == Element::F32;
   // As the runtime finds matrices and biases.
   int64_t upRows = shape.hidden * (shape.isGlu ? 2 : 1);
   auto hasPanels = [&](Value matrix, int64_t columns, int64_t depth) {

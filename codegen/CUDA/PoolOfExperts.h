@@ -5,9 +5,17 @@
 #include "dialects/MoERT/MoERTOps.h"
 
 namespace moe::cuda {
+/// What kernels may round that they otherwise would not.
+struct MayRound {
+  /// See LayerShape.h.
+  bool tf32 = false;
+  /// Inputs and hidden values of fp8 matrices, to fp8 (RowCoding::F8ByF8).
+  bool fp8Inputs = false;
+};
+
 /// The pool of a layer on memory whose kernels can compute it, or nothing with
-/// the reason in `why`. `tf32`: see LayerShape.h.
-std::optional<Pool> poolOf(moert::ExpertFfnOp op, bool tf32,
+/// the reason in `why`.
+std::optional<Pool> poolOf(moert::ExpertFfnOp op, MayRound mayRound,
                            llvm::StringRef &why);
 
 /// The same of one matrix, of whose rows the last dimension counts. `isExact`:

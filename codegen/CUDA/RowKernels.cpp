@@ -1,4 +1,5 @@
 // Kernels that go through the rows of a layer's input and output.
+#include "codegen/CUDA/ByteScale.h"
 #include "codegen/CUDA/KernelParts.h"
 #include "codegen/CUDA/LayerKernels.h"
 #include "codegen/CUDA/TileShapes.h"
@@ -93,8 +94,41 @@ void moe::cuda::emitCombine(ModuleOp module, StringRef name,
       });
 }
 
+/// The same to rows of E4M3 numbers. So many lanes as a block has groups of 8
+/// share it.
+static void roundToBytes(CudaBuilder &k, const LayerShape &shape, Num x,
+                         Num tokens, Num rounded, Num first, Num all) {
+  constexpr int64_t each = RoundShape::kNumbers;
+  const ByteRows rows = *shape.inputBytes();
+  int64_t step = atOnce(shape.inputs), groups = rows.codes() / each;
+  int64_t lanes = rows.block / each;
+  Num count = tokens * groups;
+  forShare(k, k.ceilDiv(count, 32) * 32, first, all, [&](Num i) {
+    Num group = k.min(i, count - 1);
+    Num token = group / groups, begin = group % groups * each;
+    Nums numbers;
+    for (int64_t part = 0; part < each; part += step) {
+      Num at = begin + part, isThere = at < k.integer(shape.inputs);
+      Num from = k.select(isThere, token * shape.inputs + at, k.integer(0));
+      for (Num number : read(k, x, from, step))
+        numbers.push_back(k.select(isThere, number, k.real(0)));
+    }
+    ByteScale scale(k, ByteScale::largest(k, numbers, lanes));
+    k.when(i < count, [&] {
+      Num row = token * (rows.bytes() / 4);
+      k.store(k.pack(scale.codes(numbers)), rounded, row + begin / 4);
+      k.when(begin % rows.block == k.integer(0), [&] {
+        k.store(scale.scale, rounded,
+                row + (begin / rows.block + rows.codes() / 4));
+      });
+    });
+  });
+}
+
 void moe::cuda::roundRows(CudaBuilder &k, const LayerShape &shape, Num x,
                           Num tokens, Num rounded, Num first, Num all) {
+  if (shape.inputBytes())
+    return roundToBytes(k, shape, x, tokens, rounded, first, all);
   constexpr int64_t ahead = RoundShape::kAhead;
   constexpr int64_t each = RoundShape::kNumbers / ahead;
   int64_t step = atOnce(shape.inputs), groups = shape.paddedInputs() / each;

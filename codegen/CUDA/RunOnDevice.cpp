@@ -20,7 +20,7 @@ struct RunOnDevicePass : moe::impl::RunOnDevicePassBase<RunOnDevicePass> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    DeviceTables tables(module, tf32);
+    DeviceTables tables(module, {tf32, fp8Inputs});
     auto main = module.lookupSymbol<func::FuncOp>("main");
     explain(module);
     if (main)
@@ -45,7 +45,7 @@ struct RunOnDevicePass : moe::impl::RunOnDevicePassBase<RunOnDevicePass> {
   void explain(ModuleOp module) {
     module.walk([&](moert::ExpertFfnOp op) {
       StringRef why;
-      if (poolOf(op, tf32, why))
+      if (poolOf(op, {tf32, fp8Inputs}, why))
         return;
       remark::missed(op.getLoc(), onDevice) << remark::reason("{0}", why);
       op->setAttr(kNotOffloaded, StringAttr::get(&getContext(), why));

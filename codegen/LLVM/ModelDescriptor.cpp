@@ -235,13 +235,13 @@ public:
       auto first = [&](const cuda::LayerShape &shape, bool isThere,
                        int64_t bias) {
         matrix(isThere ? shape.hidden : 0, shape.inputs,
-               isThere ? shape.upTiles() : 0, shape.paddedInputs(), bias,
+               isThere ? shape.upTiles() : 0, shape.inputRoom(), bias,
                shape.isGlu, shape.upCoded);
       };
       const cuda::LayerShape down = shape.downProduct();
       first(shape.upProduct(), !pool.isMatrix, pool.upBias);
       matrix(down.outputs, down.hidden, down.paddedOutputs() / 16,
-             down.paddedHidden(), pool.downBias, false, down.downCoded);
+             down.hiddenRoom(), pool.downBias, false, down.downCoded);
       first(shape.upLow(), shape.upRank != 0, 0);
       first(shape.downLow(), shape.downRank != 0, 0);
       fields.push_back(number(i32, shape.scaleInput));

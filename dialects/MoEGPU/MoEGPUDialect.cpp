@@ -162,8 +162,10 @@ LogicalResult StoreOp::verify() {
 
 // packed_fma_c1
 LogicalResult PackedFmaOp::verify() {
-  if (getKind() == MmaKind::TF32)
-    return emitOpError("takes tf32 numbers; registers hold two of bf16 or f16");
+  if (getKind() != MmaKind::BF16 && getKind() != MmaKind::F16)
+    return emitOpError("takes ") << stringifyMmaKind(getKind())
+                                 << " numbers; registers hold two of bf16 or "
+                                    "f16";
   return success();
 }
 
@@ -224,7 +226,8 @@ LogicalResult WgmmaOp::verify() {
     return emitOpError("has ") << sums
                                << " sums of a thread; it can be a multiple of "
                                   "4, at most 128";
-  if (getKind() == MmaKind::TF32)
-    return emitOpError("takes tf32 numbers; rows hold bf16 or f16");
+  if (getKind() != MmaKind::BF16 && getKind() != MmaKind::F16)
+    return emitOpError("takes ")
+           << stringifyMmaKind(getKind()) << " numbers; rows hold bf16 or f16";
   return success();
 }

@@ -331,7 +331,7 @@ def BallotOp : MoEGPU_Op<"ballot", [MemoryEffects<[MemRead, MemWrite]>]> {
 
 def MoEGPU_MmaKind : I32EnumAttr<"MmaKind", "numbers that are multiplied", [
     I32EnumAttrCase<"BF16", 0, "bf16">, I32EnumAttrCase<"F16", 1, "f16">,
-    I32EnumAttrCase<"TF32", 2, "tf32">]> {
+    I32EnumAttrCase<"TF32", 2, "tf32">, I32EnumAttrCase<"E4M3", 3, "e4m3">]> {
   let cppNamespace = "::moe::moegpu";
 }
 
@@ -354,6 +354,12 @@ def MmaOp : MoEGPU_Op<"mma", [MemoryEffects<[MemRead, MemWrite]>]> {
     `tf32`: `mma.sync.m16n8k8`, one number to a register: of a rows g and g + 8
     at k t (0 and 1) and t + 4 (2 and 3); of b column g at k t (0) and t + 4
     (1); c and d as above. Numbers are f32 that `round_tf32` has rounded.
+
+    `e4m3`: `mma.sync.m16n8k32`, four numbers to a register, from sm_89 on: of a
+    rows g and g + 8 at k 4t to 4t + 3 (0 and 1) and the same at k + 16 (2 and
+    3); of b column g at the same (0 and 1); c and d as above. Hardware keeps
+    some 14 bits of the sums: what should be more exact is added elsewhere after
+    a few of them.
   }];
   let arguments = (ins MoEGPU_Int4:$a, MoEGPU_Int2:$b, MoEGPU_Float4:$c,
                        MoEGPU_MmaKind:$kind);
@@ -455,6 +461,17 @@ def RoundTF32Op : MoEGPU_Op<"round_tf32", [Pure]> {
   let arguments = (ins F32:$operand);
   let results = (outs I32:$result);
   let assemblyFormat = "$operand attr-dict";
+}
+
+def RoundE4M3Op : MoEGPU_Op<"round_e4m3", [Pure]> {
+  let summary = "The nearest E4M3 numbers, one to a byte";
+  let description = [{
+    Ties go to even, what is larger than 448 becomes 448, NaN stays NaN. From
+    sm_89 on; `cvt.rn.satfinite.e4m3x2.f32`, twice.
+  }];
+  let arguments = (ins F32:$first, F32:$second, F32:$third, F32:$fourth);
+  let results = (outs I32:$result);
+  let assemblyFormat = "$first `,` $second `,` $third `,` $fourth attr-dict";
 }
 
 def PackedFmaOp : MoEGPU_Op<"packed_fma", [Pure]> {

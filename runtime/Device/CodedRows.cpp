@@ -5,7 +5,7 @@
 namespace moe::rt {
 
 static bool isNoNumber(const CodedRows &format, uint8_t code) {
-  return format.coding == RowCoding::F8E4M3 && (code & 127) == 127;
+  return format.isFp8() && (code & 127) == 127;
 }
 
 /// A scale that is no number, of each type: all bits are set.
@@ -24,6 +24,10 @@ static void packCodes(const CodedRows &format, int64_t depth,
     uint8_t *words = to + (piece * 32 + lane) * 16, code = row.codes[d];
     if (isNoNumber(format, code))
       code = 0;
+    if (format.coding == RowCoding::F8ByF8) {
+      words[(r / 8 + within % 8 / 4 * 2) * 4 + within % 4] = code;
+      continue;
+    }
     if (format.isByte()) {
       words[(2 * step + part) * 4 + fragment % 2 + 2 * n] = code;
       continue;

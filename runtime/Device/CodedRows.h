@@ -9,8 +9,8 @@ namespace moe::rt {
 /// What codes mean. Value q is `(q - zero) * scale`: 8-bit integers are signed,
 /// with zero 0 unless there are others; 4-bit ones count from 0, with zero 8.
 /// 4-bit floats are numbers of a table times the scale, 8-bit ones E4M3 numbers
-/// times it.
-enum class RowCoding : int32_t { Int8, Int4, Fp4, Nf4, F8E4M3 };
+/// times it. F8ByF8: these, to be multiplied by E4M3 numbers.
+enum class RowCoding : int32_t { Int8, Int4, Fp4, Nf4, F8E4M3, F8ByF8 };
 enum class RowScale : int32_t { F16, BF16, F32, E8M0 };
 
 /// A matrix of codes, in tiles of 16 rows. Three arrays:
@@ -21,7 +21,9 @@ enum class RowScale : int32_t { F16, BF16, F32, E8M0 };
 ///   (0, 1) of register r (0 to 3) of the fragment of step i is that of row g +
 ///   8 (r % 2) at depth 32 (i / 2) + 8 t + 4 (i % 2) + 2 (r / 2) + n. It is in
 ///   bits 4 r + 16 n of word i of the lane, or, of 8 bits, in byte r % 2 + 2 n
-///   of word 2 i + r / 2.
+///   of word 2 i + r / 2. F8ByF8: a piece is one step, of which register r has
+///   numbers n (0 to 3) of row g + 8 (r % 2) at depth 8 t + 4 (r / 2) + n, in
+///   byte n of word r.
 /// - scales: `[tiles, blocks, 16]`, row r at 2 (r % 8) + r / 8, so that rows g
 ///   and g + 8 are neighbours
 /// - zeros: bytes, as scales
@@ -36,8 +38,9 @@ struct CodedRows {
   bool hasZeros = false;
 
   /// Whether codes are bytes, not halves of these.
-  bool isByte() const {
-    return coding == RowCoding::Int8 || coding == RowCoding::F8E4M3;
+  bool isByte() const { return coding == RowCoding::Int8 || isFp8(); }
+  bool isFp8() const {
+    return coding == RowCoding::F8E4M3 || coding == RowCoding::F8ByF8;
   }
   int64_t pieceDepth() const { return isByte() ? 32 : 64; }
   int64_t pieces(int64_t depth) const {

@@ -51,6 +51,11 @@ void moegpu_emu_mma_m16n8k8(float *d, const int32_t *a, const int32_t *b,
   current().mma(d, a, b, c, 2, site);
 }
 
+void moegpu_emu_mma_m16n8k32(float *d, const int32_t *a, const int32_t *b,
+                             const float *c, const char *site) {
+  current().mma(d, a, b, c, 3, site);
+}
+
 void moegpu_emu_ldmatrix(int32_t *registers, void *shared, int32_t count,
                          int32_t transposed, const char *site) {
   current().ldmatrix(registers, shared, count, transposed != 0, site);
@@ -128,6 +133,14 @@ int32_t moegpu_emu_round_tf32(float x) {
   return static_cast<int32_t>(moe::emu::bitsOf(moe::emu::toTf32(x)));
 }
 
+int32_t moegpu_emu_round_e4m3(float first, float second, float third,
+                              float fourth) {
+  uint32_t made = 0;
+  for (float number : {fourth, third, second, first})
+    made = made << 8 | moe::emu::toE4M3(number);
+  return static_cast<int32_t>(made);
+}
+
 int32_t moegpu_emu_packed_fma(int32_t a, int32_t b, int32_t c, int32_t kind) {
   auto number = [&](int32_t pair, int which) {
     uint16_t bits =
@@ -189,7 +202,9 @@ const rt::RuntimeSymbol *emulatorSymbols() {
       SYMBOL(moegpu_emu_atomic_add_f32),
       SYMBOL(moegpu_emu_exp2),
       SYMBOL(moegpu_emu_mma_m16n8k8),
+      SYMBOL(moegpu_emu_mma_m16n8k32),
       SYMBOL(moegpu_emu_round_tf32),
+      SYMBOL(moegpu_emu_round_e4m3),
       SYMBOL(moegpu_emu_packed_fma),
       SYMBOL(moegpu_emu_permute_bytes),
       SYMBOL(moegpu_emu_reciprocal),

@@ -44,6 +44,10 @@ void moegpu_emu_mma_m16n8k16(float *d, const int32_t *a, const int32_t *b,
 void moegpu_emu_mma_m16n8k8(float *d, const int32_t *a, const int32_t *b,
                             const float *c, const char *site);
 
+/// Fragments of mma.sync.m16n8k32 of E4M3 numbers, four to a register.
+void moegpu_emu_mma_m16n8k32(float *d, const int32_t *a, const int32_t *b,
+                             const float *c, const char *site);
+
 /// ldmatrix of `count` (1, 2, 4) matrices of 8 x 8 16-bit numbers; lane i gives
 /// the row `shared`, `registers` gets `count` values.
 void moegpu_emu_ldmatrix(int32_t *registers, void *shared, int32_t count,
@@ -92,6 +96,10 @@ float moegpu_emu_atomic_add_f32(void *address, float value, const char *site);
 
 /// Bits of the nearest tf32 number, ties away from zero (cvt.rna.tf32).
 int32_t moegpu_emu_round_tf32(float x);
+/// Four of the nearest E4M3 numbers, ties to even, at most 448, the first in
+/// the lowest byte (cvt.rn.satfinite.e4m3x2.f32).
+int32_t moegpu_emu_round_e4m3(float first, float second, float third,
+                              float fourth);
 /// a b + c of two numbers each (`kind` 0 bf16, 1 f16), rounded once.
 int32_t moegpu_emu_packed_fma(int32_t a, int32_t b, int32_t c, int32_t kind);
 /// prmt without its signs: byte i is byte (selector >> 4 i) % 8 of both.

@@ -1,7 +1,8 @@
 // mma.sync and ldmatrix. Fragments lie in registers as the PTX manual says:
 // with g = lane / 4 and t = lane % 4, register i of an operand of 16-bit
 // numbers holds row g (+ 8) and columns 2t, 2t + 1 (+ 8), one of tf32 numbers
-// row g (+ 8) and column t (+ 4).
+// row g (+ 8) and column t (+ 4), one of E4M3 numbers row g (+ 8) and columns
+// 4t to 4t + 3 (+ 16).
 #include "runtime/Core/Text.h"
 #include "runtime/Emulator/Multiprocessor.h"
 #include "runtime/Emulator/Numbers.h"
@@ -27,7 +28,7 @@ struct Ldmatrix {
 
 /// Operands and sums, row by row.
 struct Tile {
-  float a[16][16], b[16][8], sums[16][8];
+  float a[16][32], b[32][8], sums[16][8];
 };
 } // namespace
 
@@ -61,6 +62,18 @@ static void placeHalves(Tile &tile, const Mma &one, uint32_t g, uint32_t t) {
   }
 }
 
+static void placeE4M3(Tile &tile, const Mma &one, uint32_t g, uint32_t t) {
+  auto number = [](int32_t four, uint32_t n) {
+    return fromE4M3(static_cast<uint8_t>(static_cast<uint32_t>(four) >> 8 * n));
+  };
+  for (uint32_t n = 0; n < 4; ++n) {
+    for (uint32_t i = 0; i < 4; ++i)
+      tile.a[g + 8 * (i & 1)][4 * t + n + 16 * (i >> 1)] = number(one.a[i], n);
+    for (uint32_t i = 0; i < 2; ++i)
+      tile.b[4 * t + n + 16 * i][g] = number(one.b[i], n);
+  }
+}
+
 /// Products of two such numbers are exact in f32, so fusing changes nothing.
 #ifdef __x86_64__
 __attribute__((target_clones("avx2", "default")))
@@ -78,14 +91,16 @@ static void multiply(Tile &tile, int depth) {
 
 void Multiprocessor::mma(float *d, const int32_t *a, const int32_t *b,
                          const float *c, int32_t kind, const char *site) {
-  if (kind < 0 || kind > 2)
+  if (kind < 0 || kind > 3)
     fail(site, text("multiplies matrices of kind ", kind,
-                    "; there are kinds 0 (bf16), 1 (f16) and 2 (tf32)"));
+                    "; there are kinds 0 (bf16), 1 (f16), 2 (tf32) and 3 "
+                    "(e4m3)"));
   Mma mine = {d, a, b, c};
   if (!meet({Act::Mma, site}, &mine))
     return;
   Tile tile;
-  auto *place = kind == 2   ? placeTf32
+  auto *place = kind == 3   ? placeE4M3
+                : kind == 2 ? placeTf32
                 : kind == 1 ? placeHalves<true>
                             : placeHalves<false>;
   for (uint32_t lane = 0; lane < warpSize; ++lane) {
@@ -95,7 +110,7 @@ void Multiprocessor::mma(float *d, const int32_t *a, const int32_t *b,
     for (uint32_t i = 0; i < 4; ++i)
       tile.sums[g + 8 * (i >> 1)][2 * t + (i & 1)] = one.c[i];
   }
-  multiply(tile, kind == 2 ? 8 : 16);
+  multiply(tile, kind == 3 ? 32 : kind == 2 ? 8 : 16);
   for (uint32_t lane = 0; lane < warpSize; ++lane)
     for (uint32_t i = 0; i < 4; ++i)
       deposit<Mma>(lane).d[i] =

@@ -1,4 +1,4 @@
-// Numbers of 16 bits, as GPUs convert them: to the nearest, ties to even.
+// Numbers of 16 and 8 bits, as GPUs convert them: to the nearest, ties to even.
 #ifndef MOE_RUNTIME_EMULATOR_NUMBERS_H
 #define MOE_RUNTIME_EMULATOR_NUMBERS_H
 
@@ -76,6 +76,33 @@ inline uint16_t toF16(float value) {
   uint32_t rounded = magnitude + 0xFFF + ((magnitude >> 13) & 1);
   return static_cast<uint16_t>(sign |
                                ((rounded - (uint32_t(112) << 23)) >> 13));
+}
+
+inline float fromE4M3(uint8_t code) {
+  uint32_t sign = uint32_t(code & 0x80) << 24, magnitude = code & 0x7F;
+  if (magnitude == 0x7F)
+    return floatOf(sign | 0x7FC00000);
+  float value = magnitude < 8
+                    ? static_cast<float>(magnitude) * 0x1p-9f
+                    : floatOf((magnitude << 20) + (uint32_t(120) << 23));
+  return sign ? -value : value;
+}
+
+/// What is too large becomes the largest number, 448.
+inline uint8_t toE4M3(float value) {
+  uint32_t bits = bitsOf(value), magnitude = bits & 0x7FFFFFFF;
+  uint8_t sign = static_cast<uint8_t>(bits >> 24 & 0x80);
+  if (magnitude > 0x7F800000)
+    return 0x7F;               // what the GPU makes of every NaN
+  if (magnitude >= 0x43E00000) // 448
+    return sign | 0x7E;
+  if (magnitude < 0x3C800000) {
+    // Below 2^-6: the addition rounds to multiples of 2^-9.
+    float shifted = floatOf(magnitude) + 0x1p14f;
+    return static_cast<uint8_t>(sign | (bitsOf(shifted) - bitsOf(0x1p14f)));
+  }
+  uint32_t rounded = magnitude + 0x7FFFF + ((magnitude >> 20) & 1);
+  return static_cast<uint8_t>(sign | ((rounded - (uint32_t(120) << 23)) >> 20));
 }
 
 } // namespace moe::emu

@@ -229,6 +229,10 @@ int moe::runProductDriver(int argc, char **argv,
       return fail(toString(std::move(error)), 2);
   if (request.tf32 && targets->cuda.empty())
     return fail("--tf32 is for GPUs: --target=cpu,cuda:sm_80", 2);
+  if (request.fp8Inputs && !cuda::multipliesE4M3(targets->cuda))
+    return fail("--fp8-inputs is for GPUs that multiply fp8: "
+                "--target=cpu,cuda:sm_89",
+                2);
   auto cubin = cubinOf(request.cubin);
   if (!cubin)
     return fail(toString(cubin.takeError()), 2);
@@ -298,6 +302,7 @@ int moe::runProductDriver(int argc, char **argv,
   options.target = targets->cpu;
   options.cuda = targets->cuda;
   options.tf32 = request.tf32;
+  options.fp8Inputs = request.fp8Inputs;
   options.cubin = *cubin;
   options.optLevel = request.optLevel - '0';
   options.road = *road;

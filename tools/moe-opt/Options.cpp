@@ -83,6 +83,11 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       "tf32", cl::cat(category),
       cl::desc("Let GPUs round numbers of f32 to 10 bits before products of "
                "many tokens"));
+  cl::opt<bool> fp8Inputs(
+      "fp8-inputs", cl::cat(category),
+      cl::desc("Let GPUs (sm_89 and later) round what experts of fp8 weights "
+               "read to fp8, with a scale for up to 128 numbers of a token, "
+               "and multiply in fp8"));
   cl::opt<std::string> cubin(
       "cubin", cl::value_desc("never|auto|require"), cl::init("never"),
       cl::cat(category),
@@ -164,11 +169,11 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
       "for all)\n",
       &errs());
   // The parser keeps pointers to options, and the linker walks them later.
-  cl::Option *ours[] = {&input,   &output,       &emit,      &target,
-                        &tf32,    &optLevel,     &stopAfter, &road,
-                        &noRaise, &report,       &listOps,   &verbose,
-                        &onnxMoE, &externalData, &compress,  &profile,
-                        &base,    &instrument,   &shardSize, &cubin};
+  cl::Option *ours[] = {
+      &input,     &output,       &emit,     &target,  &tf32,    &optLevel,
+      &stopAfter, &road,         &noRaise,  &report,  &listOps, &verbose,
+      &onnxMoE,   &externalData, &compress, &profile, &base,    &instrument,
+      &shardSize, &cubin,        &fp8Inputs};
   banks.removeArgument();
   runs.removeArgument();
   texts.removeArgument();
@@ -199,6 +204,7 @@ bool moe::parseArguments(int argc, char **argv, Request &request) {
              roles,
              optLevel,
              tf32,
+             fp8Inputs,
              verbose,
              listOps,
              noRaise,

@@ -14,7 +14,7 @@ struct Request {
       cubin, compress, profile, base, instrument, shardSize;
   std::vector<std::string> banks, runs, texts, roles;
   char optLevel;
-  bool tf32;
+  bool tf32, fp8Inputs;
   bool verbose, listOps, noRaise, externalData;
   /// Given at all: an empty list of steps is a mistake.
   bool hasCompress, hasShardSize;

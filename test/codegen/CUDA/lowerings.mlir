@@ -76,6 +76,12 @@ moegpu.kernel @all(%x: !llvm.ptr<1>, %n: i32) threads 64 shared 4096 {
   // GPU: nvvm.mma.sync A[{{.*}}] B[{{.*}}] C[{{.*}}] {{.*}}tf32{{.*}}m = 16, n = 8, k = 8
   // EMU: llvm.call @moegpu_emu_mma_m16n8k8
   %d32 = moegpu.mma tf32 %a, %b, %c
+  // GPU: llvm.inline_asm has_side_effects {{.*}}"mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};"
+  // EMU: llvm.call @moegpu_emu_mma_m16n8k32
+  %d8 = moegpu.mma e4m3 %a, %b, %c
+  // GPU: llvm.inline_asm {{.*}}cvt.rn.satfinite.e4m3x2.f32 low, $2, $1;
+  // EMU: llvm.call @moegpu_emu_round_e4m3
+  %codes = moegpu.round_e4m3 %one, %one, %one, %one
   // GPU: llvm.inline_asm {{.*}}"cvt.rna.tf32.f32 $0, $1;"
   // EMU: llvm.call @moegpu_emu_round_tf32
   %rounded = moegpu.round_tf32 %one

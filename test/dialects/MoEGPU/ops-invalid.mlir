@@ -77,6 +77,14 @@ moegpu.kernel @packs(%n: i32) threads 32 shared 0 {
 
 // -----
 
+moegpu.kernel @packs_bytes(%n: i32) threads 32 shared 0 {
+  // expected-error @below {{'moegpu.packed_fma' op takes e4m3 numbers; registers hold two of bf16 or f16}}
+  %two = moegpu.packed_fma e4m3 %n, %n, %n
+  moegpu.return
+}
+
+// -----
+
 moegpu.kernel @mbarrier_init_c1() threads 32 shared 64 {
   %s = moegpu.shared 0 : !llvm.ptr<3>
   // expected-error @below {{'moegpu.mbarrier_init' op counts to 0; it can be 1 to 1048575}}
@@ -126,5 +134,15 @@ moegpu.kernel @wgmma_c2(%c: f32) threads 128 shared 65536 {
   %sums = vector.broadcast %c : f32 to vector<4xf32>
   // expected-error @below {{'moegpu.wgmma' op takes tf32 numbers; rows hold bf16 or f16}}
   %d = moegpu.wgmma tf32 %s, %s, %sums : !llvm.ptr<3>, vector<4xf32>
+  moegpu.return
+}
+
+// -----
+
+moegpu.kernel @wgmma_of_bytes(%c: f32) threads 128 shared 65536 {
+  %s = moegpu.shared 0 : !llvm.ptr<3>
+  %sums = vector.broadcast %c : f32 to vector<4xf32>
+  // expected-error @below {{'moegpu.wgmma' op takes e4m3 numbers; rows hold bf16 or f16}}
+  %d = moegpu.wgmma e4m3 %s, %s, %sums : !llvm.ptr<3>, vector<4xf32>
   moegpu.return
 }

@@ -47,6 +47,10 @@ moegpu.kernel @all(%x: !llvm.ptr<1>, %n: i32) threads 64 shared 4096 {
   %one = arith.constant 1.0 : f32
   // CHECK: moegpu.mma tf32 %[[A]], %[[B]], %{{.*}}
   %d32 = moegpu.mma tf32 %a, %b, %c
+  // CHECK: moegpu.mma e4m3 %[[A]], %[[B]], %{{.*}}
+  %d8 = moegpu.mma e4m3 %a, %b, %c
+  // CHECK: moegpu.round_e4m3 %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}
+  %codes = moegpu.round_e4m3 %one, %one, %one, %one
   // CHECK: moegpu.round_tf32
   %rounded = moegpu.round_tf32 %one
   // CHECK: moegpu.packed_fma f16 %[[I]], %[[I]], %[[T]]

@@ -69,11 +69,38 @@ TEST(CodedRows, LieWhereTheHeaderSays) {
   }
 }
 
+/// Those of steps of 32.
+TEST(CodedRows, LieInStepsOf32) {
+  CodedRows format{RowCoding::F8ByF8, RowScale::F32, 128};
+  constexpr int64_t kDepth = 100;
+  auto codeOf = [&](int64_t row, int64_t depth) {
+    return depth < kDepth ? (row * 37 + depth * 11) % 127 : 0;
+  };
+  std::vector<uint8_t> codes(16 * kDepth), packed(format.codeBytes(kDepth));
+  std::vector<float> scales(16, 1), packedScales(16);
+  rt::CodedRow rows[16];
+  for (int64_t r = 0; r < 16; ++r) {
+    for (int64_t d = 0; d < kDepth; ++d)
+      codes[r * kDepth + d] = static_cast<uint8_t>(codeOf(r, d));
+    rows[r] = {&codes[r * kDepth], &scales[r], nullptr};
+  }
+  rt::packCodedTile(format, kDepth, rows, packed.data(),
+                    reinterpret_cast<uint8_t *>(packedScales.data()), nullptr);
+  for (int64_t piece = 0; piece < 4; ++piece)
+    for (int64_t lane = 0; lane < 32; ++lane)
+      for (int64_t r = 0; r < 4; ++r)
+        for (int64_t n = 0; n < 4; ++n)
+          ASSERT_EQ(packed[((piece * 32 + lane) * 4 + r) * 4 + n],
+                    codeOf(lane / 4 + 8 * (r % 2),
+                           piece * 32 + 8 * (lane % 4) + 4 * (r / 2) + n));
+}
+
 /// A code that is no number takes the scale of its block along, in every type.
 TEST(CodedRows, KeepWhatIsNoNumber) {
   for (RowScale scale :
        {RowScale::F16, RowScale::BF16, RowScale::F32, RowScale::E8M0}) {
-    CodedRows format{RowCoding::F8E4M3, scale, 32};
+    bool isByF8 = scale == RowScale::F32;
+    CodedRows format{isByF8 ? RowCoding::F8ByF8 : RowCoding::F8E4M3, scale, 32};
     constexpr int64_t kDepth = 70;
     std::vector<uint8_t> codes(kDepth, 0x45), scales(3 * format.scaleSize(), 1);
     codes[40] = 0x7F, codes[69] = 0xFF;
@@ -105,6 +132,12 @@ TEST(CodedRows, WhatKernelsCannotDo) {
   shape.upCoded = CodedRows{RowCoding::Int4, RowScale::F16, 32};
   EXPECT_TRUE(shape.isSupported());
   shape.element = Element::F32;
+  EXPECT_FALSE(shape.isSupported());
+  // What low factors give is not rounded to 8 bits.
+  shape.element = Element::BF16;
+  shape.upCoded = CodedRows{RowCoding::F8ByF8, RowScale::F32, 32};
+  EXPECT_TRUE(shape.isSupported());
+  shape.downRank = 8;
   EXPECT_FALSE(shape.isSupported());
 }
 
@@ -179,39 +212,102 @@ TEST_P(CodedKernels, Fp8) {
   }
 }
 
-/// Every code alone, to the last bit: a matrix whose rows have one, times 1.
-TEST_P(CodedKernels, EveryFp8Number) {
-  for (Element element : {Element::BF16, Element::F16}) {
-    LayerShape shape{1, 16, 32, 256, 1, false, Activation::Relu};
-    shape.element = element;
-    shape.hasUpBias = true;
-    shape.downCoded = CodedRows{RowCoding::F8E4M3, RowScale::F32, 32};
-    Layer layer(shape, {0});
-    // Hidden values are 1, 0, 0 and so on.
-    std::fill(layer.up[0].values.begin(), layer.up[0].values.end(), 0);
-    for (int64_t h = 0; h < 32; ++h)
-      layer.upBias[0][h] = h == 0;
-    for (int64_t code = 0; code < 256; ++code) {
-      for (int64_t i = 0; i < 4; ++i)
-        layer.down[0].scales[code * 4 + i] = i == 3 ? 0x3F : i == 2 ? 0x80 : 0;
-      for (int64_t h = 0; h < 32; ++h)
-        layer.down[0].codes[code * 32 + h] = h == 0 ? code : 0;
-    }
-    Case test = layer.makeCase(1);
-    test.weights[0] = 1;
-    test::Device device(context, layer, GetParam());
-    std::vector<float> out = device.run(test);
-    ASSERT_EQ(device.error, "");
-    for (int64_t code = 0; code < 256; ++code) {
-      int64_t exponent = code >> 3 & 15, fraction = code & 7;
-      double size = exponent ? std::ldexp(8 + fraction, int(exponent) - 10)
-                             : std::ldexp(fraction, -9);
-      if (code % 128 == 127)
-        EXPECT_TRUE(std::isnan(out[code])) << code;
-      else
-        EXPECT_EQ(out[code], code < 128 ? size : -size) << code;
-    }
+TEST_P(CodedKernels, Fp8ByFp8) {
+  for (int64_t block : {32, 64, 128}) {
+    CodedRows format{RowCoding::F8ByF8, RowScale::F32, block};
+    check(format, format, Element::BF16, 200, /*isGlu=*/block != 64);
   }
+  CodedRows whole{RowCoding::F8ByF8, RowScale::BF16, 0};
+  check(whole, whole, Element::F16, 1100);
+  CodedRows odd{RowCoding::F8ByF8, RowScale::F32, 96};
+  check(odd, odd, Element::BF16, 37, /*isGlu=*/false);
+  // One of both matrices.
+  CodedRows int8{RowCoding::Int8, RowScale::F16, 32};
+  check(odd, int8, Element::BF16);
+  check(int8, odd, Element::BF16);
+  check(whole, std::nullopt, Element::F16);
+}
+
+/// Several tiles of hidden values, and weights of inputs.
+TEST_P(CodedKernels, ManyRowsOfBytes) {
+  for (bool isGlu : {false, true}) {
+    LayerShape shape{3, 72, isGlu ? 150 : 310, 300, 2, isGlu};
+    shape.upCoded = shape.downCoded =
+        CodedRows{RowCoding::F8ByF8, RowScale::F32, 128};
+    shape.scaleInput = shape.hasUpBias = true;
+    Layer layer(shape, {0, 1, 2});
+    checkLayer(context, layer, layer.makeCase(130), GetParam());
+  }
+}
+
+/// Inputs of all sizes: each block has a scale of its own.
+TEST_P(CodedKernels, BytesOfAllSizes) {
+  LayerShape shape{1, 300, 40, 32, 1, false, Activation::Identity};
+  shape.upCoded = shape.downCoded =
+      CodedRows{RowCoding::F8ByF8, RowScale::F32, 128};
+  Layer layer(shape, {0});
+  Case test = layer.makeCase(5);
+  for (int64_t i = 0; i < 300; ++i) {
+    test.x[i] *= i < 128 ? 1e-12f : i < 256 ? 1e12f : 1;
+    test.x[300 + i] = 0;
+    test.x[600 + i] *= 1e-38f; // as 0
+    test.x[900 + i] *= i == 7 ? NAN : 1;
+    test.x[1200 + i] *= i == 290 ? INFINITY : 1;
+  }
+  test::Device device(context, layer, GetParam());
+  std::vector<float> out = device.run(test);
+  ASSERT_EQ(device.error, "");
+  Reference want = layer.reference(test);
+  for (int64_t o = 0; o < 32; ++o) {
+    EXPECT_NEAR(
+        out[o], want.values[o],
+        5 * std::sqrt(GetParam() ? want.bytes[o] : want.down[o] * 0x1p-16 / 3));
+    EXPECT_EQ(out[32 + o], 0);
+    EXPECT_EQ(out[64 + o], 0);
+    EXPECT_TRUE(std::isnan(out[96 + o]));
+    EXPECT_TRUE(std::isnan(out[128 + o]));
+  }
+}
+
+/// Every code alone, to the last bit: a matrix whose rows have one, times 1.
+/// As a hidden value of 8 bits, that is 448 times the f32 nearest to 1 / 448.
+TEST_P(CodedKernels, EveryFp8Number) {
+  for (RowCoding coding : {RowCoding::F8E4M3, RowCoding::F8ByF8})
+    for (Element element : {Element::BF16, Element::F16}) {
+      LayerShape shape{1, 16, 32, 256, 1, false, Activation::Relu};
+      shape.element = element;
+      shape.hasUpBias = true;
+      shape.downCoded = CodedRows{coding, RowScale::F32, 32};
+      Layer layer(shape, {0});
+      // Hidden values are 1, 0, 0 and so on.
+      std::fill(layer.up[0].values.begin(), layer.up[0].values.end(), 0);
+      for (int64_t h = 0; h < 32; ++h)
+        layer.upBias[0][h] = h == 0;
+      for (int64_t code = 0; code < 256; ++code) {
+        for (int64_t i = 0; i < 4; ++i)
+          layer.down[0].scales[code * 4 + i] = i == 3   ? 0x3F
+                                               : i == 2 ? 0x80
+                                                        : 0;
+        for (int64_t h = 0; h < 32; ++h)
+          layer.down[0].codes[code * 32 + h] = h == 0 ? code : 0;
+      }
+      Case test = layer.makeCase(1);
+      test.weights[0] = 1;
+      test::Device device(context, layer, GetParam());
+      std::vector<float> out = device.run(test);
+      ASSERT_EQ(device.error, "");
+      for (int64_t code = 0; code < 256; ++code) {
+        int64_t exponent = code >> 3 & 15, fraction = code & 7;
+        double size = exponent ? std::ldexp(8 + fraction, int(exponent) - 10)
+                               : std::ldexp(fraction, -9);
+        if (code % 128 == 127)
+          EXPECT_TRUE(std::isnan(out[code])) << code;
+        else
+          EXPECT_NEAR(out[code], code < 128 ? size : -size,
+                      shape.hiddenBytes() && GetParam() ? size * 0x1p-23 : 0)
+              << code;
+      }
+    }
 }
 
 /// The ends of E8M0: 255 is no number, 0 is 2^-127.
@@ -252,11 +348,12 @@ TEST_P(CodedKernels, ManyTokensAndColumns) {
 /// Nothing shares a bank of shared memory; with few tokens codes are read once,
 /// in whole sectors.
 TEST_P(CodedKernels, MoveNoMoreThanTheyMust) {
-  for (RowCoding coding :
-       {RowCoding::Int8, RowCoding::Int4, RowCoding::F8E4M3}) {
+  for (RowCoding coding : {RowCoding::Int8, RowCoding::Int4, RowCoding::F8E4M3,
+                           RowCoding::F8ByF8}) {
     LayerShape shape{4, 512, 64, 512, 2};
     shape.upCoded = shape.downCoded =
-        CodedRows{coding, RowScale::F16, 32, coding != RowCoding::F8E4M3};
+        CodedRows{coding, RowScale::F16, 32,
+                  coding == RowCoding::Int8 || coding == RowCoding::Int4};
     Layer layer(shape, {0, 1, 2, 3});
     Case test = layer.makeCase(GetParam() ? 40 : 1);
     test::Device device(context, layer, GetParam());

@@ -64,6 +64,12 @@ std::vector<std::pair<std::string, LayerShape>> shapes() {
   with("qwen_fp8", qwen, Element::BF16, fp8);
   with("qwen_fp8_small", qwen, Element::BF16, fp8Small);
   with("qwen_fp8_f16", qwen, Element::F16, fp8);
+  CodedRows byFp8{RowCoding::F8ByF8, RowScale::F32, 128};
+  CodedRows byFp8Small{RowCoding::F8ByF8, RowScale::F32, 32};
+  with("qwen_by_fp8", qwen, Element::BF16, byFp8);
+  with("qwen_by_fp8_small", qwen, Element::BF16, byFp8Small);
+  with("oss_by_fp8", oss, Element::BF16, byFp8);
+  with("odd_by_fp8", odd, Element::F16, byFp8);
   with("odd_int4", odd, Element::BF16, int4Zeros);
   LayerShape scaled = odd;
   scaled.scaleInput = scaled.hasUpBias = true;
@@ -161,7 +167,8 @@ private:
   std::map<std::string, Assembled> assembled; // by architecture
 };
 
-constexpr unsigned kMma = 0x03c, kWgmma = 0x1f0;
+/// Of fp8 by fp8 where hardware has it without warpgroups: sm_89 and sm_120.
+constexpr unsigned kMma = 0x03c, kMmaOfBytes = 0x07a, kWgmma = 0x1f0;
 
 /// wgmma runs unserialised, with the registers that three warpgroups can have.
 TEST_F(HopperAssembly, Assembles) {
@@ -191,34 +198,72 @@ TEST_F(HopperAssembly, Assembles) {
     }
 }
 
-TEST(LayerAssembly, Assembles) {
+/// Of layers whose inputs are bytes, or of the others.
+void assembleLayers(bool areByF8) {
   test::Context context;
   Kernels kernels(&context.context);
   struct Product {
     std::string name;
-    bool hasTensor;
+    bool hasTensor, mayBytes;
   };
   std::vector<Product> products;
   for (bool grouped : {false, true})
     for (const auto &[name, shape] : shapes()) {
+      if (shape.inputBytes().has_value() != areByF8)
+        continue;
       std::string layer = (grouped ? "many_" : "few_") + name;
       kernels.add(*context.kernels(shape, shape.experts, grouped), layer);
       // The tensor core rounds f32 numbers; only who asks for it gets it.
       bool hasTensor = shape.element != Element::F32 || (shape.tf32 && grouped);
+      // Of few tokens, hidden values are no bytes.
       for (const std::string &kernel : productsOf(layer, shape))
-        products.push_back({kernel, hasTensor});
+        products.push_back({kernel, hasTensor,
+                            areByF8 && (grouped || kernel == layer + "_up")});
     }
-  ASSERT_NO_FATAL_FAILURE(kernels.assemble({"sm_80", "sm_90a"}));
-  for (const char *arch : {"sm_80", "sm_90a"})
-    for (const auto &[name, hasTensor] : products) {
-      EXPECT_EQ(kernels.operations(arch, name)[kMma] > 0, hasTensor) << name;
-      RecordProperty(arch + ("." + name), kernels.registers(arch, name));
+  const char *first = areByF8 ? "sm_89" : "sm_80";
+  ASSERT_NO_FATAL_FAILURE(kernels.assemble({first, "sm_90a"}));
+  for (const char *arch : {first, "sm_90a"})
+    for (const auto &[name, hasTensor, mayBytes] : products) {
+      SCOPED_TRACE(name + (" on " + std::string(arch)));
+      auto found = kernels.operations(arch, name);
+      // For sm_90a ptxas makes f16 of the numbers.
+      bool hasBytes = mayBytes && arch == first;
+      EXPECT_EQ(found[kMmaOfBytes] > 0, hasBytes);
+      EXPECT_EQ(found[kMma] > 0, hasTensor && !hasBytes);
+      testing::Test::RecordProperty(arch + ("." + name),
+                                    kernels.registers(arch, name));
     }
 }
+
+TEST(LayerAssembly, Assembles) { assembleLayers(false); }
+TEST(LayerAssembly, AssemblesBytes) { assembleLayers(true); }
 #else
 TEST(LayerAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 TEST_F(HopperAssembly, Assembles) { GTEST_SKIP() << "ptxas is not installed"; }
 #endif
+
+/// Products of bytes, and what the driver must know of them.
+TEST_P(KernelAssembly, PtxOfBytes) {
+  LayerShape shape{8, 2048, 768, 2048, 8};
+  shape.upCoded = shape.downCoded =
+      rt::CodedRows{rt::RowCoding::F8ByF8, rt::RowScale::F32, 128};
+  OwningOpRef<ModuleOp> module = context.kernels(shape, 8, GetParam());
+  for (auto [arch, version] : {std::pair("sm_89", ".version 8.4"),
+                               std::pair("sm_90a", ".version 8.6")}) {
+    auto text = emitPtx(*module, arch);
+    ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
+    for (const char *part :
+         {version, "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32",
+          "cvt.rn.satfinite.e4m3x2.f32"})
+      EXPECT_NE(text->find(part), std::string::npos) << part;
+    size_t down = text->find(".entry down(");
+    EXPECT_EQ(text->find("m16n8k32", down) != std::string::npos, GetParam());
+  }
+  for (auto [arch, is] : {std::pair("sm_80", false), std::pair("sm_86", false),
+                          std::pair("", false), std::pair("sm_89", true),
+                          std::pair("sm_90a", true)})
+    EXPECT_EQ(multipliesE4M3(arch), is) << arch;
+}
 
 TEST_P(KernelAssembly, Ptx) {
   LayerShape shape{8, 2048, 768, 2048, 8};

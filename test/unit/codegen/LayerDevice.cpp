@@ -139,8 +139,8 @@ std::vector<float> test::Device::run(const Case &test) {
   auto *where = room<int32_t>(slots, "place");
   auto *experts = room<int32_t>(s.experts, "active");
   auto *activeCount = room<int32_t>(1, "active count");
-  auto *rounded = room<uint8_t>(tokens * s.paddedInputs() * size, "rounded");
-  auto *hidden = room<uint8_t>(slots * s.paddedHidden() * size, "hidden");
+  auto *rounded = room<uint8_t>(tokens * s.inputRoom() * size, "rounded");
+  auto *hidden = room<uint8_t>(slots * s.hiddenRoom() * size, "hidden");
   uint8_t *low = nullptr, *last = hidden, *inputs = rounded;
   if (s.upRank)
     inputs = low = room<uint8_t>(slots * upLow.paddedHidden() * size, "low");
@@ -231,7 +231,8 @@ static Rounding roundingOf(const LayerShape &shape, bool grouped) {
   auto isNf4 = [](const std::optional<rt::CodedRows> &coded) {
     return coded && coded->coding == rt::RowCoding::Nf4;
   };
-  return {u, 1 + (isNf4(shape.downCoded) || isNf4(shape.downLowCoded)),
+  bool isBytes = grouped && shape.hiddenBytes();
+  return {u, !isBytes + (isNf4(shape.downCoded) || isNf4(shape.downLowCoded)),
           (shape.upRank != 0) + isNf4(shape.upCoded), isNf4(shape.upLowCoded)};
 }
 
@@ -241,10 +242,10 @@ void test::checkLayer(Context &context, Layer &layer, const Case &test,
   Rounding rounding = roundingOf(layer.shape, grouped);
   std::vector<double> allowed;
   for (size_t i = 0; i < want.values.size(); ++i) {
-    double sigma =
-        rounding.u / std::sqrt(3.0) *
-        std::sqrt(rounding.down * want.down[i] + rounding.up * want.up[i] +
-                  rounding.low * want.low[i]);
+    double variance = rounding.u * rounding.u / 3 *
+                      (rounding.down * want.down[i] + rounding.up * want.up[i] +
+                       rounding.low * want.low[i]);
+    double sigma = std::sqrt(variance + (grouped ? want.bytes[i] : 0));
     // The result itself is an f32, of a few additions.
     double few = 0x1p-21 * (std::abs(want.values[i]) + 1e-3);
     allowed.push_back(5 * sigma + few);

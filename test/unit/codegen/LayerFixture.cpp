@@ -86,7 +86,7 @@ Matrix Layer::matrix(int64_t rows, int64_t columns,
     return made;
   }
   bool isInt8 = coded->coding == rt::RowCoding::Int8;
-  bool isFp8 = coded->coding == rt::RowCoding::F8E4M3;
+  bool isFp8 = coded->isFp8();
   bool isInt4 = coded->coding == rt::RowCoding::Int4;
   int64_t block = coded->block ? coded->block : columns;
   for (int64_t r = 0; r < rows; ++r) {
@@ -306,6 +306,47 @@ Layer::Hidden Layer::hiddenOf(int64_t e, int64_t h,
           squares(gate[e], ofGate) + squares(up[e], ofLine)};
 }
 
+/// Calls `body(first, end, scale, inverse)` for the blocks of a row of bytes,
+/// with what its numbers are multiplied by, before and after.
+template <typename Number>
+static void
+forBlocks(const std::vector<Number> &row, int64_t block,
+          llvm::function_ref<void(size_t, size_t, float, float)> body) {
+  for (size_t first = 0; first < row.size(); first += block) {
+    size_t end = std::min(row.size(), first + block);
+    float largest = 0;
+    for (size_t i = first; i < end; ++i)
+      if (float size = std::abs(static_cast<float>(row[i])); size > largest)
+        largest = size;
+    bool isNone = largest < 0x1p-100f;
+    body(first, end, isNone ? 1 : largest / 448, isNone ? 1 : 448 / largest);
+  }
+}
+
+/// A row of inputs as it is rounded to bytes.
+static std::vector<double> roundedRow(const std::vector<float> &x,
+                                      int64_t block) {
+  std::vector<double> made(x.size());
+  forBlocks(x, block, [&](size_t i, size_t end, float scale, float inverse) {
+    for (; i < end; ++i)
+      made[i] = double(emu::fromE4M3(emu::toE4M3(x[i] * inverse))) * scale;
+  });
+  return made;
+}
+
+/// The variances of rounding hidden values to bytes: steps are evenly likely.
+static std::vector<double> variancesOf(const std::vector<double> &hidden,
+                                       int64_t block) {
+  std::vector<double> made(hidden.size());
+  forBlocks(hidden, block, [&](size_t i, size_t end, float scale, float) {
+    for (; i < end; ++i) {
+      int exponent = std::max(std::ilogb(std::abs(hidden[i]) / scale), -6);
+      made[i] = std::pow(std::ldexp(scale, exponent - 3), 2) / 12;
+    }
+  });
+  return made;
+}
+
 /// Adds what expert `e` gives for inputs `x` times `inputWeight`, `weight`
 /// times, to the numbers from `first` on.
 void Layer::addExpert(int64_t e, double inputWeight, double weight,
@@ -327,7 +368,9 @@ void Layer::addExpert(int64_t e, double inputWeight, double weight,
     all.push_back(hiddenOf(e, h, inputs, moves, inputWeight));
     hidden.push_back(all.back().value);
   }
-  std::vector<double> last = hidden;
+  std::vector<double> last = hidden, variances;
+  if (auto rows = shape.hiddenBytes())
+    variances = variancesOf(hidden, rows->block);
   if (shape.downRank) {
     last.clear();
     for (int64_t r = 0; r < shape.downRank; ++r)
@@ -346,6 +389,8 @@ void Layer::addExpert(int64_t e, double inputWeight, double weight,
       factor *= factor * square;
       if (shape.downRank)
         made.down[at] += factor * hidden[h] * hidden[h];
+      if (!variances.empty())
+        made.bytes[at] += factor * variances[h];
       made.up[at] += factor * all[h].products;
       made.low[at] += factor * all[h].inputs;
     }
@@ -355,11 +400,15 @@ void Layer::addExpert(int64_t e, double inputWeight, double weight,
 Reference Layer::reference(const Case &test) const {
   int64_t tokens = test.x.size() / shape.inputs, count = tokens * shape.outputs;
   std::vector<double> none(count);
-  Reference made{none, none, none, none};
+  Reference made{none, none, none, none, none};
   for (int64_t t = 0; t < tokens; ++t) {
     std::vector<double> x(shape.inputs), weights(shape.experts);
     for (int64_t i = 0; i < shape.inputs; ++i)
       x[i] = rounded(test.x[t * shape.inputs + i], shape.element);
+    if (auto rows = shape.inputBytes()) {
+      auto row = test.x.begin() + t * shape.inputs;
+      x = roundedRow({row, row + shape.inputs}, rows->block);
+    }
     for (int64_t c = 0; c < shape.topK; ++c) {
       int32_t id = test.ids[t * shape.topK + c];
       if (id < 0 || id >= int64_t(entries.size()) || entries[id] < 0)

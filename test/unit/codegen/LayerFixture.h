@@ -40,9 +40,10 @@ struct Case {
 /// the square root of `down`; if those that make hidden values are, by u times
 /// that of `up`; if those of a low factor of the first matrix are, by u times
 /// that of `low`. Rounding what the second matrix' low factor gives is in
-/// `down`, too.
+/// `down`, too. `bytes` is the variance that rounding hidden values to 8 bits
+/// makes.
 struct Reference {
-  std::vector<double> values, down, up, low;
+  std::vector<double> values, down, up, low, bytes;
 };
 
 /// Whether kernels of sm_90a stand for those of many tokens: with the tiles

@@ -3,6 +3,7 @@
 #include "test/unit/runtime/EmulatorKernels.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 using namespace moe::emu;
@@ -33,6 +34,33 @@ TEST(Numbers, RoundTripAndRound) {
   EXPECT_TRUE(std::isnan(fromBf16(toBf16(NAN))));
   EXPECT_EQ(fromF16(0x0001), 0x1p-24f);
   EXPECT_EQ(fromF16(0xFC00), -std::numeric_limits<float>::infinity());
+}
+
+TEST(Numbers, EveryE4M3Number) {
+  for (int code = 0; code < 256; ++code) {
+    int exponent = code >> 3 & 15, fraction = code & 7;
+    double size = exponent ? std::ldexp(8 + fraction, exponent - 10)
+                           : std::ldexp(fraction, -9);
+    float number = fromE4M3(static_cast<uint8_t>(code));
+    if (code % 128 == 127) {
+      EXPECT_TRUE(std::isnan(number)) << code;
+      continue;
+    }
+    EXPECT_EQ(number, code < 128 ? size : -size) << code;
+    EXPECT_EQ(toE4M3(number), code);
+    if (code % 128 == 126)
+      continue;
+    // Between two numbers: to the nearer, in the middle to the even one.
+    float next = fromE4M3(static_cast<uint8_t>(code + 1));
+    float middle = (number + next) / 2;
+    EXPECT_EQ(toE4M3(middle), code % 2 ? code + 1 : code) << code;
+    EXPECT_EQ(toE4M3(std::nextafter(middle, number)), code) << code;
+    EXPECT_EQ(toE4M3(std::nextafter(middle, next)), code + 1) << code;
+  }
+  EXPECT_EQ(toE4M3(1e30f), 0x7E);
+  EXPECT_EQ(toE4M3(-std::numeric_limits<float>::infinity()), 0xFE);
+  EXPECT_EQ(toE4M3(1e-30f), 0);
+  EXPECT_EQ(toE4M3(NAN), 0x7F);
 }
 
 int32_t packed(const uint16_t *numbers, size_t distance = 1) {
@@ -125,6 +153,44 @@ TEST(EmulatorMatrix, MultipliesTf32) {
     }
 }
 
+/// The same with a 16x32 and b 32x8 (column by column) of E4M3 numbers.
+void multiplyE4M3(void **arguments) {
+  auto *a = static_cast<const uint8_t *>(arguments[0]);
+  auto *b = static_cast<const uint8_t *>(arguments[1]);
+  auto *d = static_cast<float *>(arguments[2]);
+  int32_t g = moegpu_emu_thread_id() / 4, t = moegpu_emu_thread_id() % 4;
+  int32_t rows[4], columns[2];
+  float in[4] = {1, 2, 3, 4}, out[4];
+  for (int i = 0; i < 4; ++i)
+    std::memcpy(&rows[i], a + (g + i % 2 * 8) * 32 + t * 4 + i / 2 * 16, 4);
+  for (int i = 0; i < 2; ++i)
+    std::memcpy(&columns[i], b + g * 32 + t * 4 + i * 16, 4);
+  moegpu_emu_mma_m16n8k32(out, rows, columns, in, "mma");
+  for (int i = 0; i < 4; ++i)
+    store(d + (g + i / 2 * 8) * 8 + t * 2 + i % 2, out[i] - in[i]);
+}
+
+TEST(EmulatorMatrix, MultipliesE4M3) {
+  std::vector<uint8_t> a, b;
+  for (float value : randomFloats(16 * 32, 1))
+    a.push_back(toE4M3(value));
+  for (float value : randomFloats(8 * 32, 2))
+    b.push_back(toE4M3(value));
+  Device device;
+  device.argument("a", a);
+  device.argument("b", b);
+  float *d = device.argument("d", std::vector<float>(16 * 8));
+  Status status = device.run(multiplyE4M3, {});
+  ASSERT_TRUE(status.ok()) << status.message;
+  for (int m = 0; m < 16; ++m)
+    for (int n = 0; n < 8; ++n) {
+      double sum = 0;
+      for (int k = 0; k < 32; ++k)
+        sum += double(fromE4M3(a[m * 32 + k])) * fromE4M3(b[n * 32 + k]);
+      EXPECT_NEAR(d[m * 8 + n], sum, 1e-5) << m << " " << n;
+    }
+}
+
 TEST(EmulatorMatrix, NumbersInRegisters) {
   auto rounded = [](float x) {
     return floatOf(static_cast<uint32_t>(moegpu_emu_round_tf32(x)));
@@ -153,6 +219,7 @@ TEST(EmulatorMatrix, NumbersInRegisters) {
   EXPECT_EQ(toBf16(roundToOdd(1 + 0x1p-8 + 0x1p-40)), 0x3F81);
   EXPECT_EQ(toBf16(roundToOdd(1 + 0x1p-8 - 0x1p-40)), 0x3F80);
 
+  EXPECT_EQ(moegpu_emu_round_e4m3(1, -2, 0.5f, NAN), 0x7F30C038);
   EXPECT_EQ(moegpu_emu_permute_bytes(0x33221100, 0x77665544, 0x0246),
             0x00224466);
 }
