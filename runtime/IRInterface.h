@@ -98,7 +98,7 @@ enum {
 typedef struct {
   int64_t rows, depth;   /* gated: as many rows follow those of the gate */
   int64_t tiles;         /* of 16 rows, on the device */
-  int64_t padded_depth;  /* of a row of plain numbers there */
+  int64_t padded_depth;  /* of a row there, and of what it is multiplied by */
   int64_t block;         /* numbers of a coded row to a scale; 0: all */
   int32_t element;       /* type of plain numbers in the model; 0: coded */
   int32_t coding, scale; /* of coded rows: RowCoding, RowScale */
