@@ -80,7 +80,9 @@ Fiber &Multiprocessor::next() {
 /// Until somebody puts the thread among those that are ready.
 void Multiprocessor::wait() {
   Fiber &mine = fibers[thread];
-  mine.switchTo(next());
+  // What it waits for may land in `next`.
+  if (Fiber &to = next(); &to != &mine)
+    mine.switchTo(to);
 }
 
 void Multiprocessor::endThread() {

@@ -26,6 +26,35 @@ TEST(EmulatorHopper, MultipliesWhatArrives) {
   }
 }
 
+/// What a thread waits for may land while it looks for another to go on: then
+/// it goes on itself.
+TEST(EmulatorHopper, ThreadsWaitForTheirOwnCopies) {
+  constexpr size_t barrier = 512;
+  auto kernel = [](void **arguments) {
+    auto *from = static_cast<float *>(arguments[0]);
+    int32_t thread = moegpu_emu_thread_id();
+    if (thread == 0)
+      moegpu_emu_mbarrier_init(shared<void>(barrier), 32, "make");
+    moegpu_emu_barrier(0, 0, "barrier");
+    moegpu_emu_async_copy(shared<float>(size_t(thread) * 16), from + thread * 4,
+                          16, 16, "copy");
+    moegpu_emu_mbarrier_arrive_copies(shared<void>(barrier), "arrive");
+    moegpu_emu_mbarrier_wait(shared<void>(barrier), 0, "wait");
+    float last = load(shared<float>(size_t(thread) * 16 + 12), "last");
+    store(static_cast<float *>(arguments[1]) + thread, last);
+  };
+  std::vector<float> x = randomFloats(128);
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    Device device;
+    device.argument("x", x);
+    float *y = device.argument("y", std::vector<float>(32));
+    rt::Status status = device.run(kernel, {1, 32, 520}, {seed, true, false});
+    ASSERT_TRUE(status.ok()) << seed << ": " << status.message;
+    for (int i = 0; i < 32; ++i)
+      ASSERT_EQ(y[i], x[size_t(i) * 4 + 3]);
+  }
+}
+
 TEST(EmulatorHopper, CountsProductsAndBytes) {
   PipelineRun pipeline;
   emu::Counts counts;
