@@ -108,9 +108,17 @@ TEST(CodedRows, WhatKernelsCannotDo) {
   EXPECT_FALSE(shape.isSupported());
 }
 
-class CodedKernels : public testing::TestWithParam<bool> {
+/// Kernels for few tokens, those for more on any GPU, and on sm_90a.
+enum class Kind { Few, Portable, Hopper };
+
+class CodedKernels : public testing::TestWithParam<Kind> {
 protected:
   test::Context context;
+
+  static bool grouped() { return GetParam() != Kind::Few; }
+  static OnHopper onHopper() {
+    return GetParam() == Kind::Hopper ? OnHopper::ByCount : OnHopper::No;
+  }
 
   /// Both matrices of `up`, or the second of `down`, with sizes that leave
   /// something over everywhere and depths that go through every loop.
@@ -122,8 +130,9 @@ protected:
     shape.downCoded = down;
     shape.hasUpBias = shape.hasDownBias = true;
     Layer layer(shape, {0, -1, 1, 2, 3, 1});
+    layer.onHopper = onHopper();
     for (int64_t tokens : {0, 1, 21})
-      checkLayer(context, layer, layer.makeCase(tokens), GetParam());
+      checkLayer(context, layer, layer.makeCase(tokens), grouped());
   }
 };
 
@@ -187,6 +196,7 @@ TEST_P(CodedKernels, EveryFp8Number) {
     shape.hasUpBias = true;
     shape.downCoded = CodedRows{RowCoding::F8E4M3, RowScale::F32, 32};
     Layer layer(shape, {0});
+    layer.onHopper = onHopper();
     // Hidden values are 1, 0, 0 and so on.
     std::fill(layer.up[0].values.begin(), layer.up[0].values.end(), 0);
     for (int64_t h = 0; h < 32; ++h)
@@ -199,7 +209,7 @@ TEST_P(CodedKernels, EveryFp8Number) {
     }
     Case test = layer.makeCase(1);
     test.weights[0] = 1;
-    test::Device device(context, layer, GetParam());
+    test::Device device(context, layer, grouped());
     std::vector<float> out = device.run(test);
     ASSERT_EQ(device.error, "");
     for (int64_t code = 0; code < 256; ++code) {
@@ -219,10 +229,11 @@ TEST_P(CodedKernels, ScalesAtTheEnds) {
   LayerShape shape{1, 64, 32, 32, 1};
   shape.downCoded = CodedRows{RowCoding::Fp4, RowScale::E8M0, 32};
   Layer layer(shape, {0});
+  layer.onHopper = onHopper();
   layer.down[0].scales[3] = 255;
   layer.down[0].scales[20] = 0;
   Case test = layer.makeCase(2);
-  test::Device device(context, layer, GetParam());
+  test::Device device(context, layer, grouped());
   std::vector<float> out = device.run(test);
   ASSERT_EQ(device.error, "");
   for (int64_t i = 0; i < 2 * 32; ++i) {
@@ -245,7 +256,8 @@ TEST_P(CodedKernels, ManyTokensAndColumns) {
     shape.upCoded = shape.downCoded =
         CodedRows{coding, RowScale::F16, 32, true};
     Layer layer(shape, {0, 1, 2});
-    checkLayer(context, layer, layer.makeCase(130), GetParam());
+    layer.onHopper = onHopper();
+    checkLayer(context, layer, layer.makeCase(130), grouped());
   }
 }
 
@@ -258,8 +270,9 @@ TEST_P(CodedKernels, MoveNoMoreThanTheyMust) {
     shape.upCoded = shape.downCoded =
         CodedRows{coding, RowScale::F16, 32, coding != RowCoding::F8E4M3};
     Layer layer(shape, {0, 1, 2, 3});
-    Case test = layer.makeCase(GetParam() ? 40 : 1);
-    test::Device device(context, layer, GetParam());
+    layer.onHopper = onHopper();
+    Case test = layer.makeCase(grouped() ? 40 : 1);
+    test::Device device(context, layer, grouped());
     device.options.count = true;
     device.run(test);
     ASSERT_EQ(device.error, "");
@@ -271,14 +284,18 @@ TEST_P(CodedKernels, MoveNoMoreThanTheyMust) {
       EXPECT_EQ(site.sectors * 32, site.global.bytesRead) << site.site;
       found += site.global.bytesRead;
     }
-    EXPECT_EQ(found, GetParam()                  ? 0
+    EXPECT_EQ(found, grouped()                   ? 0
                      : coding == RowCoding::Int4 ? codes / 2
                                                  : codes);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, CodedKernels, testing::Bool(),
-                         [](const testing::TestParamInfo<bool> &info) {
-                           return info.param ? "Grouped" : "Decode";
+INSTANTIATE_TEST_SUITE_P(, CodedKernels,
+                         testing::Values(Kind::Few, Kind::Portable,
+                                         Kind::Hopper),
+                         [](const testing::TestParamInfo<Kind> &info) {
+                           return info.param == Kind::Few        ? "Decode"
+                                  : info.param == Kind::Portable ? "Grouped"
+                                                                 : "Hopper";
                          });
 } // namespace

@@ -49,7 +49,8 @@ OwningOpRef<ModuleOp> Context::kernels(const LayerShape &shape, int64_t entries,
 
 test::Device::Device(Context &context, Layer &layer, bool grouped)
     : layer(layer) {
-  if (CaseRecorder::isWanted())
+  // Recorded cases run on any GPU.
+  if (CaseRecorder::isWanted() && layer.onHopper == OnHopper::No)
     recorder = std::make_unique<CaseRecorder>();
   if (layer.kernels)
     return;
@@ -136,7 +137,8 @@ std::vector<float> test::Device::run(const Case &test) {
   auto matrix = [&](const Packed &packed, const char *name, int64_t matrixRows,
                     int64_t depth) -> void * {
     void *at = place(packed.values, name);
-    if (layer.onHopper == OnHopper::No)
+    // Codes come without a map.
+    if (layer.onHopper == OnHopper::No || !packed.scales.empty())
       return at;
     uint64_t sizes[] = {uint64_t(depth), uint64_t(matrixRows),
                         uint64_t(s.experts)};
