@@ -21,7 +21,8 @@ bool moe::cuda::hasHopperDown(const LayerShape &shape) {
 static SmallVector<Type> argumentTypes(const ExpertMatrix &matrix,
                                        MLIRContext *context, unsigned own) {
   SmallVector<Type> types = matrix.arguments(context, own);
-  types[1] = LLVM::LLVMPointerType::get(context, moegpu::kTensorMap);
+  if (!matrix.coded)
+    types[1] = LLVM::LLVMPointerType::get(context, moegpu::kTensorMap);
   return types;
 }
 

@@ -11,7 +11,21 @@ using Nums = KernelBuilder::Nums;
 // Registers of a thread: three warpgroups start with 168 each, 504 in all.
 static constexpr int64_t kBringRegisters = 56, kMultiplyRegisters = 224;
 
+/// Of 64 numbers.
+static int64_t codeBytes(const ExpertMatrix &matrix) {
+  return matrix.coded->isByte() ? 64 : 32;
+}
+
+HopperForm HopperForm::some(const ExpertMatrix &matrix) {
+  return {HopperShape::kSomeSlots, HopperShape::kSomeRows,
+          HopperShape::kSomeSteps, true,
+          matrix.coded ? codeBytes(matrix) : kRowBytes};
+}
+
 HopperForm HopperForm::many(const ExpertMatrix &matrix) {
+  // Sums of a block of numbers beside those of all: twice as many registers.
+  if (matrix.coded)
+    return some(matrix);
   return {HopperShape::kSlots, HopperShape::rowsOf(matrix.rows),
           HopperShape::kSteps, false};
 }
@@ -38,11 +52,11 @@ void HopperTile::waitForEmpty(Num n) {
 
 void HopperTile::makeBarriers() {
   k.when(thread == k.integer(0), [&] {
-    for (int64_t stage = 0; stage < kStages; ++stage) {
-      // Threads that gather, and the one that announces rows of the matrix;
+    for (int64_t stage = 0; stage < stages(); ++stage) {
+      // Threads that copy, and the one that announces rows of the matrix;
       // warps that multiply.
       moegpu::MBarrierInitOp::create(k.b, k.loc, full(k.integer(stage)).value,
-                                     kGroupThreads + 1);
+                                     kGroupThreads + (matrix.coded ? 0 : 1));
       moegpu::MBarrierInitOp::create(k.b, k.loc, empty(k.integer(stage)).value,
                                      2 * kGroupThreads / 32);
     }
@@ -73,7 +87,7 @@ Num HopperTile::forTiles(
         Num expert = wide(read(offsetsActiveCount[1], a));
         Num begin = read(offsetsActiveCount[0], expert);
         Num count = read(offsetsActiveCount[0], expert + 1) - begin;
-        Num isMany = zero.like(mostSome) < count;
+        Num isMany = zero.like(hasOneForm() ? 0 : mostSome) < count;
         Num down = k.select(isMany, k.ceilDiv(count, many.slots),
                             k.min(count, zero.like(1)));
         auto across = [&](const HopperForm &form) {
@@ -96,9 +110,12 @@ Num HopperTile::forTiles(
                             wide(above * form.slots),
                             wide(beside * form.rows)};
         };
-        k.when(
-            isMany, [&] { body(work(many, above), n); },
-            [&] { body(work(some, zero), n); });
+        if (hasOneForm())
+          body(work(many, above), n);
+        else
+          k.when(
+              isMany, [&] { body(work(many, above), n); },
+              [&] { body(work(some, zero), n); });
         Num filled = k.select(isMany, zero.like(stagesOf(many)),
                               zero.like(stagesOf(some)));
         scf::YieldOp::create(
@@ -131,12 +148,15 @@ void HopperTile::bring(const HopperWork &work, Num before, Num left,
         [&] { return k.integer(-(int64_t(1) << 30)); });
     units.push_back(k.convert(unit, k.i32()));
   }
+  Nums codes;
+  if (matrix.coded)
+    codes = firstCodes(work);
   int64_t stageDepth = form.steps * kStepDepth;
   k.loop(0, k.integer(stagesOf(form)), [&](Num filling) {
     Num n = before + k.convert(filling, k.i32()), stage = stageOf(n);
     Num first = filling * stageDepth;
     waitForEmpty(n);
-    k.when(thread == zero, [&] {
+    auto announce = [&] {
       moegpu::MBarrierExpectOp::create(k.b, k.loc, full(stage).value,
                                        form.steps * form.rows * kRowBytes);
       for (int64_t step = 0; step < form.steps; ++step)
@@ -150,12 +170,16 @@ void HopperTile::bring(const HopperWork &work, Num before, Num left,
                       step * form.stepBytes() + (form.slots + box) * kRowBytes)
                   .value,
               full(stage).value);
-    });
+    };
+    if (!matrix.coded)
+      k.when(thread == zero, announce);
     // Only the last stage may be a part of one.
     bool isWhole = matrix.depth % stageDepth == 0;
     Num to = k.at(k.b.getI8Type(), inStage(stage, 0), place);
     Num further = k.convert(filling * (stageDepth / 8), k.i32());
     for (int64_t step = 0; step < form.steps; ++step) {
+      if (matrix.coded)
+        bringCodes(form, codes, filling, step, stage);
       Num inside =
           first + step * kStepDepth + chunk * 8 < k.integer(matrix.depth);
       for (int64_t i = 0; i < form.slots / kAtOnce; ++i) {
@@ -241,13 +265,15 @@ void HopperTile::run(Num left, ArrayRef<Num> offsetsActiveCount, RowOf rowOf,
               bring(work, n, left, rowOf);
             });
         // Nothing may be on its way when threads end.
-        for (int64_t i = 0; i < kStages; ++i)
+        for (int64_t i = 0; i < stages(); ++i)
           waitForEmpty(n + i);
       },
       [&] {
         moegpu::MaxRegistersOp::create(k.b, k.loc, kMultiplyRegisters,
                                        /*increase=*/true);
         forTiles(offsetsActiveCount, [&](const HopperWork &work, Num n) {
+          if (matrix.coded)
+            return put(work, multiplyCodes(work, n));
           if (work.form.slotsAreColumns)
             return put(work, multiply(work.form, n));
           k.when(

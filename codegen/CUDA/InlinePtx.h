@@ -28,6 +28,10 @@ constexpr Inline kPackedFmaBF16 = {"fma.rn.bf16x2 $0, $1, $2, $3;", "=r,r,r,r"};
 constexpr Inline kPackedFmaF16 = {"fma.rn.f16x2 $0, $1, $2, $3;", "=r,r,r,r"};
 constexpr Inline kPermuteBytes = {"prmt.b32 $0, $1, $2, $3;", "=r,r,r,r"};
 
+/// The beginning: columns and types follow, then sums, four registers of rows,
+/// the descriptor of the columns, and that all are added as they are.
+constexpr const char *kWgmmaRegisters = "wgmma.mma_async.sync.aligned.m64n";
+
 /// Its constraints tie as many sums as there are.
 constexpr const char *kWgmmaWait = "wgmma.wait_group.sync.aligned 0;";
 

@@ -55,12 +55,14 @@ void emitGroupedUp(mlir::ModuleOp module, llvm::StringRef name,
 void emitGroupedDown(mlir::ModuleOp module, llvm::StringRef name,
                      const LayerShape &shape);
 
-/// The same two on sm_90a. In place of the pointer to the matrix they take its
-/// tensor map: three dimensions (depth, rows of an expert, experts), boxes of
-/// 64 numbers, `kHopperBoxRows` rows and one expert, 128-byte swizzle.
-/// `rounded` and `hidden` have fewer than 2^33 numbers. An expert with up to
-/// `mostSome` slots, 64 at most, has tiles for so many, others large ones; the
-/// kernel looks at `offsets`.
+/// The same two on sm_90a. In place of the pointer to a matrix that is not
+/// quantised they take its tensor map: three dimensions (depth, rows of an
+/// expert, experts), boxes of 64 numbers, `kHopperBoxRows` rows and one expert,
+/// 128-byte swizzle. `rounded` and `hidden` have fewer than 2^33 numbers. An
+/// expert with up to `mostSome` slots, 64 at most, has tiles for so many,
+/// others large ones; the kernel looks at `offsets`.
+/// Of a quantised matrix all have those for 64, and its codes have fewer than
+/// 2^35 bytes.
 constexpr int64_t kHopperBoxRows = 64;
 bool hasHopperUp(const LayerShape &shape);
 bool hasHopperDown(const LayerShape &shape);

@@ -239,6 +239,16 @@ void Lowering::lower(Operation *op) {
     result = LLVM::LoadOp::create(rewriter, loc, type, place);
   } else if (auto product = dyn_cast<WgmmaOp>(op)) {
     result = wgmma(product);
+  } else if (auto product = dyn_cast<WgmmaRegistersOp>(op)) {
+    auto type = cast<VectorType>(product.getC().getType());
+    Value place = room(type);
+    call("wgmma_registers", none,
+         {place, spilled(product.getA()), generic(product.getB()),
+          spilled(product.getC()), constant(2 * type.getNumElements()),
+          constant(product.getFirst()),
+          constant(product.getA().getType().getNumElements() / 4),
+          constant(static_cast<int64_t>(product.getKind()))});
+    result = LLVM::LoadOp::create(rewriter, loc, type, place, kAlignment);
   } else if (auto finish = dyn_cast<WgmmaFinishOp>(op)) {
     auto type = cast<VectorType>(finish.getSums().getType());
     Value place = room(type);

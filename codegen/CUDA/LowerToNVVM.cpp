@@ -56,6 +56,7 @@ private:
   Value loadMatrix(LoadMatrixOp op);
   Value descriptor(Value address);
   Value wgmma(WgmmaOp op);
+  Value wgmma(WgmmaRegistersOp op);
   Value finish(WgmmaFinishOp op);
   bool lowerBarrier(Operation *op);
 
@@ -173,6 +174,50 @@ Value Lowering::wgmma(WgmmaOp op) {
         NVVM::MMALayout::col, NVVM::MMAIntOverflowAttr());
   }
   return gather(sums, type);
+}
+
+/// NVVM's op takes rows from shared memory alone.
+Value Lowering::wgmma(WgmmaRegistersOp op) {
+  auto type = cast<VectorType>(op.getC().getType());
+  int64_t count = type.getNumElements();
+  auto members = LLVM::LLVMStructType::getLiteral(
+      rewriter.getContext(), SmallVector<Type>(count, rewriter.getF32Type()));
+  SmallVector<Value> sums = parts(op.getC()), a = parts(op.getA());
+  Value b = descriptor(op.getB());
+  std::string text, constraints;
+  llvm::raw_string_ostream(text)
+      << ptx::kWgmmaRegisters << 2 * count << "k16.f32."
+      << (op.getKind() == MmaKind::BF16 ? "bf16.bf16" : "f16.f16") << " {";
+  for (int64_t i = 0; i < count; ++i) {
+    text += (i ? ", $" : "$") + std::to_string(i);
+    constraints += "=f,";
+  }
+  // Behind the results: registers of rows, the descriptor, then the sums again.
+  auto operand = [&](int64_t i) { return "$" + std::to_string(count + i); };
+  text += "}, {" + operand(0) + ", " + operand(1) + ", " + operand(2) + ", " +
+          operand(3) + "}, " + operand(4) + ", 1, 1, 1, 0;";
+  constraints += "r,r,r,r,l";
+  for (int64_t i = 0; i < count; ++i)
+    constraints += "," + std::to_string(i);
+  Value made;
+  for (size_t step = 0; step < a.size() / 4; ++step) {
+    Value at = arith::AddIOp::create(
+        rewriter, loc, b,
+        arith::ConstantIntOp::create(rewriter, loc, 2 * (op.getFirst() + step),
+                                     64));
+    SmallVector<Value> operands(a.begin() + 4 * step, a.begin() + 4 * step + 4);
+    operands.push_back(at);
+    operands.append(sums);
+    made = LLVM::InlineAsmOp::create(rewriter, loc, members, operands, text,
+                                     constraints, /*has_side_effects=*/true,
+                                     /*is_align_stack=*/false,
+                                     LLVM::TailCallKind::None,
+                                     LLVM::AsmDialectAttr(), ArrayAttr())
+               .getResult(0);
+    for (auto [i, sum] : llvm::enumerate(sums))
+      sum = LLVM::ExtractValueOp::create(rewriter, loc, made, i);
+  }
+  return gather(made, type);
 }
 
 /// Waits with the sums as operands, so that nothing that uses them moves to
@@ -312,6 +357,8 @@ void Lowering::lower(Operation *op) {
   } else if (auto matrix = dyn_cast<LoadMatrixOp>(op)) {
     result = loadMatrix(matrix);
   } else if (auto product = dyn_cast<WgmmaOp>(op)) {
+    result = wgmma(product);
+  } else if (auto product = dyn_cast<WgmmaRegistersOp>(op)) {
     result = wgmma(product);
   } else if (auto sums = dyn_cast<WgmmaFinishOp>(op)) {
     result = finish(sums);

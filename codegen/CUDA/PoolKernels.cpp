@@ -44,8 +44,9 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
       else
         emitGroupedDown(module, name, shape);
     };
-    auto rowsIf = [isHopper](bool hasHopper) {
-      return isHopper && hasHopper ? kHopperBoxRows : 0;
+    // Codes come without a tensor map.
+    auto rowsIf = [isHopper](bool hasHopper, bool isCoded) {
+      return isHopper && hasHopper && !isCoded ? kHopperBoxRows : 0;
     };
     auto ofExperts = [&](const char *suffix, auto emit, int64_t mapRows = 0) {
       if (pool.isMatrix)
@@ -62,8 +63,10 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
       own.emplace_back();
     ofExperts("decode_up", of(up, emitDecodeUp));
     add("decode_down", of(down, emitDecodeDown));
-    ofExperts("grouped_up", of(up, emitUp), rowsIf(hasHopperUp(up)));
-    add("grouped_down", of(down, emitDown), rowsIf(hasHopperDown(down)));
+    ofExperts("grouped_up", of(up, emitUp),
+              rowsIf(hasHopperUp(up), up.upCoded.has_value()));
+    add("grouped_down", of(down, emitDown),
+        rowsIf(hasHopperDown(down), down.downCoded.has_value()));
     ofExperts("combine", of(shape, emitCombine));
     if (pool.isMatrix)
       add("finish", of(shape, emitFinish));
@@ -77,7 +80,8 @@ moe::cuda::poolKernels(MLIRContext *context, ArrayRef<Pool> pools,
         return;
       }
       add("decode_" + which, of(low, emitDecodeUp));
-      add("grouped_" + which, of(low, emitUp), rowsIf(hasHopperUp(low)));
+      add("grouped_" + which, of(low, emitUp),
+          rowsIf(hasHopperUp(low), low.upCoded.has_value()));
     };
     addLow("up_low", shape.upRank, shape.upLow());
     addLow("down_low", shape.downRank, shape.downLow());

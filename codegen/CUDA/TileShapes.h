@@ -48,6 +48,7 @@ struct GroupedShape {
 /// each in a stage.
 struct HopperShape {
   static constexpr int64_t kThreads = 384, kStages = 4;
+  static constexpr int64_t kStageBytes = 192 << 10; ///< of all stages
   static constexpr int64_t kSlots = 128, kSteps = 1;
   static constexpr int64_t kSomeSlots = 64, kSomeRows = 128, kSomeSteps = 2;
 

@@ -219,15 +219,32 @@ LogicalResult MaxRegistersOp::verify() {
   return success();
 }
 
+static LogicalResult verifySums(Operation *op, VectorType type, MmaKind kind) {
+  int64_t sums = type.getNumElements();
+  if (sums % 4 != 0 || sums > 128)
+    return op->emitOpError("has ")
+           << sums
+           << " sums of a thread; it can be a multiple of 4, at most 128";
+  if (kind != MmaKind::BF16 && kind != MmaKind::F16)
+    return op->emitOpError("takes ")
+           << stringifyMmaKind(kind) << " numbers; rows hold bf16 or f16";
+  return success();
+}
+
 // wgmma_c1, wgmma_c2
 LogicalResult WgmmaOp::verify() {
-  int64_t sums = getC().getType().getNumElements();
-  if (sums % 4 != 0 || sums > 128)
-    return emitOpError("has ") << sums
-                               << " sums of a thread; it can be a multiple of "
-                                  "4, at most 128";
-  if (getKind() != MmaKind::BF16 && getKind() != MmaKind::F16)
-    return emitOpError("takes ")
-           << stringifyMmaKind(getKind()) << " numbers; rows hold bf16 or f16";
+  return verifySums(*this, getC().getType(), getKind());
+}
+
+// wgmma_registers_c1, wgmma_registers_c2, wgmma_registers_c3
+LogicalResult WgmmaRegistersOp::verify() {
+  if (failed(verifySums(*this, getC().getType(), getKind())))
+    return failure();
+  int64_t count = getA().getType().getNumElements();
+  int64_t first = static_cast<int32_t>(getFirst());
+  if (count % 4 != 0 || first < 0 || first + count / 4 > 4)
+    return emitOpError("has ")
+           << count << " registers of rows from step " << first
+           << "; it can be four for each of four steps";
   return success();
 }

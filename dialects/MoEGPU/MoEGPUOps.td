@@ -421,6 +421,34 @@ def WgmmaOp : MoEGPU_Op<"wgmma", [
   }]>];
 }
 
+def WgmmaRegistersOp : MoEGPU_Op<"wgmma_registers", [
+    MemoryEffects<[MemRead, MemWrite]>,
+    TypesMatchWith<"the result is sums like c", "c", "result", "$_self">]> {
+  let summary = "`wgmma` with the 64 rows of `a` in registers";
+  let description = [{
+    Each four registers of `a` are 16 numbers of depth of a warp's 16 rows, as
+    in `mma`: register r of row lane / 4 + 8 (r % 2) at depth 2 (lane % 4) + 8
+    (r / 2) and the next. They meet N rows of 128 bytes at `b` from step
+    `first` on, of the four steps of 16 numbers that these have.
+
+    All else is as for `wgmma`. Registers of `a` are not changed until the
+    product is waited for, by who allocates them.
+
+    - (C1) There are N / 2 sums, N a multiple of 8, at most 256.
+    - (C2) Numbers are bf16 or f16.
+    - (C3) `a` has 4, 8, 12 or 16 registers, for steps up to the fourth.
+
+    ```mlir
+    %d = moegpu.wgmma_registers bf16 %a, %b from 2, %c : vector<8xi32>, !llvm.ptr<3>, vector<64xf32>
+    ```
+  }];
+  let arguments = (ins VectorOfRankAndType<[1], [I32]>:$a, MoEGPU_Shared:$b,
+                       MoEGPU_Sums:$c, I32Attr:$first, MoEGPU_MmaKind:$kind);
+  let results = (outs MoEGPU_Sums:$result);
+  let assemblyFormat = "$kind $a `,` $b `from` $first `,` $c attr-dict `:` type($a) `,` qualified(type($b)) `,` type($c)";
+  let hasVerifier = 1;
+}
+
 def WgmmaFenceOp : MoEGPU_WaitOp<"wgmma_fence"> {
   let summary = "Orders registers that a `wgmma` takes as sums";
   let description = [{

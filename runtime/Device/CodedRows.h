@@ -28,6 +28,12 @@ enum class RowScale : int32_t { F16, BF16, F32, E8M0 };
 ///   and g + 8 are neighbours
 /// - zeros: bytes, as scales
 ///
+/// So `mma` has columns whose depth is in this order, too, 16 bytes of a lane
+/// at a time. `wgmma` reads columns from shared memory as they are: there the
+/// four lanes with the same g exchange pairs of numbers, two words of codes of
+/// 4 bits and four of 8 for each 32 of the depth, rather than columns being
+/// written in another order or codes being kept twice.
+///
 /// Rows and depths that are not there have codes, scales and zeros of 0. Where
 /// a code is no number (E4M3), its block has a scale that is none, and the code
 /// is 0: the sums are the same, and kernels need not look for it.

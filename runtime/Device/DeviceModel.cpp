@@ -297,7 +297,8 @@ Status DeviceModel::launch(int32_t number, void **arguments, Recorder *trace) {
   const Kernel &kernel = kernels[static_cast<size_t>(number)];
   Span span(queue, trace, kernel.name);
   return span.end(queue.add(
-      kernel, blocksFor(device->info().multiprocessors, false), arguments));
+      kernel, blocksFor(device->info().multiprocessors, kernel.sharedBytes),
+      arguments));
 }
 
 } // namespace moe::rt

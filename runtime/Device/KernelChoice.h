@@ -33,11 +33,12 @@ inline Multiplying multiplying(int64_t tokens, int64_t topK, int64_t experts) {
 constexpr int64_t kMostSlots = 1 << 17;
 constexpr int64_t kMostBytes = int64_t(4) << 30;
 
-/// Blocks that are launched for each multiprocessor; kernels with tensor maps
-/// fill one alone.
+/// Blocks that are launched for each multiprocessor; those that take more than
+/// half of the most shared memory there is (227 KB) are alone there.
 constexpr int64_t kBlocksOfMultiprocessor = 2;
-inline uint64_t blocksFor(uint32_t multiprocessors, bool takesMap) {
-  return uint64_t(takesMap ? 1 : kBlocksOfMultiprocessor) * multiprocessors;
+inline uint64_t blocksFor(uint32_t multiprocessors, uint32_t sharedBytes) {
+  bool isAlone = sharedBytes > (227 << 10) / 2;
+  return uint64_t(isAlone ? 1 : kBlocksOfMultiprocessor) * multiprocessors;
 }
 
 } // namespace moe::rt

@@ -38,7 +38,7 @@ public:
 private:
   void start(int which, std::vector<void *> arguments) {
     uint64_t blocks =
-        blocksFor(device.multiprocessors, pool.kernels[which].map_rows);
+        blocksFor(device.multiprocessors, pool.kernels[which].shared_bytes);
     if (!status.ok())
       return;
     const Kernel &kernel = kernels[static_cast<size_t>(which)];

@@ -104,7 +104,13 @@ void moegpu_emu_max_registers(int32_t count, const char *site) {
 
 void moegpu_emu_wgmma(float *d, const void *a, const void *b, const float *c,
                       int32_t columns, int32_t kind, const char *site) {
-  current().wgmma(d, a, b, c, columns, kind, site);
+  current().wgmma(d, a, {}, b, c, columns, kind, site);
+}
+
+void moegpu_emu_wgmma_registers(float *d, const int32_t *a, const void *b,
+                                const float *c, int32_t columns, int32_t first,
+                                int32_t steps, int32_t kind, const char *site) {
+  current().wgmma(d, a, {first, steps}, b, c, columns, kind, site);
 }
 
 void moegpu_emu_wgmma_fence(const char *site) { current().wgmmaFence(site); }
@@ -216,6 +222,7 @@ const rt::RuntimeSymbol *emulatorSymbols() {
       SYMBOL(moegpu_emu_proxy_fence),
       SYMBOL(moegpu_emu_max_registers),
       SYMBOL(moegpu_emu_wgmma),
+      SYMBOL(moegpu_emu_wgmma_registers),
       SYMBOL(moegpu_emu_wgmma_fence),
       SYMBOL(moegpu_emu_wgmma_commit),
       SYMBOL(moegpu_emu_wgmma_wait),

@@ -82,6 +82,11 @@ void moegpu_emu_max_registers(int32_t count, const char *site);
 /// they are finished, `d` holds NaNs that name the sums.
 void moegpu_emu_wgmma(float *d, const void *a, const void *b, const float *c,
                       int32_t columns, int32_t kind, const char *site);
+/// The same with the rows `a` in registers: `steps` steps of four, each as for
+/// mma.m16n8k16, from step `first` of the rows `b` on.
+void moegpu_emu_wgmma_registers(float *d, const int32_t *a, const void *b,
+                                const float *c, int32_t columns, int32_t first,
+                                int32_t steps, int32_t kind, const char *site);
 void moegpu_emu_wgmma_fence(const char *site);
 void moegpu_emu_wgmma_commit(const char *site);
 void moegpu_emu_wgmma_wait(int32_t pending, const char *site);

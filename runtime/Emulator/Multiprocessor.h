@@ -95,8 +95,13 @@ public:
                   const char *site);
   void proxyFence();
   void maxRegisters(int32_t count, const char *site);
-  void wgmma(float *d, const void *a, const void *b, const float *c,
-             int32_t columns, int32_t kind, const char *site);
+  /// Of the four steps of 16 numbers of rows; 0 `count`: rows of `a` are in
+  /// shared memory, too, and have all four.
+  struct Steps {
+    int32_t first = 0, count = 0;
+  };
+  void wgmma(float *d, const void *a, Steps steps, const void *b,
+             const float *c, int32_t columns, int32_t kind, const char *site);
   void wgmmaFence(const char *site);
   void wgmmaCommit(const char *site);
   void wgmmaWait(int32_t pending, const char *site);

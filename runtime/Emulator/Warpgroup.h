@@ -26,6 +26,10 @@ struct Warpgroup {
   struct Product {
     uint32_t sums; // id
     size_t a, b;   // in shared memory
+    /// Rows of `a` that come from registers, at the depth that these have; `a`
+    /// is nothing then.
+    std::vector<float> left;
+    uint32_t first = 0, end = depth; // numbers of depth
     uint32_t columns;
     bool isF16;
     bool isDone = false;
@@ -37,7 +41,8 @@ struct Warpgroup {
       auto meets = [&](size_t at, size_t size) {
         return offset < at + size && at < offset + bytes;
       };
-      return meets(a, rows * rowBytes) || meets(b, columns * rowBytes);
+      return (left.empty() && meets(a, rows * rowBytes)) ||
+             meets(b, columns * rowBytes);
     }
   };
 

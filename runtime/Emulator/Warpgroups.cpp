@@ -16,6 +16,7 @@ struct Wgmma {
   float *d;
   const void *a, *b;
   const float *c;
+  Multiprocessor::Steps steps;
 };
 
 struct Finish {
@@ -45,6 +46,22 @@ static void unpack(const uint8_t *from, uint32_t rows, bool isF16, float *to,
       for (uint32_t i = 0; i < 8; ++i)
         line[i * stride] = isF16 ? fromF16(numbers[i]) : fromBf16(numbers[i]);
     }
+}
+
+/// Registers of a lane of the warpgroup, four for each 16 of the depth from
+/// `first` to `end`, to rows of `to`.
+static void unpackRegisters(const int32_t *registers, uint32_t lane,
+                            uint32_t first, uint32_t end, bool isF16,
+                            float *to) {
+  uint32_t row = lane / warpSize * 16 + lane % warpSize / 4;
+  for (uint32_t depth = first; depth < end; depth += 16)
+    for (uint32_t r = 0; r < 4; ++r, ++registers)
+      for (uint32_t n = 0; n < 2; ++n) {
+        auto bits =
+            static_cast<uint16_t>(static_cast<uint32_t>(*registers) >> 16 * n);
+        to[(row + r % 2 * 8) * Warpgroup::depth + depth + lane % 4 * 2 +
+           r / 2 * 8 + n] = isF16 ? fromF16(bits) : fromBf16(bits);
+      }
 }
 
 /// sums += a b of `block` columns: a 64 x 64, b 64 x `columns`, row by row.
@@ -99,11 +116,14 @@ void Multiprocessor::wgmmaCommit(const char *site) {
     ++group.groups[thread % warpgroupSize / warpSize];
 }
 
-void Multiprocessor::wgmma(float *d, const void *a, const void *b,
+void Multiprocessor::wgmma(float *d, const void *a, Steps steps, const void *b,
                            const float *c, int32_t columns, int32_t kind,
                            const char *site) {
   Warpgroup &group = warpgroup(site);
-  Wgmma mine = {d, a, b, c};
+  if (steps.first < 0 || steps.count < 0 || steps.first + steps.count > 4)
+    fail(site, text("multiplies ", steps.count, " steps from step ",
+                    steps.first, "; there are four"));
+  Wgmma mine = {d, a, b, c, steps};
   if (!meet({Act::Wgmma, site}, &mine))
     return;
   if (group.arrived && std::strcmp(group.site, site) != 0)
@@ -156,11 +176,21 @@ void Multiprocessor::startProduct(Warpgroup &group, uint32_t columns,
         warps[first + lane / warpSize].meeting.deposits[lane % warpSize]);
   };
   for (uint32_t lane = 1; lane < warpgroupSize; ++lane)
-    if (of(lane).a != of(0).a || of(lane).b != of(0).b)
+    if ((!of(0).steps.count && of(lane).a != of(0).a) || of(lane).b != of(0).b)
       fail(site, "multiplies other rows than another thread of its "
                  "warpgroup; all must give the same");
   Warpgroup::Product product;
-  product.a = checkOperand(of(0).a, Warpgroup::rows, site);
+  if (Steps steps = of(0).steps; steps.count) {
+    product.first = static_cast<uint32_t>(steps.first) * 16;
+    product.end = product.first + static_cast<uint32_t>(steps.count) * 16;
+    product.left.resize(Warpgroup::rows * Warpgroup::depth);
+    for (uint32_t lane = 0; lane < warpgroupSize; ++lane)
+      unpackRegisters(static_cast<const int32_t *>(of(lane).a), lane,
+                      product.first, product.end, kind == 1,
+                      product.left.data());
+  } else {
+    product.a = checkOperand(of(0).a, Warpgroup::rows, site);
+  }
   product.b = checkOperand(of(0).b, columns, site);
   product.columns = columns;
   product.isF16 = kind == 1;
@@ -203,10 +233,16 @@ void Multiprocessor::finishProducts(Warpgroup &group, uint32_t last) {
     product.isDone = true;
     left.resize(Warpgroup::rows * Warpgroup::depth);
     right.resize(Warpgroup::depth * product.columns);
-    unpack(sharedBase + product.a, Warpgroup::rows, product.isF16, left.data(),
-           Warpgroup::depth, 1);
+    if (product.left.empty())
+      unpack(sharedBase + product.a, Warpgroup::rows, product.isF16,
+             left.data(), Warpgroup::depth, 1);
+    else
+      left = product.left;
     unpack(sharedBase + product.b, product.columns, product.isF16, right.data(),
            1, product.columns);
+    // What is not multiplied must not even be a NaN.
+    std::fill_n(right.data(), product.first * product.columns, 0.0f);
+    std::fill(right.begin() + product.end * product.columns, right.end(), 0.0f);
     multiply(group.find(product.sums)->values.data(), left.data(), right.data(),
              product.columns);
   }
@@ -230,7 +266,8 @@ void Multiprocessor::waitForProducts(Warpgroup &group, uint32_t pending) {
       shadow.readUntilNow({offset + bytes * warp, bytes,
                            thread / warpSize * warpSize, product.site});
     };
-    note(product.a, Warpgroup::rows);
+    if (product.left.empty())
+      note(product.a, Warpgroup::rows);
     note(product.b, product.columns);
   }
   auto isOver = [](const Warpgroup::Product &product) {

@@ -267,7 +267,8 @@ Status GpuLayer::launch(const Set &set, int only) {
   int32_t isAdded = 0;
   auto which = rt::multiplying(set.tokens, shape.topK, shape.experts);
   auto blocks = [&](int kernel) {
-    return rt::blocksFor(device.info().multiprocessors, mapRows[kernel] != 0);
+    return rt::blocksFor(device.info().multiprocessors,
+                         kernels[kernel].sharedBytes);
   };
   uint64_t all = blocks(MOERT_KERNEL_COMBINE);
   auto matrix = [&](int kernel, CuPointer &pointer,

@@ -146,3 +146,36 @@ moegpu.kernel @wgmma_of_bytes(%c: f32) threads 128 shared 65536 {
   %d = moegpu.wgmma e4m3 %s, %s, %sums : !llvm.ptr<3>, vector<4xf32>
   moegpu.return
 }
+
+// -----
+
+moegpu.kernel @wgmma_registers_c1(%c: f32, %r: i32) threads 128 shared 65536 {
+  %s = moegpu.shared 0 : !llvm.ptr<3>
+  %sums = vector.broadcast %c : f32 to vector<132xf32>
+  %a = vector.broadcast %r : i32 to vector<8xi32>
+  // expected-error @below {{'moegpu.wgmma_registers' op has 132 sums of a thread; it can be a multiple of 4, at most 128}}
+  %d = moegpu.wgmma_registers bf16 %a, %s from 0, %sums : vector<8xi32>, !llvm.ptr<3>, vector<132xf32>
+  moegpu.return
+}
+
+// -----
+
+moegpu.kernel @wgmma_registers_c2(%c: f32, %r: i32) threads 128 shared 65536 {
+  %s = moegpu.shared 0 : !llvm.ptr<3>
+  %sums = vector.broadcast %c : f32 to vector<4xf32>
+  %a = vector.broadcast %r : i32 to vector<8xi32>
+  // expected-error @below {{'moegpu.wgmma_registers' op takes tf32 numbers; rows hold bf16 or f16}}
+  %d = moegpu.wgmma_registers tf32 %a, %s from 0, %sums : vector<8xi32>, !llvm.ptr<3>, vector<4xf32>
+  moegpu.return
+}
+
+// -----
+
+moegpu.kernel @wgmma_registers_c3(%c: f32, %r: i32) threads 128 shared 65536 {
+  %s = moegpu.shared 0 : !llvm.ptr<3>
+  %sums = vector.broadcast %c : f32 to vector<4xf32>
+  %a = vector.broadcast %r : i32 to vector<8xi32>
+  // expected-error @below {{'moegpu.wgmma_registers' op has 8 registers of rows from step 3; it can be four for each of four steps}}
+  %d = moegpu.wgmma_registers f16 %a, %s from 3, %sums : vector<8xi32>, !llvm.ptr<3>, vector<4xf32>
+  moegpu.return
+}

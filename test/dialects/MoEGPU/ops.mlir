@@ -105,3 +105,16 @@ moegpu.kernel @hopper(%map: !llvm.ptr, %matrix: i32, %row: i32, %depth: i32) thr
   %sums = moegpu.wgmma_finish %d : vector<128xf32>
   moegpu.return
 }
+
+// CHECK-LABEL: moegpu.kernel @wgmma_registers
+moegpu.kernel @wgmma_registers() threads 128 shared 65536 {
+  %a = arith.constant dense<0> : vector<8xi32>
+  %b = moegpu.shared 1024 : !llvm.ptr<3>
+  %c = arith.constant dense<0.0> : vector<64xf32>
+  moegpu.wgmma_fence
+  // CHECK: moegpu.wgmma_registers bf16 %{{.*}}, %{{.*}} from 2, %{{.*}} : vector<8xi32>, !llvm.ptr<3>, vector<64xf32>
+  %d = moegpu.wgmma_registers bf16 %a, %b from 2, %c : vector<8xi32>, !llvm.ptr<3>, vector<64xf32>
+  moegpu.wgmma_commit
+  %sums = moegpu.wgmma_finish %d : vector<64xf32>
+  moegpu.return
+}

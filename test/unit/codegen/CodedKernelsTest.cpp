@@ -141,9 +141,17 @@ TEST(CodedRows, WhatKernelsCannotDo) {
   EXPECT_FALSE(shape.isSupported());
 }
 
-class CodedKernels : public testing::TestWithParam<bool> {
+/// Kernels for few tokens, those for more on any GPU, and on sm_90a.
+enum class Kind { Few, Portable, Hopper };
+
+class CodedKernels : public testing::TestWithParam<Kind> {
 protected:
   test::Context context;
+
+  static bool grouped() { return GetParam() != Kind::Few; }
+  static OnHopper onHopper() {
+    return GetParam() == Kind::Hopper ? OnHopper::ByCount : OnHopper::No;
+  }
 
   /// Both matrices of `up`, or the second of `down`, with sizes that leave
   /// something over everywhere and depths that go through every loop.
@@ -155,8 +163,9 @@ protected:
     shape.downCoded = down;
     shape.hasUpBias = shape.hasDownBias = true;
     Layer layer(shape, {0, -1, 1, 2, 3, 1});
+    layer.onHopper = onHopper();
     for (int64_t tokens : {0, 1, 21})
-      checkLayer(context, layer, layer.makeCase(tokens), GetParam());
+      checkLayer(context, layer, layer.makeCase(tokens), grouped());
   }
 };
 
@@ -213,6 +222,8 @@ TEST_P(CodedKernels, Fp8) {
 }
 
 TEST_P(CodedKernels, Fp8ByFp8) {
+  if (onHopper() != OnHopper::No)
+    GTEST_SKIP() << "there are none of these";
   for (int64_t block : {32, 64, 128}) {
     CodedRows format{RowCoding::F8ByF8, RowScale::F32, block};
     check(format, format, Element::BF16, 200, /*isGlu=*/block != 64);
@@ -230,18 +241,22 @@ TEST_P(CodedKernels, Fp8ByFp8) {
 
 /// Several tiles of hidden values, and weights of inputs.
 TEST_P(CodedKernels, ManyRowsOfBytes) {
+  if (onHopper() != OnHopper::No)
+    GTEST_SKIP() << "there are none of these";
   for (bool isGlu : {false, true}) {
     LayerShape shape{3, 72, isGlu ? 150 : 310, 300, 2, isGlu};
     shape.upCoded = shape.downCoded =
         CodedRows{RowCoding::F8ByF8, RowScale::F32, 128};
     shape.scaleInput = shape.hasUpBias = true;
     Layer layer(shape, {0, 1, 2});
-    checkLayer(context, layer, layer.makeCase(130), GetParam());
+    checkLayer(context, layer, layer.makeCase(130), grouped());
   }
 }
 
 /// Inputs of all sizes: each block has a scale of its own.
 TEST_P(CodedKernels, BytesOfAllSizes) {
+  if (onHopper() != OnHopper::No)
+    GTEST_SKIP() << "there are none of these";
   LayerShape shape{1, 300, 40, 32, 1, false, Activation::Identity};
   shape.upCoded = shape.downCoded =
       CodedRows{RowCoding::F8ByF8, RowScale::F32, 128};
@@ -254,14 +269,14 @@ TEST_P(CodedKernels, BytesOfAllSizes) {
     test.x[900 + i] *= i == 7 ? NAN : 1;
     test.x[1200 + i] *= i == 290 ? INFINITY : 1;
   }
-  test::Device device(context, layer, GetParam());
+  test::Device device(context, layer, grouped());
   std::vector<float> out = device.run(test);
   ASSERT_EQ(device.error, "");
   Reference want = layer.reference(test);
   for (int64_t o = 0; o < 32; ++o) {
     EXPECT_NEAR(
         out[o], want.values[o],
-        5 * std::sqrt(GetParam() ? want.bytes[o] : want.down[o] * 0x1p-16 / 3));
+        5 * std::sqrt(grouped() ? want.bytes[o] : want.down[o] * 0x1p-16 / 3));
     EXPECT_EQ(out[32 + o], 0);
     EXPECT_EQ(out[64 + o], 0);
     EXPECT_TRUE(std::isnan(out[96 + o]));
@@ -274,11 +289,14 @@ TEST_P(CodedKernels, BytesOfAllSizes) {
 TEST_P(CodedKernels, EveryFp8Number) {
   for (RowCoding coding : {RowCoding::F8E4M3, RowCoding::F8ByF8})
     for (Element element : {Element::BF16, Element::F16}) {
+      if (coding == RowCoding::F8ByF8 && onHopper() != OnHopper::No)
+        continue;
       LayerShape shape{1, 16, 32, 256, 1, false, Activation::Relu};
       shape.element = element;
       shape.hasUpBias = true;
       shape.downCoded = CodedRows{coding, RowScale::F32, 32};
       Layer layer(shape, {0});
+      layer.onHopper = onHopper();
       // Hidden values are 1, 0, 0 and so on.
       std::fill(layer.up[0].values.begin(), layer.up[0].values.end(), 0);
       for (int64_t h = 0; h < 32; ++h)
@@ -293,7 +311,7 @@ TEST_P(CodedKernels, EveryFp8Number) {
       }
       Case test = layer.makeCase(1);
       test.weights[0] = 1;
-      test::Device device(context, layer, GetParam());
+      test::Device device(context, layer, grouped());
       std::vector<float> out = device.run(test);
       ASSERT_EQ(device.error, "");
       for (int64_t code = 0; code < 256; ++code) {
@@ -304,7 +322,7 @@ TEST_P(CodedKernels, EveryFp8Number) {
           EXPECT_TRUE(std::isnan(out[code])) << code;
         else
           EXPECT_NEAR(out[code], code < 128 ? size : -size,
-                      shape.hiddenBytes() && GetParam() ? size * 0x1p-23 : 0)
+                      shape.hiddenBytes() && grouped() ? size * 0x1p-23 : 0)
               << code;
       }
     }
@@ -315,10 +333,11 @@ TEST_P(CodedKernels, ScalesAtTheEnds) {
   LayerShape shape{1, 64, 32, 32, 1};
   shape.downCoded = CodedRows{RowCoding::Fp4, RowScale::E8M0, 32};
   Layer layer(shape, {0});
+  layer.onHopper = onHopper();
   layer.down[0].scales[3] = 255;
   layer.down[0].scales[20] = 0;
   Case test = layer.makeCase(2);
-  test::Device device(context, layer, GetParam());
+  test::Device device(context, layer, grouped());
   std::vector<float> out = device.run(test);
   ASSERT_EQ(device.error, "");
   for (int64_t i = 0; i < 2 * 32; ++i) {
@@ -341,7 +360,8 @@ TEST_P(CodedKernels, ManyTokensAndColumns) {
     shape.upCoded = shape.downCoded =
         CodedRows{coding, RowScale::F16, 32, true};
     Layer layer(shape, {0, 1, 2});
-    checkLayer(context, layer, layer.makeCase(130), GetParam());
+    layer.onHopper = onHopper();
+    checkLayer(context, layer, layer.makeCase(130), grouped());
   }
 }
 
@@ -355,8 +375,9 @@ TEST_P(CodedKernels, MoveNoMoreThanTheyMust) {
         CodedRows{coding, RowScale::F16, 32,
                   coding == RowCoding::Int8 || coding == RowCoding::Int4};
     Layer layer(shape, {0, 1, 2, 3});
-    Case test = layer.makeCase(GetParam() ? 40 : 1);
-    test::Device device(context, layer, GetParam());
+    layer.onHopper = onHopper();
+    Case test = layer.makeCase(grouped() ? 40 : 1);
+    test::Device device(context, layer, grouped());
     device.options.count = true;
     device.run(test);
     ASSERT_EQ(device.error, "");
@@ -368,14 +389,18 @@ TEST_P(CodedKernels, MoveNoMoreThanTheyMust) {
       EXPECT_EQ(site.sectors * 32, site.global.bytesRead) << site.site;
       found += site.global.bytesRead;
     }
-    EXPECT_EQ(found, GetParam()                  ? 0
+    EXPECT_EQ(found, grouped()                   ? 0
                      : coding == RowCoding::Int4 ? codes / 2
                                                  : codes);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, CodedKernels, testing::Bool(),
-                         [](const testing::TestParamInfo<bool> &info) {
-                           return info.param ? "Grouped" : "Decode";
+INSTANTIATE_TEST_SUITE_P(, CodedKernels,
+                         testing::Values(Kind::Few, Kind::Portable,
+                                         Kind::Hopper),
+                         [](const testing::TestParamInfo<Kind> &info) {
+                           return info.param == Kind::Few        ? "Decode"
+                                  : info.param == Kind::Portable ? "Grouped"
+                                                                 : "Hopper";
                          });
 } // namespace

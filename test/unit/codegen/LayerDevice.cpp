@@ -71,7 +71,8 @@ static EmulatedKernels::Entry compiled(moegpu::KernelOp kernel) {
 
 test::Device::Device(Context &context, Layer &layer, bool grouped)
     : layer(layer) {
-  if (CaseRecorder::isWanted())
+  // Recorded cases run on any GPU.
+  if (CaseRecorder::isWanted() && layer.onHopper == OnHopper::No)
     recorder = std::make_unique<CaseRecorder>();
   if (layer.module)
     return;
@@ -152,7 +153,8 @@ std::vector<float> test::Device::run(const Case &test) {
   auto matrix = [&](const Packed &packed, const char *name, int64_t matrixRows,
                     int64_t depth) -> void * {
     void *at = place(packed.values, name);
-    if (layer.onHopper == OnHopper::No)
+    // Codes come without a map.
+    if (layer.onHopper == OnHopper::No || !packed.scales.empty())
       return at;
     uint64_t sizes[] = {uint64_t(depth), uint64_t(matrixRows),
                         uint64_t(s.experts)};

@@ -3,6 +3,7 @@
 #include "test/unit/runtime/EmulatorPipeline.h"
 
 #include <cmath>
+#include <cstring>
 
 using namespace moe;
 using namespace moe::test;
@@ -52,6 +53,74 @@ TEST(EmulatorHopper, ThreadsWaitForTheirOwnCopies) {
     ASSERT_TRUE(status.ok()) << seed << ": " << status.message;
     for (int i = 0; i < 32; ++i)
       ASSERT_EQ(y[i], x[size_t(i) * 4 + 3]);
+  }
+}
+
+/// 64 rows of 32 numbers in registers times 8 of the middle of 64; what lies
+/// beside those is not even looked at.
+TEST(EmulatorHopper, MultipliesRowsInRegisters) {
+  constexpr int64_t first = 1, steps = 2, depth = 16 * steps;
+  auto kernel = [](void **arguments) {
+    auto *a = static_cast<float *>(arguments[0]);
+    auto *b = static_cast<float *>(arguments[1]);
+    int32_t thread = moegpu_emu_thread_id();
+    for (int32_t word = 2 * thread; word < 2 * thread + 2; ++word) {
+      int32_t row = word / 32, chunk = word % 32 / 4;
+      store(
+          shared<float>(size_t(row * 128 + (chunk ^ row) * 16 + word % 4 * 4)),
+          load(b + word, "b"));
+    }
+    moegpu_emu_proxy_fence();
+    moegpu_emu_barrier(0, 0, "barrier");
+    int32_t registers[4 * steps];
+    for (int32_t i = 0; i < 4 * steps; ++i) {
+      float bits = load(a + thread * 4 * steps + i, "a");
+      std::memcpy(registers + i, &bits, 4);
+    }
+    float sums[4] = {1, 2, 3, 4};
+    moegpu_emu_wgmma_fence("fence");
+    moegpu_emu_wgmma_registers(sums, registers, shared<void>(), sums, 8, first,
+                               steps, 0, "multiply");
+    moegpu_emu_wgmma_commit("commit");
+    moegpu_emu_wgmma_finish(sums, sums, 4, "finish");
+    for (int32_t i = 0; i < 4; ++i)
+      store(static_cast<float *>(arguments[2]) + thread * 4 + i, sums[i]);
+  };
+  auto left = [](int64_t row, int64_t k) { return row % 7 - 3 + k % 5; };
+  auto right = [](int64_t row, int64_t k) { return k % 3 - row % 2; };
+  auto pair = [](double low, double high) {
+    uint16_t halves[] = {emu::toBf16(float(low)), emu::toBf16(float(high))};
+    float both;
+    std::memcpy(&both, halves, 4);
+    return both;
+  };
+  std::vector<float> a, b;
+  for (int64_t thread = 0; thread < 128; ++thread)
+    for (int64_t i = 0; i < 4 * steps; ++i) {
+      int64_t row = thread / 32 * 16 + thread % 32 / 4 + i % 2 * 8;
+      int64_t k = i / 4 * 16 + thread % 4 * 2 + i / 2 % 2 * 8;
+      a.push_back(pair(left(row, k), left(row, k + 1)));
+    }
+  for (int64_t row = 0; row < 8; ++row)
+    for (int64_t k = -16 * first; k < 64 - 16 * first; k += 2)
+      b.push_back(k < 0 || k >= depth ? pair(NAN, NAN)
+                                      : pair(right(row, k), right(row, k + 1)));
+  for (const emu::Options &options : schedules()) {
+    SCOPED_TRACE(describe(options));
+    Device device;
+    device.argument("a", a);
+    device.argument("b", b);
+    float *out = device.argument("out", std::vector<float>(128 * 4));
+    rt::Status status = device.run(kernel, {1, 128, 1024}, options);
+    ASSERT_TRUE(status.ok()) << status.message;
+    for (int64_t i = 0; i < 128 * 4; ++i) {
+      int64_t row = i / 128 * 16 + i / 4 % 32 / 4 + i % 4 / 2 * 8;
+      int64_t column = i / 4 % 4 * 2 + i % 2;
+      double sum = double(i % 4 + 1);
+      for (int64_t k = 0; k < depth; ++k)
+        sum += double(left(row, k) * right(column, k));
+      ASSERT_EQ(out[i], sum) << i;
+    }
   }
 }
 
@@ -230,6 +299,15 @@ TEST(EmulatorHopper, ChecksOperands) {
                          sums, 8, 0, "multiply");
       },
       {1, 128, 65536}, {"other rows than another thread"});
+  fails(
+      [](void **) {
+        float sums[4] = {};
+        int32_t rows[16] = {};
+        moegpu_emu_wgmma_registers(sums, rows, shared(), sums, 8, 2, 3, 0,
+                                   "multiply");
+      },
+      {1, 128, 65536},
+      {"'multiply'", "multiplies 3 steps from step 2; there are four"});
   fails([](void **) { moegpu_emu_wgmma_fence("fence"); }, {1, 96, 0},
         {"'fence'", "a block of 96 threads"});
   fails(
