@@ -54,7 +54,7 @@ export MOE_RECORD_CASES=$made/cases
 filter='*Kernels.*'
 if [ "$trial" ]; then
   export MOE_RECORD_MODULES=1
-  filter='*AllTokens*Grouped:*ScalesAtTheEnds*Decode:*AllTokens*Some'
+  filter='*AllTokens*Grouped:*ScalesAtTheEnds*Decode:*AllTokens*ByCount'
 fi
 record() {
   GTEST_TOTAL_SHARDS=2 GTEST_SHARD_INDEX=$1 "$build/unit/$2" \

@@ -71,8 +71,10 @@ static EmulatedKernels::Entry compiled(moegpu::KernelOp kernel) {
 
 test::Device::Device(Context &context, Layer &layer, bool grouped)
     : layer(layer) {
-  // Recorded cases run on any GPU.
-  if (CaseRecorder::isWanted() && layer.onHopper == OnHopper::No)
+  // Recorded cases run on any GPU, or have tensor maps and run on sm_90a; the
+  // kernels of sm_90a for quantised rows have none.
+  bool isCoded = layer.shape.upCoded || layer.shape.downCoded;
+  if (CaseRecorder::isWanted() && (layer.onHopper == OnHopper::No || !isCoded))
     recorder = std::make_unique<CaseRecorder>();
   if (layer.module)
     return;

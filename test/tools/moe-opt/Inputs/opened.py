@@ -1,14 +1,14 @@
 """usage: opened.py STRACE_LOG ALLOWED...
 
 Prints what a traced program opened or ran apart from itself, the allowed files (or what lies in allowed folders), the
-system's libraries, and what the kernel says about processes and processors.
+system's libraries, and what the kernel says about processes, processors and memory (malloc asks before it gives some back).
 """
 import os
 import re
 import sys
 
 SYSTEM = re.compile(r"/etc/ld\.so\.(cache|preload)|(/usr)?/lib(64)?/.*\.so(\.[0-9.]+)?|/proc/(self|[0-9]+)(/.*)?"
-                    r"|/proc/cpuinfo|/sys/devices/system/cpu(/.*)?|/dev/null")
+                    r"|/proc/cpuinfo|/proc/sys/vm/overcommit_memory|/sys/devices/system/cpu(/.*)?|/dev/null")
 CALL = re.compile(r'^(?:\[pid +)?(?:\d+)?\]? *(open|openat|execve|execveat|connect|socket)\((.*)\) += (-?\d+)')
 
 allowed = [os.path.realpath(path) for path in sys.argv[2:]]
