@@ -1,5 +1,6 @@
 #include "codegen/CUDA/AttentionParts.h"
 #include "codegen/CUDA/Functions.h"
+#include "codegen/CUDA/KernelParts.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
@@ -71,6 +72,32 @@ void Attention::finishBlind(Num number, Num total, Num first, int64_t step) {
     });
     w.writeReal(sum / k.convert(keys, k.f32()), to, number * features + d);
   });
+}
+
+TileRows::TileRows(Attention &a, Num item, Num tiles, int64_t most) : a(a) {
+  CudaBuilder &k = a.k;
+  Num keyHead = item / tiles, own = keyHead % a.keyHeads;
+  first = (tiles - 1 - item % tiles) * most;
+  batch = keyHead / a.keyHeads, firstHead = own * a.group;
+  count = k.min(k.integer(most), a.queries * a.group - first);
+  keys = a.rowsOf(a.key, batch, own), values = a.rowsOf(a.value, batch, own);
+  past = a.keys - a.queries;
+}
+
+void TileRows::forEach(Attention &a, int64_t most,
+                       llvm::function_ref<void(Num, Num)> body) {
+  Num tiles = a.k.ceilDiv(a.queries * a.group, most);
+  forEachBlock(a.k, a.batch * a.keyHeads * tiles,
+               [&](Num item) { body(item, tiles); });
+}
+
+Num TileRows::sees(Num r, Num key, Num end) const {
+  Num own = query(r) + past, seen = (r < count) & (key < end);
+  if (a.op.getCausal())
+    seen = seen & (key < own + 1);
+  if (a.op.getWindow() > 0)
+    seen = seen & (own - a.op.getWindow() < key);
+  return seen;
 }
 
 namespace {

@@ -34,6 +34,29 @@ struct Attention {
   }
 };
 
+/// A tile of up to `most` rows, a row being a query and a head of those that
+/// share keys; the tiles of the last queries, which see most keys, come first.
+struct TileRows {
+  TileRows(Attention &a, Num item, Num tiles, int64_t most);
+  /// Calls `body(item, tiles)` for the block's share of all tiles.
+  static void forEach(Attention &a, int64_t most,
+                      llvm::function_ref<void(Num, Num)> body);
+
+  Num head(Num r) const { return firstHead + (first + r) % a.group; }
+  Num query(Num r) const { return (first + r) / a.group; }
+  /// Of all rows.
+  Num number(Num r) const {
+    return (batch * a.queries + query(r)) * a.heads + head(r);
+  }
+  /// Whether row `r` sees key `key` of those before `end`.
+  Num sees(Num r, Num key, Num end) const;
+
+  Attention &a;
+  Num batch, firstHead, first, count;
+  Num keys, values; ///< where they begin
+  Num past;
+};
+
 /// A block has some keys of a head of a query; its warps divide them. For few
 /// queries. With more than one split, what it finds is left to `joinSplits`.
 void attendByRow(Attention &a);

@@ -265,26 +265,15 @@ Num TensorTile::ofRow(Num value, llvm::function_ref<Num(Num, Num)> join) {
 }
 
 void TensorTile::run(Num item, Num tiles) {
-  Num allRows = a.queries * a.group, zero = k.integer(0), none = k.real(0);
-  // The last tile first: it sees most keys.
-  Num keyHead = item / tiles, first = (tiles - 1 - item % tiles) * kRows;
-  Num batch = keyHead / a.keyHeads, headOf = keyHead % a.keyHeads * a.group;
-  Num count = k.min(k.integer(kRows), allRows - first);
-  auto head = [&](Num r) { return headOf + (first + r) % a.group; };
-  auto query = [&](Num r) { return (first + r) / a.group; };
-  auto number = [&](Num r) {
-    return (batch * a.queries + query(r)) * a.heads + head(r);
-  };
-  Num keys = a.rowsOf(a.key, batch, keyHead % a.keyHeads);
-  Num values = a.rowsOf(a.value, batch, keyHead % a.keyHeads);
-  Num past = a.keys - a.queries;
-  auto [begin, end] = a.range(query(zero), query(count - 1));
+  Num zero = k.integer(0), none = k.real(0);
+  TileRows own(a, item, tiles, kRows);
+  auto [begin, end] = a.range(own.query(zero), own.query(own.count - 1));
   auto start = [&, end = end](Num l) {
-    this->start(a.key, keys, at.arriving, l, end);
-    this->start(a.value, values, at.arriving + at.arrivingBytes, l, end);
+    this->start(a.key, own.keys, at.arriving, l, end);
+    this->start(a.value, own.values, at.arriving + at.arrivingBytes, l, end);
     moegpu::AsyncCommitOp::create(k.b, k.loc);
   };
-  bringQueries(count, [&](Num r) { return number(r) * a.features; });
+  bringQueries(own.count, [&](Num r) { return own.number(r) * a.features; });
   start(begin);
   k.barrier();
   // Of both rows of the thread: the largest score, and its own share of the
@@ -296,9 +285,10 @@ void TensorTile::run(Num item, Num tiles) {
       begin, end, at.keysAtOnce, state,
       [&, end = end](Num l, ArrayRef<Num> before) {
         moegpu::AsyncWaitOp::create(k.b, k.loc, 0);
-        round(a.key, keys, at.arriving, at.keys, l, end);
-        Num areFinite = round(a.value, values, at.arriving + at.arrivingBytes,
-                              at.values, l, end);
+        round(a.key, own.keys, at.arriving, at.keys, l, end);
+        Num areFinite =
+            round(a.value, own.values, at.arriving + at.arrivingBytes,
+                  at.values, l, end);
         Num ofWarp = k.ballot(areFinite);
         k.when(lane == 0, [&] { k.store(ofWarp, k.shared(at.flags), warp); });
         k.barrier();
@@ -316,18 +306,13 @@ void TensorTile::run(Num item, Num tiles) {
         }
         Num shrinks[2];
         for (int64_t half = 0; half < 2; ++half) {
-          Num r = rows[half], s = query(r), own = s + past;
-          Num top = before[2 * half];
+          Num r = rows[half], top = before[2 * half];
           for (int64_t j = 0; j < keyTiles(); ++j)
             for (int64_t n = 0; n < 2; ++n) {
               Num key = l + (high * 2 + (j * 8 + n));
-              Num seen = (r < count) & (key < end);
-              if (a.op.getCausal())
-                seen = seen & (key < own + 1);
-              if (a.op.getWindow() > 0)
-                seen = seen & (own - a.op.getWindow() < key);
               Num &score = scores[j][2 * half + n];
-              score = a.score(score, seen, batch, head(r), s, key);
+              score = a.score(score, own.sees(r, key, end), own.batch,
+                              own.head(r), own.query(r), key);
               top = k.max(score, top);
             }
           top = ofRow(top, [&](Num x, Num y) { return k.max(x, y); });
@@ -361,8 +346,8 @@ void TensorTile::run(Num item, Num tiles) {
       });
   for (int64_t half = 0; half < 2; ++half) {
     Num total = ofRow(state[2 * half + 1], [](Num x, Num y) { return x + y; });
-    Num row = number(rows[half]);
-    k.when(rows[half] < count, [&] {
+    Num row = own.number(rows[half]);
+    k.when(rows[half] < own.count, [&] {
       for (int64_t n = 0; n < depthTiles(); ++n)
         for (int64_t i = 0; i < 2; ++i) {
           Num d = high * 2 + (n * 8 + i);
@@ -383,7 +368,6 @@ void TensorTile::run(Num item, Num tiles) {
 
 void moe::cuda::attendByTensorTile(Attention &a) {
   TensorTile tile{a};
-  Num tiles = a.k.ceilDiv(a.queries * a.group, kRows);
-  forEachBlock(a.k, a.batch * a.keyHeads * tiles,
-               [&](Num item) { tile.run(item, tiles); });
+  TileRows::forEach(a, kRows,
+                    [&](Num item, Num tiles) { tile.run(item, tiles); });
 }

@@ -150,22 +150,11 @@ Num Tile::ofRow(Num value, llvm::function_ref<Num(Num, Num)> join) {
 }
 
 void Tile::run(Num item, Num tiles) {
-  Num allRows = a.queries * a.group, zero = k.integer(0), none = k.real(0);
-  // The last tile first: it sees most keys.
-  Num keyHead = item / tiles, first = (tiles - 1 - item % tiles) * kRows;
-  Num batch = keyHead / a.keyHeads, headOf = keyHead % a.keyHeads * a.group;
-  Num count = k.min(k.integer(kRows), allRows - first);
-  auto head = [&](Num r) { return headOf + (first + r) % a.group; };
-  auto query = [&](Num r) { return (first + r) / a.group; };
-  auto number = [&](Num r) {
-    return (batch * a.queries + query(r)) * a.heads + head(r);
-  };
-  Num keys = a.rowsOf(a.key, batch, keyHead % a.keyHeads);
-  Num values = a.rowsOf(a.value, batch, keyHead % a.keyHeads);
-  Num past = a.keys - a.queries;
-  bring(a.query, at.queries, kRows, at.stride, at.depth, count,
-        [&](Num r) { return number(r) * a.features; });
-  auto [begin, end] = a.range(query(zero), query(count - 1));
+  Num zero = k.integer(0), none = k.real(0);
+  TileRows own(a, item, tiles, kRows);
+  bring(a.query, at.queries, kRows, at.stride, at.depth, own.count,
+        [&](Num r) { return own.number(r) * a.features; });
+  auto [begin, end] = a.range(own.query(zero), own.query(own.count - 1));
   auto bringRows = [&, end = end](const OpWriter::Memory &memory, Num rows,
                                   int64_t to, int64_t stride, int64_t width,
                                   Num l) {
@@ -173,7 +162,7 @@ void Tile::run(Num item, Num tiles) {
           [&](Num r) { return rows + (l + r) * a.features; });
   };
   auto bringKeys = [&](Num l) {
-    bringRows(a.key, keys, at.keys, at.stride, at.depth, l);
+    bringRows(a.key, own.keys, at.keys, at.stride, at.depth, l);
   };
   bringKeys(begin);
   int64_t numbers = kMine * groups() * at.step();
@@ -185,21 +174,16 @@ void Tile::run(Num item, Num tiles) {
       begin, end, kKeys, state, [&, end = end](Num l, ArrayRef<Num> before) {
         // Values come while keys are multiplied, and keys while values are.
         arrive();
-        bringRows(a.value, values, at.values, at.width, at.width, l);
+        bringRows(a.value, own.values, at.values, at.width, at.width, l);
         Nums scores = products(), next, sums;
         Num weights = k.shared(at.weights * 4);
         for (int64_t i = 0; i < kMine; ++i) {
-          Num r = row + i, s = query(r), own = s + past;
-          Num top = k.real(-INFINITY);
+          Num r = row + i, top = k.real(-INFINITY);
           for (int64_t j = 0; j < 2; ++j) {
             Num key = l + column + j * kSharing;
-            Num seen = (r < count) & (key < end);
-            if (a.op.getCausal())
-              seen = seen & (key < own + 1);
-            if (a.op.getWindow() > 0)
-              seen = seen & (own - a.op.getWindow() < key);
             Num &score = scores[2 * i + j];
-            score = a.score(score, seen, batch, head(r), s, key);
+            score = a.score(score, own.sees(r, key, end), own.batch,
+                            own.head(r), own.query(r), key);
             top = k.max(score, top);
           }
           top = ofRow(top, [&](Num x, Num y) { return k.max(x, y); });
@@ -227,9 +211,11 @@ void Tile::run(Num item, Num tiles) {
         bool everSeen = !a.op.getKeyMask();
         Num isWhole = k.integer(everSeen) == 1;
         if (a.op.getCausal())
-          isWhole = isWhole & (l + (kKeys - 2) < query(zero) + past);
+          isWhole = isWhole & (l + (kKeys - 2) < own.query(zero) + own.past);
         if (a.op.getWindow() > 0)
-          isWhole = isWhole & (query(count - 1) + past - a.op.getWindow() < l);
+          isWhole =
+              isWhole &
+              (own.query(own.count - 1) + own.past - a.op.getWindow() < l);
         next.append(either(
             k, isWhole, [&] { return mix(sums, false); },
             [&] { return mix(sums, true); }));
@@ -243,19 +229,18 @@ void Tile::run(Num item, Num tiles) {
     for (int64_t n = 0; n < numbers / kMine; ++n) {
       Num d = featureOf(n), r = row + i, total = state[2 * i + 1];
       Num sum = state[2 * kMine + i * (numbers / kMine) + n];
-      k.when((r < count) & (d < k.integer(a.features)),
-             [&] { a.finish(number(r), d, sum, total); });
+      k.when((r < own.count) & (d < k.integer(a.features)),
+             [&] { a.finish(own.number(r), d, sum, total); });
     }
   for (int64_t i = 0; i < kMine; ++i)
-    k.when(row + i < count, [&] {
-      a.finishBlind(number(row + i), state[2 * i + 1], column, kSharing);
+    k.when(row + i < own.count, [&] {
+      a.finishBlind(own.number(row + i), state[2 * i + 1], column, kSharing);
     });
   arrive(); // before the next tile
 }
 
 void moe::cuda::attendByTile(Attention &a) {
   Tile tile{a};
-  Num tiles = a.k.ceilDiv(a.queries * a.group, kRows);
-  forEachBlock(a.k, a.batch * a.keyHeads * tiles,
-               [&](Num item) { tile.run(item, tiles); });
+  TileRows::forEach(a, kRows,
+                    [&](Num item, Num tiles) { tile.run(item, tiles); });
 }

@@ -73,13 +73,6 @@ private:
     return inStage(stage, (row * rowScales + block) * 4 + kScales);
   }
 
-  /// Of the block's tiles of 16 rows, in the expert's matrices. Beyond the
-  /// last: the last; nobody looks at the sums.
-  Num tileAt(Num number) {
-    return expert * matrix.tiles() +
-           k.min(column / 16 + number, k.integer(matrix.tiles() - 1));
-  }
-
   void startColumns() override {}
 
   void copyColumns(Num step, Num stage) override {

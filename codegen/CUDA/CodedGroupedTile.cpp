@@ -30,13 +30,6 @@ private:
                    row * kRowBytes + k.exclusiveOr(chunk, row % 2 * 4) * 16);
   }
 
-  /// Of the block's tiles of 16 rows, in the expert's matrices. Beyond the
-  /// last: the last; nobody looks at the sums.
-  Num tileAt(Num number) {
-    return expert * matrix.tiles() +
-           k.min(column / 16 + number, k.integer(matrix.tiles() - 1));
-  }
-
   void startColumns() override {}
 
   // 16 bytes of a lane of a piece of a tile for each thread.

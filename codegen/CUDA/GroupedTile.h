@@ -69,6 +69,13 @@ protected:
   /// Starts to copy `from[row * depth + at]`, zero where it lies outside.
   void copyRow(Num from, Num row, Num step, Num stage, Num to);
 
+  /// Of the block's tiles of 16 rows, in the expert's matrices. Beyond the
+  /// last: the last; nobody looks at the sums.
+  Num tileAt(Num number) {
+    return expert * matrix.tiles() +
+           k.min(column / 16 + number, k.integer(matrix.tiles() - 1));
+  }
+
   /// The rows' part of a stage: a thread's bytes of row `row` of `left`.
   virtual void copyLeft(Num left, Num row, Num step, Num stage, Num to) {
     copyRow(left, row, step, stage, to);

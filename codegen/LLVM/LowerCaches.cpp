@@ -1,8 +1,6 @@
 // Ops about rows that stay from run to run to calls of the runtime.
 #include "codegen/LLVM/RuntimeCalls.h"
 #include "dialects/MoERT/MoERTOps.h"
-#include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
-#include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
@@ -78,22 +76,12 @@ private:
   /// With memory whose blocks of rows lie `capacity` rows apart.
   void replace(Value data, MemRefType type, ArrayRef<Value> sizes,
                Value capacity) {
-    auto descriptor = MemRefDescriptor::poison(b, loc, types.convertType(type));
-    descriptor.setAllocatedPtr(b, loc, data);
-    descriptor.setAlignedPtr(b, loc, data);
-    descriptor.setConstantOffset(b, loc, 0);
     Value strides[4];
     strides[3] = constant(i64, 1);
     strides[2] = sizes[3];
     strides[1] = multiply(capacity, sizes[3]);
     strides[0] = multiply(strides[1], sizes[1]);
-    for (unsigned d = 0; d < 4; ++d) {
-      descriptor.setSize(b, loc, d, sizes[d]);
-      descriptor.setStride(b, loc, d, strides[d]);
-    }
-    Value memory =
-        UnrealizedConversionCastOp::create(b, loc, type, Value(descriptor))
-            .getResult(0);
+    Value memory = memoryAt(b, loc, types, data, type, sizes, strides);
     op->getResult(0).replaceAllUsesWith(memory);
     op->erase();
   }

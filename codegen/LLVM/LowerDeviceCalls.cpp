@@ -1,8 +1,6 @@
 // Ops about devices to calls of runtime/Core/OffloadCalls.cpp.
 #include "codegen/LLVM/RuntimeCalls.h"
 #include "dialects/MoERT/MoERTOps.h"
-#include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
-#include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
@@ -41,8 +39,8 @@ public:
             sizes.push_back(ShapedType::isDynamic(size) ? integer(*dynamic++)
                                                         : constant(i64, size));
           replace(
-              memoryAt(call("moert_device_alloc", {bytes(type, sizes)}, ptr),
-                       type, sizes));
+              denseMemory(call("moert_device_alloc", {bytes(type, sizes)}, ptr),
+                          type, sizes));
         })
         .Case([&](moert::DeviceFreeOp end) {
           call("moert_device_free", {address(end.getMemory())});
@@ -51,7 +49,7 @@ public:
         .Case([&](moert::DeviceConstantOp constantOp) {
           auto type = cast<MemRefType>(constantOp.getMemory().getType());
           SmallVector<Value> sizes = sizesOf(constantOp.getMemory());
-          replace(memoryAt(
+          replace(denseMemory(
               call("moert_device_constant",
                    {address(constantOp.getMemory()), bytes(type, sizes)}, ptr),
               type, sizes));
@@ -128,20 +126,15 @@ private:
     op->erase();
   }
   /// Dense memory of `sizes` at `data`.
-  Value memoryAt(Value data, MemRefType type, ArrayRef<Value> sizes) {
-    auto descriptor = MemRefDescriptor::poison(b, loc, types.convertType(type));
-    descriptor.setAllocatedPtr(b, loc, data);
-    descriptor.setAlignedPtr(b, loc, data);
-    descriptor.setConstantOffset(b, loc, 0);
+  Value denseMemory(Value data, MemRefType type, ArrayRef<Value> sizes) {
+    SmallVector<Value> strides(sizes.size());
     Value stride = constant(i64, 1);
-    for (int64_t d = type.getRank() - 1; d >= 0; --d) {
-      descriptor.setSize(b, loc, d, sizes[d]);
-      descriptor.setStride(b, loc, d, stride);
+    for (size_t d = sizes.size(); d-- > 0;) {
+      strides[d] = stride;
       if (d > 0)
         stride = LLVM::MulOp::create(b, loc, stride, sizes[d]);
     }
-    return UnrealizedConversionCastOp::create(b, loc, type, Value(descriptor))
-        .getResult(0);
+    return memoryAt(b, loc, types, data, type, sizes, strides);
   }
 
   Value slotAt(OpBuilder &builder, Value slots, size_t i) {

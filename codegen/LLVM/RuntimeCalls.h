@@ -1,6 +1,7 @@
 #ifndef MOE_CODEGEN_LLVM_RUNTIMECALLS_H
 #define MOE_CODEGEN_LLVM_RUNTIMECALLS_H
 
+#include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -11,6 +12,12 @@ mlir::LLVM::LLVMFuncOp declareRuntime(mlir::ModuleOp module,
                                       llvm::StringRef name,
                                       llvm::ArrayRef<mlir::Type> arguments,
                                       mlir::Type result = {});
+
+/// Memory of `sizes` and `strides` at `data`.
+mlir::Value memoryAt(mlir::OpBuilder &builder, mlir::Location loc,
+                     const mlir::LLVMTypeConverter &types, mlir::Value data,
+                     mlir::MemRefType type, llvm::ArrayRef<mlir::Value> sizes,
+                     llvm::ArrayRef<mlir::Value> strides);
 
 /// Where the function around `op` begins: what is allocated on the stack there
 /// is so once for each call, even where `op` stands in a loop.

@@ -69,6 +69,14 @@ void Caches::release(Entry &entry) {
   entry.data = nullptr;
 }
 
+Status Caches::copy(Side side, Offload::Direction direction,
+                    const BlockCopy &blocks) const {
+  if (side == OnDevice)
+    return device->copy(direction, blocks, trace);
+  copyBlocks(blocks);
+  return {};
+}
+
 /// Makes room for the request; keeps what is here when `isHere`.
 Status Caches::reserve(Entry &entry, const AppendRequest &request,
                        bool isHere) {
@@ -96,17 +104,8 @@ Status Caches::reserve(Entry &entry, const AppendRequest &request,
   if (!data)
     return data.error();
   if (isHere) {
-    BlockCopy copy = {*data,
-                      entry.data,
-                      wanted * entry.rowBytes,
-                      entry.capacity * entry.rowBytes,
-                      entry.blocks,
-                      entry.rows * entry.rowBytes};
-    Status status;
-    if (entry.side == OnDevice)
-      status = device->copy(Offload::Within, copy, trace);
-    else
-      copyBlocks(copy);
+    Status status =
+        copy(entry.side, Offload::Within, entry.rowsTo(*data, wanted));
     release(entry);
     if (!status.ok()) {
       device->release(*data);
@@ -139,13 +138,9 @@ Result<void *> Caches::append(uint32_t input, uint32_t output, Side side,
     }
     if (status.ok())
       status = reserve(entry, request, isHere);
-    if (status.ok() && !isHere) {
-      BlockCopy copy = request.toBlocks(entry.data, entry.capacity);
-      if (side == OnDevice)
-        status = device->copy(Offload::Up, copy, trace);
-      else
-        copyBlocks(copy);
-    }
+    if (status.ok() && !isHere)
+      status =
+          copy(side, Offload::Up, request.toBlocks(entry.data, entry.capacity));
     if (!status.ok()) {
       entry.live = false;
       return status;
@@ -189,20 +184,9 @@ bool Caches::keeps(const void *data) const {
 }
 
 Status Caches::copyDense(uint32_t output, char *to) const {
-  for (const Entry &entry : entries) {
-    if (entry.output != output || !entry.live)
-      continue;
-    BlockCopy copy = {to,
-                      entry.data,
-                      entry.rows * entry.rowBytes,
-                      entry.capacity * entry.rowBytes,
-                      entry.blocks,
-                      entry.rows * entry.rowBytes};
-    if (entry.side == OnDevice)
-      return device->copy(Offload::Down, copy, trace);
-    copyBlocks(copy);
-    return {};
-  }
+  for (const Entry &entry : entries)
+    if (entry.output == output && entry.live)
+      return copy(entry.side, Offload::Down, entry.rowsTo(to, entry.rows));
   return {};
 }
 

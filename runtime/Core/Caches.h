@@ -84,10 +84,19 @@ private:
     Side side = Host;
     char *data = nullptr;
     int64_t blocks = 0, capacity = 0, rows = 0, rowBytes = 0;
+
+    /// How its rows get to blocks of `room` rows at `to`.
+    BlockCopy rowsTo(void *to, int64_t room) const {
+      return {to,     data,           room * rowBytes, capacity * rowBytes,
+              blocks, rows * rowBytes};
+    }
   };
   Status reserve(Entry &entry, const AppendRequest &request, bool isHere);
   Result<char *> allocate(Side side, int64_t bytes);
   void release(Entry &entry);
+  /// Where `side` says; the processor's side has no directions.
+  Status copy(Side side, Offload::Direction direction,
+              const BlockCopy &blocks) const;
 
   Arena memory;
   Offload *device = nullptr;
