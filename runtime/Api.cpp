@@ -99,6 +99,14 @@ moe_status getOutput(moe_session *session, const char *name,
   return report(found.error());
 }
 
+moe_status sample(moe_session *session, const char *output,
+                  const moe_sampling *sampling, int64_t *tokens) {
+  moe_sampling known = {};
+  std::memcpy(&known, sampling,
+              std::min<size_t>(sampling->size, sizeof(known)));
+  return report(session->session->sample(output, known, tokens));
+}
+
 const moe_port *portAt(const moert_port *ports, uint32_t count, uint32_t i) {
   return i < count ? &asPort(ports[i]) : nullptr;
 }
@@ -148,6 +156,7 @@ const moe_api api = {
       return all.data();
     },
     [](moe_session *session) { return session->session->deviceReason(); },
+    sample,
 };
 
 } // namespace

@@ -63,7 +63,9 @@ typedef struct {
   const char *const *dim_names;
 } moert_port;
 
-/* A kernel of a device: the shape of its blocks. */
+/* A kernel of a device: the shape of its blocks. Those called
+ * moe_sample_parts_TYPE and moe_sample_choose_TYPE (f32, bf16, f16) choose
+ * tokens (codegen/CUDA/SampleKernels.h); the runtime finds them by name. */
 typedef struct {
   const char *name;
   uint32_t threads;      /* of a block */
@@ -274,10 +276,11 @@ void moert_device_download(void *to, const void *from, int64_t bytes);
 void *moert_device_append(int32_t input, int32_t output, const void *past,
                           int64_t blocks, int64_t rows, int64_t fresh,
                           int64_t row_bytes, int64_t *capacity);
-/* The data of an output that is in such memory, `bytes` in all (since 1.5): a
- * copy, or, where the session keeps it, an address for moert_device_append and
- * nothing else. */
-void *moert_device_present(const void *cache, int64_t bytes);
+/* The data of an output whose `bytes` bytes are in memory of the device, which
+ * nothing writes any more (since 1.5): only the session may look at it, who has
+ * them copied when they are wanted. Where the session keeps a cache for its
+ * next run, it is an address for moert_device_append and nothing else. */
+void *moert_device_present(const void *memory, int64_t bytes);
 /* Launches a kernel of moert_device_code; `arguments[i]` points to the value of
  * parameter i. */
 void moert_device_launch(int32_t kernel, void **arguments);

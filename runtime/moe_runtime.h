@@ -35,7 +35,7 @@ extern "C" {
 #endif
 
 #define MOE_API_MAJOR 1u
-#define MOE_API_MINOR 3u
+#define MOE_API_MINOR 4u
 #define MOE_MAX_RANK 8
 
 /* What came of a call. moe_api.error() says it in words. */
@@ -133,8 +133,22 @@ typedef struct moe_phase {
   int64_t begin_ns;
   int64_t end_ns;
   int32_t depth; /* 0 for outermost */
-  int32_t run;   /* number of the run, from 0 */
+  int32_t run;   /* number of the run, from 0; of what is between, the next */
 } moe_phase;
+
+/* How sample() chooses tokens (since 1.4). Set `size` to sizeof(moe_sampling)
+ * and zero the rest: then it takes the token with the largest logit. */
+typedef struct moe_sampling {
+  uint32_t size;
+  uint32_t sequences; /* 0: one */
+  /* 0: the largest logit, the lower token among equals. Otherwise tokens are as
+   * likely as softmax(logits / temperature) says. */
+  double temperature;
+  uint64_t top_k; /* among so many of the largest logits; 0: all */
+  /* Where the temperature is not 0, [sequences] random numbers from 0 to below
+   * 1, which decide: equal numbers and logits give equal tokens. */
+  const double *uniform;
+} moe_sampling;
 
 typedef struct moe_api {
   uint64_t size; /* bytes of this table */
@@ -196,6 +210,14 @@ typedef struct moe_api {
   const moe_layer_measure *(*measures)(moe_session *session, uint64_t *count);
   /* What the session runs on, and why; the session's (since 1.2). */
   const char *(*device)(moe_session *session);
+
+  /* Chooses the token that follows each sequence: by the last row that the
+   * latest run's `output` (floats [..., vocabulary], as many rows for each
+   * sequence) has of it. Writes `sampling->sequences` tokens. On a device the
+   * logits stay there and only tokens are copied. MOE_MODEL_FAILED where a
+   * logit is NaN (since 1.4). */
+  moe_status (*sample)(moe_session *session, const char *output,
+                       const moe_sampling *sampling, int64_t *tokens);
 } moe_api;
 
 /* What a model library exports. NULL when it has no table of version `major`.

@@ -39,6 +39,14 @@ static SmallVector<Value> memoriesOf(const OpKernel &kernel) {
                                 [](Value memory) { return bool(memory); });
 }
 
+/// Whether the model can give `memory` out as what is on the device.
+static bool isPresentable(Value memory) {
+  Operation *root = rootOf(memory).getDefiningOp();
+  return isa_and_nonnull<moert::CacheOp>(root) ||
+         (isa_and_nonnull<memref::AllocOp>(root) &&
+          cast<MemRefType>(memory.getType()).getLayout().isIdentity());
+}
+
 namespace {
 class Branch {
 public:
@@ -63,7 +71,7 @@ private:
   void makeGood(Operation *before, Value memory, bool onHost);
   void launch(Operation *op, const Launch &launch);
   void launchKernel(OpBuilder &builder, Location loc, const OpKernel &kernel);
-  void handOutCaches();
+  void handOut();
   void retire();
 
   Block &block;
@@ -118,6 +126,8 @@ void Branch::placeRoots() {
   for (Operation &op : block)
     for (Value memory : memoriesOf(&op)) {
       auto &[byDevice, byHost] = users[rootOf(memory)];
+      if (&op == block.getTerminator() && isPresentable(memory))
+        continue;
       (isOnDevice(&op) ? byDevice : byHost) = true;
     }
   // Packed weights have their own way to the device.
@@ -231,15 +241,18 @@ void Branch::launch(Operation *op, const Launch &launch) {
   op->erase();
 }
 
-/// Caches that are outputs are the session's to keep.
-void Branch::handOutCaches() {
-  OpBuilder end(block.getTerminator());
-  for (OpOperand &given : block.getTerminator()->getOpOperands()) {
-    auto cache = rootOf(given.get()).getDefiningOp<moert::CacheOp>();
-    Value device = cache ? onDevice(cache.getPresent()) : Value();
-    if (device)
-      given.set(moert::DevicePresentOp::create(end, cache.getLoc(),
-                                               given.get().getType(), device));
+/// Outputs of the model that only the device touches stay there.
+void Branch::handOut() {
+  Operation *terminator = block.getTerminator();
+  OpBuilder end(terminator);
+  for (OpOperand &given : terminator->getOpOperands()) {
+    Value root = rootOf(given.get());
+    bool isCache = isa_and_nonnull<moert::CacheOp>(root.getDefiningOp());
+    Value device = onDevice(isCache ? root : given.get());
+    if (!device || copies.contains(root) || !isPresentable(given.get()))
+      continue;
+    given.set(moert::DevicePresentOp::create(end, root.getLoc(),
+                                             given.get().getType(), device));
   }
 }
 
@@ -289,7 +302,7 @@ BranchFacts Branch::rewrite() {
       moert::TransferOp::create(end, root.getLoc(), moert::Direction::Down,
                                 state.device, root);
   faults.check(block);
-  handOutCaches();
+  handOut();
   retire();
   return facts;
 }

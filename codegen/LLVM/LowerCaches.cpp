@@ -36,19 +36,6 @@ public:
     replace(data, type, sizes, capacity);
   }
 
-  /// A call of moert_device_present.
-  void present(moert::DevicePresentOp present) {
-    auto type = cast<MemRefType>(present.getPresent().getType());
-    SmallVector<Value> sizes = sizesOf(present.getCache());
-    // As large as memory that is there.
-    Value bytes = bytesOf(type);
-    for (Value size : sizes)
-      bytes = multiply(bytes, size);
-    Value data = call("moert_device_present",
-                      {addressOfMemory(b, loc, present.getCache()), bytes});
-    replace(data, type, sizes, sizes[2]);
-  }
-
 private:
   Value constant(Type type, int64_t value) {
     return LLVM::ConstantOp::create(b, loc, type,
@@ -99,16 +86,14 @@ void moe::lowerCaches(ModuleOp module) {
   LLVMTypeConverter types(module.getContext());
   SmallVector<Operation *> ops;
   module.walk([&](Operation *op) {
-    if (isa<moert::CacheOp, moert::DeviceCacheOp, moert::DevicePresentOp>(op))
+    if (isa<moert::CacheOp, moert::DeviceCacheOp>(op))
       ops.push_back(op);
   });
   for (Operation *op : ops) {
     CacheCalls calls(op, types);
     if (auto cache = dyn_cast<moert::CacheOp>(op))
       calls.append(cache, "moert_append");
-    else if (auto cache = dyn_cast<moert::DeviceCacheOp>(op))
-      calls.append(cache, "moert_device_append");
     else
-      calls.present(cast<moert::DevicePresentOp>(op));
+      calls.append(cast<moert::DeviceCacheOp>(op), "moert_device_append");
   }
 }

@@ -54,6 +54,14 @@ public:
                    {address(constantOp.getMemory()), bytes(type, sizes)}, ptr),
               type, sizes));
         })
+        .Case([&](moert::DevicePresentOp present) {
+          auto type = cast<MemRefType>(present.getPresent().getType());
+          SmallVector<Value> sizes = sizesOf(present.getMemory());
+          replace(denseMemory(
+              call("moert_device_present",
+                   {address(present.getMemory()), bytes(type, sizes)}, ptr),
+              type, sizes));
+        })
         .Case([&](moert::TransferOp transfer) {
           auto type = cast<MemRefType>(transfer.getFrom().getType());
           bool isUp = transfer.getDirection() == moert::Direction::Up;
@@ -209,8 +217,8 @@ void moe::lowerDeviceCalls(ModuleOp module) {
   SmallVector<Operation *> ops;
   module.walk([&](Operation *op) {
     if (isa<moert::OnDeviceOp, moert::DeviceAllocOp, moert::DeviceFreeOp,
-            moert::DeviceConstantOp, moert::TransferOp, moert::LaunchOp,
-            moert::LaunchLayerOp>(op))
+            moert::DeviceConstantOp, moert::DevicePresentOp, moert::TransferOp,
+            moert::LaunchOp, moert::LaunchLayerOp>(op))
       ops.push_back(op);
   });
   LaunchRooms rooms;

@@ -1,5 +1,6 @@
 #include "dialects/CodeTables.h"
 #include "dialects/MoERT/MoERTOps.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace moe::moert;
@@ -203,14 +204,16 @@ LogicalResult DeviceCacheOp::verify() {
 
 LogicalResult DevicePresentOp::verify() {
   // device_present_c1
-  auto cache = cast<MemRefType>(getCache().getType());
+  auto memory = cast<MemRefType>(getMemory().getType());
   auto present = cast<MemRefType>(getPresent().getType());
-  if (cache.getRank() != 4 || !hasDenseRows(cache) || present.getRank() != 4 ||
+  bool isRows = memory.getRank() == 4 && hasDenseRows(memory);
+  if (!(isRows || memory.getLayout().isIdentity()) ||
       !present.getLayout().isIdentity() ||
-      cache.getElementType() != present.getElementType())
-    return emitOpError("makes dense memory of rank 4 of dense rows from "
-                       "offset 0, not ")
-           << present << " of " << cache;
+      failed(verifyCompatibleShape(memory, present)) ||
+      memory.getElementType() != present.getElementType())
+    return emitOpError("makes dense memory of what is dense, or of dense rows "
+                       "from offset 0, not ")
+           << present << " of " << memory;
   return success();
 }
 

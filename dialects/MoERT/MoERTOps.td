@@ -295,14 +295,16 @@ def MoERT_DeviceCacheOp : MoERT_RuntimeOp<"device_cache"> {
 }
 
 def MoERT_DevicePresentOp : MoERT_RuntimeOp<"device_present"> {
-  let summary = "Hand out what is in a cache on the device";
+  let summary = "Hand out what is in memory of the device";
   let description = [{
-    An output of the model, of what `cache` holds. Where the session keeps that for
-    its next run, no byte moves, and only shapes of the result may be looked at;
-    else it is a dense copy (`moert_device_present`).
+    An output of the model, of what `memory` holds; nothing may write to that any
+    more. Only shapes of the result may be looked at: bytes are copied when somebody
+    asks for them, and not at all where they are rows of a cache that the session
+    keeps for its next run (`moert_device_present`).
 
     Constraints:
-    - (C1) `cache` has dense rows from offset 0 on, the result is dense; both have rank 4.
+    - (C1) `memory` is dense, or has rank 4 and dense rows from offset 0 on. The result
+      is dense, of the same sizes and elements.
 
     Example:
 
@@ -311,9 +313,9 @@ def MoERT_DevicePresentOp : MoERT_RuntimeOp<"device_present"> {
         : memref<?x2x?x32xf32, strided<[?, ?, 32, 1]>> -> memref<?x2x?x32xf32>
     ```
   }];
-  let arguments = (ins AnyMemRef:$cache);
+  let arguments = (ins AnyMemRef:$memory);
   let results = (outs AnyMemRef:$present);
-  let assemblyFormat = "$cache attr-dict `:` type($cache) `->` type($present)";
+  let assemblyFormat = "$memory attr-dict `:` type($memory) `->` type($present)";
   let hasVerifier = 1;
 }
 

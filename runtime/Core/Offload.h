@@ -20,6 +20,20 @@ struct BlockCopy {
   int64_t blocks, bytes;
 };
 
+/// Rows of logits on a device, one for each sequence.
+struct LogitRows {
+  const void *data;                 // within what was allocated
+  int32_t dtype;                    // a float
+  int64_t width, stride, sequences; // numbers
+};
+
+/// See chooseToken.
+struct TokenChoice {
+  int64_t topK; // 1 to width
+  float temperature;
+  const float *uniform; // [sequences]
+};
+
 /// A model's weights and kernels on a device, and memory for runs. Many
 /// sessions may share one; calls are in order, and those of one session see
 /// what it did before. See moert_device_alloc and the others for what they do.
@@ -53,6 +67,14 @@ public:
   };
   virtual Status layer(int32_t number, int64_t count, const Rows &rows,
                        Recorder *trace) = 0;
+  /// Returns when all that was asked for has ended.
+  virtual Status wait() = 0;
+
+  /// Whether `sample` knows logits of that type.
+  virtual bool canSample(int32_t dtype) const = 0;
+  /// Chooses a token for each row; -1 - i where logit i is NaN.
+  virtual Status sample(const LogitRows &logits, const TokenChoice &choice,
+                        int64_t *tokens, Recorder *trace) = 0;
 };
 
 struct OffloadRequest {

@@ -9,11 +9,7 @@ namespace {
 
 RunContext &context() { return *RunContext::running(); }
 
-/// Null where nobody wants to know.
-Recorder *trace() {
-  Recorder &recorder = context().recorder;
-  return recorder.recordPhases ? &recorder : nullptr;
-}
+Recorder *trace() { return context().recorder.ifPhases(); }
 
 /// Ends the run where `call(offload)` fails.
 template <typename Call>
@@ -97,13 +93,21 @@ void *moert_device_append(int32_t input, int32_t output, const void *past,
   return data;
 }
 
-void *moert_device_present(const void *cache, int64_t bytes) {
-  Caches *caches = context().caches;
-  if (caches && caches->keeps(cache))
-    return const_cast<void *>(cache);
-  void *copy = moert_alloc(bytes);
-  moert_device_download(copy, cache, bytes);
-  return copy;
+void *moert_device_present(const void *memory, int64_t bytes) {
+  RunContext &run = context();
+  auto *device = const_cast<void *>(memory);
+  if (run.caches && run.caches->keeps(device))
+    return device;
+  void *host = moert_alloc(bytes);
+  std::vector<void *> &all = run.deviceMemory;
+  auto place = std::find(all.begin(), all.end(), device);
+  if (place == all.end() || !bytes) {
+    moert_device_download(host, device, bytes);
+    return host;
+  }
+  all.erase(place);
+  run.deviceResults.push_back({host, device, bytes});
+  return host;
 }
 
 void moert_device_upload(void *to, const void *from, int64_t bytes) {

@@ -23,6 +23,9 @@ public:
   bool recordPhases = false;
   uint64_t sampleSeed = 0;
 
+  /// Null where nobody wants phases.
+  Recorder *ifPhases() { return recordPhases ? this : nullptr; }
+
   void beginRun() { openPhases.clear(); }
   void endRun() { ++run; }
 

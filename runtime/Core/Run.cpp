@@ -81,7 +81,36 @@ RunContext *RunContext::running() { return slot.context; }
 
 void RunContext::leave() { std::longjmp(exit, 1); }
 
+void RunContext::dropDeviceResults() {
+  for (const DeviceResult &result : deviceResults)
+    offload->release(result.device);
+  deviceResults.clear();
+}
+
+Status RunContext::fetch(const void *data) {
+  auto found = std::find_if(
+      deviceResults.begin(), deviceResults.end(),
+      [&](const DeviceResult &result) { return result.host == data; });
+  if (found == deviceResults.end())
+    return {};
+  Status status = offload->download(found->host, found->device, found->bytes,
+                                    recorder.ifPhases());
+  if (status.ok()) {
+    offload->release(found->device);
+    deviceResults.erase(found);
+  }
+  return status;
+}
+
+const void *RunContext::onDevice(const void *data) const {
+  for (const DeviceResult &result : deviceResults)
+    if (result.host == data)
+      return result.device;
+  return nullptr;
+}
+
 Status RunContext::execute(void (*function)(void *), void *arg) {
+  dropDeviceResults();
   ThreadSlot before = slot;
   failed.store(false, std::memory_order_relaxed);
   recorder.beginRun();
@@ -95,7 +124,9 @@ Status RunContext::execute(void (*function)(void *), void *arg) {
   deviceMemory.clear();
   recorder.endRun();
   if (!failed.load(std::memory_order_relaxed))
-    return {};
+    // What went wrong there is this run's error.
+    return deviceResults.empty() ? Status() : offload->wait();
+  dropDeviceResults();
   Code code = failure.code > MOE_OK && failure.code <= MOE_INTERNAL
                   ? static_cast<Code>(failure.code)
                   : Code::Internal;

@@ -24,6 +24,7 @@ public:
   /// `threads` <= 0: as many as there are processors. `memoryLimit` 0: the
   /// machine's memory.
   explicit RunContext(int threads = 0, uint64_t memoryLimit = 0);
+  ~RunContext() { dropDeviceResults(); }
   RunContext(const RunContext &) = delete;
   RunContext &operator=(const RunContext &) = delete;
 
@@ -46,7 +47,19 @@ public:
   /// What runs on a device, if anything does.
   Offload *offload = nullptr;
   std::vector<void *> deviceMemory; // of this run
-  std::string callError;            // what came of the last call that failed
+  /// Outputs of the latest run that are on the device alone; see
+  /// moert_device_present.
+  struct DeviceResult {
+    void *host; // where they go when somebody wants them
+    void *device;
+    int64_t bytes;
+  };
+  std::vector<DeviceResult> deviceResults;
+  /// Has the bytes at `data`, if they are such an output, come.
+  Status fetch(const void *data);
+  /// Where such an output is on the device, or null.
+  const void *onDevice(const void *data) const;
+  std::string callError; // what came of the last call that failed
 
   /// Of this thread.
   static RunContext *running();
@@ -63,6 +76,7 @@ private:
   };
 
   void recordFailure(const Failure &failure);
+  void dropDeviceResults();
   [[noreturn]] void leave();
 
   Arena arenas[2];

@@ -36,8 +36,7 @@ Status Session::chooseDevice(const moe_session_options &options) {
       return made.error();
     choice = std::move(*made);
     runContext.offload = choice.offload.get();
-    caches.use(choice.offload.get(),
-               options.record_phases ? &runContext.recorder : nullptr);
+    caches.use(choice.offload.get(), runContext.recorder.ifPhases());
     return {};
   }
   bool isOld = model.abi_minor >= 3 && model.abi_minor < 6 && model.device;
@@ -121,8 +120,12 @@ Status Session::makeDense(uint32_t output) {
 Status Session::gatherInputs() {
   inputs = given;
   if (hasFedBack)
-    for (const Link &link : links)
+    for (const Link &link : links) {
+      Status status = runContext.fetch(outputs[link.output].data);
+      if (!status.ok())
+        return status;
       inputs[link.input] = outputs[link.output];
+    }
   for (uint32_t i = 0; i < model.num_inputs; ++i) {
     const moe_port &port = asPort(model.inputs[i]);
     if (!inputs[i].dtype)
@@ -197,27 +200,39 @@ Status Session::run() {
   return status;
 }
 
-Result<moe_tensor> Session::output(const char *name) {
+Result<uint32_t> Session::findOutput(const char *name) const {
   Result<uint32_t> index =
       findPort(model.outputs, model.num_outputs, "output", name);
-  if (!index)
-    return index.error();
-  if (!hasOutputs)
+  if (index && !hasOutputs)
     return {Code::InvalidArgument,
             text("there is no output ", quote(name), " before a run")};
-  moe_tensor tensor = outputs[*index];
-  if (!caches.holds(*index))
+  return index;
+}
+
+Result<moe_tensor> Session::output(const char *name) {
+  Result<uint32_t> index = findOutput(name);
+  if (!index)
+    return index.error();
+  return outputAt(*index);
+}
+
+Result<moe_tensor> Session::outputAt(uint32_t index) {
+  moe_tensor tensor = outputs[index];
+  if (!caches.holds(index)) {
+    if (Status status = runContext.fetch(tensor.data); !status.ok())
+      return status;
     return tensor;
-  if (!dense[*index].size()) {
+  }
+  if (!dense[index].size()) {
     Result<Buffer> buffer = Buffer::create(*byteSize(tensor));
     if (!buffer)
       return buffer.error();
-    Status status = caches.copyDense(*index, buffer->data());
+    Status status = caches.copyDense(index, buffer->data());
     if (!status.ok())
       return status;
-    dense[*index] = std::move(*buffer);
+    dense[index] = std::move(*buffer);
   }
-  tensor.data = dense[*index].data();
+  tensor.data = dense[index].data();
   return tensor;
 }
 

@@ -27,8 +27,12 @@ public:
   Status setInput(const char *name, const moe_tensor &tensor);
   Status feedBack(const char *output, const char *input);
   Status run();
-  /// An output that lives in the caches is made dense on request.
+  /// An output that lives in the caches is made dense on request, and one that
+  /// is on the device copied.
   Result<moe_tensor> output(const char *name);
+  /// `tokens` has room for as many as there are sequences.
+  Status sample(const char *output, const moe_sampling &sampling,
+                int64_t *tokens);
   void reset();
 
   RunContext &context() { return runContext; }
@@ -52,6 +56,8 @@ private:
   Status gatherInputs();
   Status checkOutputs();
   Status keepLinkedOutputs();
+  Result<uint32_t> findOutput(const char *name) const;
+  Result<moe_tensor> outputAt(uint32_t index);
 
   const moert_model &model;
   OffloadChoice choice;

@@ -290,6 +290,12 @@ Status DeviceModel::copy(Direction direction, const BlockCopy &given,
   return span.end(status);
 }
 
+Status DeviceModel::wait() {
+  std::lock_guard<std::mutex> lock(mutex);
+  Status status = queue.flush();
+  return status.ok() ? device->synchronize() : status;
+}
+
 Status DeviceModel::launch(int32_t number, void **arguments, Recorder *trace) {
   std::lock_guard<std::mutex> lock(mutex);
   if (number < 0 || static_cast<size_t>(number) >= kernels.size())

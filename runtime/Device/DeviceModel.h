@@ -38,6 +38,10 @@ public:
                 Recorder *trace = nullptr) override;
   Status layer(int32_t number, int64_t count, const Rows &rows,
                Recorder *trace = nullptr) override;
+  Status wait() override;
+  bool canSample(int32_t dtype) const override;
+  Status sample(const LogitRows &logits, const TokenChoice &choice,
+                int64_t *tokens, Recorder *trace = nullptr) override;
 
 private:
   struct Layer {
@@ -83,6 +87,9 @@ private:
                        Recorder *trace);
   Status launchMatrix(Layer &layer, int64_t count, const Rows &rows,
                       Recorder *trace);
+  const Kernel *sampleKernel(const char *which, int32_t dtype) const;
+  Status launchSample(const LogitRows &logits, const TokenChoice &choice,
+                      CuPointer scratch, CuPointer slots);
 
   std::mutex mutex;
   std::unique_ptr<Device> device; // outlives what lies on it

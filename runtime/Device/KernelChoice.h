@@ -33,6 +33,10 @@ inline Multiplying multiplying(int64_t tokens, int64_t topK, int64_t experts) {
 constexpr int64_t kMostSlots = 1 << 17;
 constexpr int64_t kMostBytes = int64_t(4) << 30;
 
+/// Logits that a warp looks at together where tokens are chosen: the kernels
+/// for that hand each other so many words of 4 bytes for them.
+constexpr int64_t kSamplePart = 256, kSampleWords = 4;
+
 /// Blocks that are launched for each multiprocessor; those that take more than
 /// half of the most shared memory there is (227 KB) are alone there.
 constexpr int64_t kBlocksOfMultiprocessor = 2;

@@ -3,7 +3,7 @@
 #include "runtime/Core/Tensor.h"
 #include "runtime/Core/Text.h"
 #include "runtime/Runner/LanguageModel.h"
-#include "runtime/Runner/Sampling.h"
+#include "runtime/Runner/TokenBits.h"
 
 #include <algorithm>
 #include <cmath>
@@ -32,7 +32,10 @@ Status evalBatch(LanguageModel &model, const uint8_t *bytes, int64_t batch,
   if (!status.ok())
     return status;
   int64_t start = monotonicNs();
-  Result<moe_tensor> logits = model.feed(bytes, window);
+  status = model.step(bytes, window);
+  if (!status.ok())
+    return status;
+  Result<moe_tensor> logits = model.logits();
   score.runNs += monotonicNs() - start;
   if (!logits)
     return logits.error();

@@ -1,9 +1,8 @@
 // --generate: continues a prompt.
 #include "runtime/Core/Recorder.h"
-#include "runtime/Core/Tensor.h"
 #include "runtime/Core/Text.h"
 #include "runtime/Runner/LanguageModel.h"
-#include "runtime/Runner/Sampling.h"
+#include "runtime/Runner/Random.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -68,18 +67,11 @@ Result<int> runGenerate(Program &program) {
     // With a cache only what is new, without one the text from its start.
     int64_t from = model.hasCache() ? seen : 0;
     int64_t length = static_cast<int64_t>(sequence.size());
-    Result<moe_tensor> logits =
-        model.feed(sequence.data() + from, length - from);
-    if (!logits)
-      return logits.error();
+    Status status = model.step(sequence.data() + from, length - from);
+    if (!status.ok())
+      return status;
     seen = length;
-    double row[LanguageModel::vocabulary];
-    int64_t base = (logits->shape[1] - 1) * LanguageModel::vocabulary;
-    for (int64_t v = 0; v < LanguageModel::vocabulary; ++v)
-      row[v] = elementAsDouble(logits->data, logits->dtype, base + v);
-    Result<int64_t> token =
-        sampleToken(row, LanguageModel::vocabulary, program.options.temperature,
-                    program.options.topK, random);
+    Result<int64_t> token = model.nextToken(random);
     if (!token)
       return token.error();
     if (generated == 0)

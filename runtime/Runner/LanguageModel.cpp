@@ -1,8 +1,10 @@
 #include "runtime/Runner/LanguageModel.h"
 
+#include "runtime/Core/ChooseToken.h"
 #include "runtime/Core/Tensor.h"
 #include "runtime/Core/Text.h"
 
+#include <cstddef>
 #include <cstring>
 
 namespace moe::rt {
@@ -129,7 +131,7 @@ Status LanguageModel::setFilled(const std::string &name,
   return program.setInput(name, tensor);
 }
 
-Result<moe_tensor> LanguageModel::feed(const uint8_t *tokens, int64_t seq) {
+Status LanguageModel::step(const uint8_t *tokens, int64_t seq) {
   auto tokenAt = [](int64_t, int64_t, const uint8_t *tokens, int64_t flat) {
     return static_cast<double>(tokens[flat]);
   };
@@ -150,6 +152,11 @@ Result<moe_tensor> LanguageModel::feed(const uint8_t *tokens, int64_t seq) {
     return status;
   if (hasCache())
     past += seq;
+  stepLength = seq;
+  return {};
+}
+
+Result<moe_tensor> LanguageModel::logits() {
   Result<moe_tensor> logits = program.output(roles.logits);
   if (!logits)
     return logits;
@@ -158,16 +165,53 @@ Result<moe_tensor> LanguageModel::feed(const uint8_t *tokens, int64_t seq) {
   int64_t count = *elementCount(all.shape, all.rank);
   if (all.rank < 1 || all.shape[all.rank - 1] != vocabulary || !batch ||
       count % (batch * vocabulary) || !count ||
-      count / (batch * vocabulary) > seq)
+      count / (batch * vocabulary) > stepLength)
     return {Code::InvalidArgument,
             text("output ", quote(roles.logits), " is ",
                  shapeText(all.shape, all.rank), ", must be [", batch, ", ",
-                 seq, ", ", vocabulary, "]")};
+                 stepLength, ", ", vocabulary, "]")};
   all.rank = 3;
   all.shape[0] = batch;
   all.shape[1] = count / (batch * vocabulary);
   all.shape[2] = vocabulary;
   return all;
+}
+
+Result<int64_t> LanguageModel::nextToken(Random &random) {
+  const Options &options = program.options;
+  double uniform = options.temperature > 0 ? random.unit() : 0;
+  int64_t token = 0;
+  const moe_api &api = *program.api;
+  if (api.size >= offsetof(moe_api, sample) + sizeof api.sample) {
+    moe_sampling sampling = {};
+    sampling.size = sizeof sampling;
+    sampling.sequences = 1;
+    sampling.temperature = options.temperature;
+    sampling.top_k = options.topK;
+    sampling.uniform = &uniform;
+    Status status = program.check(
+        api.sample(program.session, roles.logits.c_str(), &sampling, &token));
+    if (!status.ok())
+      return status;
+  } else { // a library of an earlier version
+    Result<moe_tensor> all = logits();
+    if (!all)
+      return all.error();
+    double row[vocabulary];
+    for (int64_t v = 0; v < vocabulary; ++v)
+      row[v] = elementAsDouble(all->data, all->dtype,
+                               (all->shape[1] - 1) * vocabulary + v);
+    token = chooseToken(row, vocabulary, options.temperature, options.topK,
+                        uniform);
+    if (token < 0)
+      return {Code::ModelFailed,
+              text("the model's logit of token ", -1 - token, " is NaN")};
+  }
+  if (token >= vocabulary)
+    return {Code::Unsupported,
+            text("the model chose token ", token, ", there are bytes below ",
+                 vocabulary, " alone")};
+  return token;
 }
 
 } // namespace moe::rt

@@ -3,6 +3,7 @@
 #define MOE_RUNTIME_RUNNER_LANGUAGEMODEL_H
 
 #include "runtime/Runner/Program.h"
+#include "runtime/Runner/Random.h"
 #include "runtime/Runner/Roles.h"
 
 #include <memory>
@@ -22,11 +23,15 @@ public:
   /// Starts `batch` empty sequences.
   Status begin(int64_t batch);
 
-  /// Appends `seq` tokens to each sequence; `tokens` is [batch, seq]. Returns
-  /// logits [batch, n, 256] for the last n of them, valid until the next call;
-  /// n is seq in most models, 1 in some. Without a cache the model sees nothing
-  /// but these tokens.
-  Result<moe_tensor> feed(const uint8_t *tokens, int64_t seq);
+  /// Appends `seq` tokens to each sequence; `tokens` is [batch, seq]. Without a
+  /// cache the model sees nothing but these tokens.
+  Status step(const uint8_t *tokens, int64_t seq);
+  /// Logits [batch, n, 256] for the last n tokens of the latest step, valid
+  /// until the next; n is `seq` in most models, 1 in some.
+  Result<moe_tensor> logits();
+  /// The token that follows the only sequence, as options say. `random` is
+  /// asked once where the temperature is not 0.
+  Result<int64_t> nextToken(Random &random);
 
   bool hasCache() const { return !roles.caches.empty(); }
   /// Sizes the model insists on, or -1.
@@ -50,6 +55,7 @@ private:
   const moe_port *tokensPort = nullptr;
   int64_t batch = 0;
   int64_t past = 0;
+  int64_t stepLength = 0;
   std::vector<char> tokenBytes, positionBytes, maskBytes;
 };
 

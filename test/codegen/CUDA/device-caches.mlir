@@ -17,8 +17,11 @@ moe.bank @down in "a" at 3072 length 2048 : tensor<2x2x16x16xbf16>
 // CHECK-NEXT:    %[[ROOM:.*]] = memref.subview %[[CACHE]][0, 0, %{{.*}}, 0]
 // CHECK:         moert.launch kernel {{[0-9]+}}(%[[DK]], %[[ROOM]] :
 // CHECK:         moert.launch kernel {{[0-9]+}}(%{{.*}}, %[[CACHE]], %{{.*}} :
+// What is no cache stays there, too, until it is wanted.
+// CHECK-NOT:     moert.transfer down {{.*}} memref<?x?x6x32xf32>
+// CHECK:         %[[Z:.*]] = moert.device_present %{{.*}} : memref<?x?x6x32xf32> -> memref<?x?x6x32xf32>
 // CHECK:         %[[OUT:.*]] = moert.device_present %[[CACHE]] : {{.*}} -> memref<?x2x?x32xf32>
-// CHECK:         scf.yield %{{.*}}, %[[OUT]]
+// CHECK:         scf.yield %[[Z]], %[[OUT]]
 // CHECK:       } else {
 // CHECK:         moert.cache
 // CALL:          llvm.call @moert_device_append(%{{.*}}) : (i32, i32, !llvm.ptr, i64, i64, i64, i64, !llvm.ptr) -> !llvm.ptr

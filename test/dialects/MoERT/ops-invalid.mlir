@@ -161,7 +161,7 @@ func.func @device_cache_c1(%past: memref<?x2x?x8xf32>, %s: index) {
 // -----
 
 func.func @device_present_c1(%cache: memref<?x2x?x8xf32, strided<[?, ?, 16, 1]>>) {
-  // expected-error @below {{'moert.device_present' op makes dense memory of rank 4 of dense rows from offset 0, not 'memref<?x2x?x8xf32>' of}}
+  // expected-error @below {{'moert.device_present' op makes dense memory of what is dense, or of dense rows from offset 0, not 'memref<?x2x?x8xf32>' of}}
   %0 = moert.device_present %cache : memref<?x2x?x8xf32, strided<[?, ?, 16, 1]>> -> memref<?x2x?x8xf32>
   return
 }

@@ -1,5 +1,6 @@
 // PTX of the kernels of ops, and what the assembler makes of it.
 #include "codegen/CUDA/Kernels.h"
+#include "codegen/CUDA/SampleKernels.h"
 #include "dialects/MoEGPU/MoEGPUOps.h"
 #include "test/unit/codegen/Assembler.h"
 #include "test/unit/codegen/OpFixture.h"
@@ -135,6 +136,9 @@ TEST_F(OpKernels, Assemble) {
     rounded.push_back(kernel.getSymName().str());
     module->push_back(kernel->clone());
   }
+  cuda::emitSample(*module, Float32Type::get(&context));
+  auto sampling = cuda::sampleKernelNames(Float32Type::get(&context));
+  exact.insert(exact.end(), {sampling.first, sampling.second});
   StringRef archs[] = {"sm_80", "sm_90a"};
   auto texts = cuda::emitPtx(*module, archs);
   ASSERT_TRUE(static_cast<bool>(texts)) << llvm::toString(texts.takeError());

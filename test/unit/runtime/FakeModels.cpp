@@ -206,6 +206,28 @@ void runDeviceAppend(const moert_tensor *inputs, moert_tensor *outputs) {
   outputs[2].shape[0] = 1;
 }
 
+// --- results on a device ---
+
+const moert_port resultInputs[] = {{"x", MOERT_F32, 2, rowDims, rowNames}};
+const moert_port resultOutputs[] = {{"y", MOERT_F32, 2, rowDims, rowNames}};
+
+void runDeviceResult(const moert_tensor *inputs, moert_tensor *outputs) {
+  int64_t n = inputs[0].shape[0], bytes = n * 4 * 4;
+  auto *sums = static_cast<float *>(moert_alloc(bytes));
+  for (int64_t i = 0; i < n * 4; ++i)
+    sums[i] = floats(inputs[0])[i] + 1;
+  void *memory = moert_device_alloc(bytes);
+  moert_device_upload(memory, sums, bytes);
+  // Nobody may see it where it was.
+  std::memset(sums, 0, static_cast<size_t>(bytes));
+  moert_free(sums);
+  outputs[0].data = moert_device_present(memory, bytes);
+  outputs[0].shape[0] = n;
+  outputs[0].shape[1] = 4;
+  if (n && floats(inputs[0])[0] < -100)
+    moert_fail(7, "a small number", nullptr, 0);
+}
+
 // --- plain ---
 
 const int64_t fixedDims[] = {2, 256};
@@ -299,7 +321,8 @@ const moert_model &appendModel() {
   return model;
 }
 
-const moert_model &deviceAppendModel() {
+/// The model with code for a FakeOffload.
+static moert_model withDevice(moert_model model) {
   static const moert_device_code code = [] {
     moert_device_code made = {};
     made.architecture = "sm_80";
@@ -307,12 +330,19 @@ const moert_model &deviceAppendModel() {
     made.runtime = &fakeOffloadRuntime();
     return made;
   }();
-  static const moert_model model = [] {
-    moert_model made =
-        describe("append", appendInputs, 4, appendOutputs, 3, runDeviceAppend);
-    made.device = &code;
-    return made;
-  }();
+  model.device = &code;
+  return model;
+}
+
+const moert_model &deviceAppendModel() {
+  static const moert_model model = withDevice(
+      describe("append", appendInputs, 4, appendOutputs, 3, runDeviceAppend));
+  return model;
+}
+
+const moert_model &deviceResultModel() {
+  static const moert_model model = withDevice(
+      describe("result", resultInputs, 1, resultOutputs, 1, runDeviceResult));
   return model;
 }
 

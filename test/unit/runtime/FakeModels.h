@@ -28,6 +28,9 @@ const moert_model &appendModel();
 /// The same, with rows that lie on a FakeOffload.
 const moert_model &deviceAppendModel();
 
+/// y[n, 4] = x[n, 4] + 1, which stays on a FakeOffload until it is wanted.
+const moert_model &deviceResultModel();
+
 /// The same language without a cache: input_ids [batch, seq] to logits. Of
 /// `fixed` sizes it takes [2, 256] only.
 const moert_model &plainModel(bool fixed);

@@ -95,4 +95,14 @@ Status FakeOffload::layer(int32_t, int64_t, const Rows &, Recorder *) {
   return {Code::Unsupported, "the device that a test plays has no layers"};
 }
 
+Status FakeOffload::wait() {
+  ++waits;
+  return {};
+}
+
+Status FakeOffload::sample(const LogitRows &, const TokenChoice &, int64_t *,
+                           Recorder *) {
+  return {Code::Unsupported, "the device that a test plays has no kernels"};
+}
+
 } // namespace moe::test

@@ -25,10 +25,14 @@ public:
   rt::Status launch(int32_t kernel, void **arguments, rt::Recorder *) override;
   rt::Status layer(int32_t number, int64_t count, const Rows &rows,
                    rt::Recorder *) override;
+  rt::Status wait() override;
+  bool canSample(int32_t) const override { return false; }
+  rt::Status sample(const rt::LogitRows &, const rt::TokenChoice &, int64_t *,
+                    rt::Recorder *) override;
 
   int64_t limit = INT64_MAX; // bytes
   int64_t used = 0;
-  int64_t downloads = 0;
+  int64_t downloads = 0, waits = 0;
 
 private:
   /// Where so many bytes are; ends the test where they are not.

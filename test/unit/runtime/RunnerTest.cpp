@@ -3,7 +3,7 @@
 #include "runtime/Runner/Compare.h"
 #include "runtime/Runner/Options.h"
 #include "runtime/Runner/Roles.h"
-#include "runtime/Runner/Sampling.h"
+#include "runtime/Runner/TokenBits.h"
 
 #include <cmath>
 #include <gtest/gtest.h>
@@ -168,47 +168,7 @@ TEST(Roles, OverridesWinAndTheRestIsNamed) {
   EXPECT_EQ(findRoles({&image.port}, {&out.port}, {}).tokens, "");
 }
 
-TEST(Sampling, ZeroTemperatureIsTheLowestMaximum) {
-  Random random(0);
-  double logits[] = {1, 5, 5, -INFINITY};
-  for (int i = 0; i < 10; ++i)
-    EXPECT_EQ(*sampleToken(logits, 4, 0, 0, random), 1);
-}
-
-TEST(Sampling, IsTheSameForASeedAndFollowsTheDistribution) {
-  double logits[] = {0, std::log(2.0), std::log(5.0), -INFINITY};
-  std::map<int64_t, int> counts;
-  Random random(42), same(42), other(43);
-  int differences = 0;
-  for (int i = 0; i < 8000; ++i) {
-    int64_t token = *sampleToken(logits, 4, 1, 0, random);
-    ++counts[token];
-    ASSERT_EQ(token, *sampleToken(logits, 4, 1, 0, same));
-    differences += token != *sampleToken(logits, 4, 1, 0, other);
-  }
-  EXPECT_GT(differences, 1000);
-  EXPECT_NEAR(counts[0], 1000, 130); // 4 standard deviations
-  EXPECT_NEAR(counts[1], 2000, 155);
-  EXPECT_NEAR(counts[2], 5000, 175);
-  EXPECT_EQ(counts[3], 0);
-}
-
-TEST(Sampling, HonoursTopKAndTemperature) {
-  double logits[] = {0, 3, 2, 1};
-  Random random(1);
-  std::map<int64_t, int> counts;
-  for (int i = 0; i < 2000; ++i)
-    ++counts[*sampleToken(logits, 4, 100, 2, random)];
-  EXPECT_EQ(counts.size(), 2u);
-  EXPECT_NEAR(counts[1], 1000, 180);
-  double certain[] = {0, INFINITY};
-  EXPECT_EQ(*sampleToken(certain, 2, 1, 0, random), 1);
-  double broken[] = {0, NAN};
-  EXPECT_EQ(sampleToken(broken, 2, 1, 0, random).error().message,
-            "the model's logit of token 1 is NaN");
-}
-
-TEST(Sampling, BitsOfAToken) {
+TEST(TokenBits, OfAToken) {
   double uniform[256] = {};
   EXPECT_DOUBLE_EQ(bitsOfToken(uniform, 256, 7), 8);
   double logits[] = {0, std::log(3.0)};
