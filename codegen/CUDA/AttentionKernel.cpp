@@ -113,9 +113,10 @@ struct Division {
 };
 } // namespace
 
-/// Keys that a block is not worth less than, and parts of rows that are enough
-/// for all multiprocessors.
-static constexpr int64_t kFewestKeys = 256, kManyParts = 1024;
+/// Keys that a block is not worth less than, and parts of rows, or of several
+/// rows, that are enough for all multiprocessors.
+static constexpr int64_t kFewestKeys = 256, kManyParts = 1024,
+                         kManyOfSeveral = 512;
 
 /// Tiles read keys for many rows at a time, but are few: with long pasts they
 /// have to be enough for the multiprocessors. Otherwise each row is divided.
@@ -152,7 +153,17 @@ static Division divide(OpBuilder &host, moert::AttentionOp op,
         keyHeads = size(key, 1);
   int64_t features = cast<MemRefType>(query.getType()).getDimSize(3);
   Value perBatch = times(size(query, 1), heads), rows = times(batch, perBatch);
-  Value most = over(number(kManyParts), larger(rows, one));
+  // What blocks are given.
+  int64_t several = rowsOfBlock(op);
+  Value items = rows, many = number(kManyParts);
+  if (several > 1) {
+    int64_t group = cast<MemRefType>(query.getType()).getDimSize(2) /
+                    cast<MemRefType>(key.getType()).getDimSize(1);
+    items = times(times(batch, size(query, 1)),
+                  times(keyHeads, number(llvm::divideCeil(group, several))));
+    many = number(kManyOfSeveral);
+  }
+  Value most = over(many, larger(items, one));
   Value length = times(over(larger(over(keys, most), one), number(kFewestKeys)),
                        number(kFewestKeys));
   Division made;
@@ -251,8 +262,8 @@ MadeKernel moe::cuda::attentionKernel(OpWriter &w, moert::AttentionOp op) {
   writer.found = w.scratch(division.numbers);
   writer.takeSplits(w, division);
   w.onlyIf(division.isByRow);
-  MadeKernel made =
-      writer.write(w, "attention", sharedByRow(features), attendByRow);
+  MadeKernel made = writer.write(
+      w, "attention", sharedByRow(features, rowsOfBlock(op)), attendByRow);
   OpWriter joining = w.another();
   writer.take(joining);
   writer.found = joining.scratch();

@@ -57,11 +57,14 @@ struct TileRows {
   Num past;
 };
 
-/// A block has some keys of a head of a query; its warps divide them. For few
-/// queries. With more than one split, what it finds is left to `joinSplits`.
+/// A block has some keys, and up to `rowsOfBlock` of the heads that share them,
+/// of a query; its warps divide the keys. For few queries. With more than one
+/// split, what it finds is left to `joinSplits`.
 void attendByRow(Attention &a);
-int64_t sharedByRow(int64_t features);
-/// A warp has a head of a query. Needs no keys, and no query.
+int64_t sharedByRow(int64_t features, int64_t rows);
+/// A power of two: 1 where the numbers of heads are not constant.
+int64_t rowsOfBlock(moert::AttentionOp op);
+/// Needs no keys, and no query.
 void joinSplits(Attention &a);
 /// Of scratch, for a part of a row: the largest score, the sum of the weights,
 /// the sums of the features.

@@ -150,6 +150,29 @@ TEST_F(AttentionKernel, Heads) {
   check({3, 3, 100, false}, 1, 4, 4);
 }
 
+// Heads that share keys are one block's, up to eight and as many as there are
+// registers for; those behind the last are nobody's.
+TEST_F(AttentionKernel, SharedKeys) {
+  for (int64_t group : {2, 3, 4, 5, 8, 12})
+    check({2 * group, 2, 24}, 2, 1, 45);
+  check({7, 1, 64}, 1, 2, 290);
+  check({8, 1, 256}, 1, 1, 40);
+  check({6, 2, 300}, 1, 1, 33);
+  Form form{10, 2, 16};
+  form.mask = "i1", form.uniform = true, form.bias = "f32", form.biasHeads = 10;
+  check(form, 2, 1, 530, [](std::vector<Array> &given) {
+    for (int64_t l = 0; l < 531; ++l)
+      given[3].at({0, l}) = 0;
+  });
+}
+
+// Numbers of features by which 32 keys cannot be divided evenly.
+TEST_F(AttentionKernel, OddNumbersOfFeatures) {
+  for (int64_t features : {130, 144, 160, 192, 320})
+    check({1, 1, features}, 1, 1, 40);
+  check({4, 2, 192}, 1, 1, 70);
+}
+
 TEST_F(AttentionKernel, WindowCapAndMasks) {
   Form form{4, 2, 16};
   form.window = 9;
