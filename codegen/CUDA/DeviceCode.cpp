@@ -1,6 +1,7 @@
 #include "codegen/CUDA/DeviceCode.h"
 
 #include "codegen/CUDA/Kernels.h"
+#include "codegen/LLVM/RuntimeCalls.h"
 #include "dialects/MoERT/MoERTOps.h"
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Bytecode/BytecodeWriter.h"
@@ -54,8 +55,7 @@ static std::vector<DeviceCode::Constant> constantsOf(ModuleOp module) {
     if (!(bank || global) || !type.hasStaticShape())
       return;
     StringRef symbol = bank ? bank.getBank() : global.getName();
-    uint64_t bytes =
-        (type.getElementTypeBitWidth() + 7) / 8 * type.getNumElements();
+    uint64_t bytes = bytesOfElement(type) * type.getNumElements();
     if (known.insert({symbol, bytes}).second)
       found.push_back({symbol.str(), bytes, static_cast<bool>(bank), 0});
   });

@@ -35,14 +35,16 @@ static unsigned capability(StringRef arch) {
 }
 
 /// What the kernels need, and no more: the driver must know it. 7.4 has the
-/// hints of streaming loads (CUDA 11.4), 8.4 products of E4M3 numbers (CUDA
-/// 12.4), 8.6 the forms of TMA for sm_90a and
-/// later (CUDA 12.7); after sm_101 the architectures ask for more themselves.
+/// hints of streaming loads (CUDA 11.4), 8.0 what sm_90a has (CUDA 12.0), 8.4
+/// products of E4M3 numbers by `mma` (CUDA 12.4), 8.6 what sm_100 has (CUDA
+/// 12.7); after sm_101 the architectures ask for more themselves.
 static const char *ptxFeature(StringRef arch, bool hasE4M3) {
   unsigned number = capability(arch);
   return number > 101   ? "+ptx88"
-         : number >= 90 ? "+ptx86"
-         : number == 89 ? (hasE4M3 ? "+ptx84" : "+ptx78")
+         : number > 90  ? "+ptx86"
+         : hasE4M3      ? "+ptx84"
+         : number == 90 ? "+ptx80"
+         : number == 89 ? "+ptx78"
                         : "+ptx74";
 }
 
@@ -150,6 +152,7 @@ moe::cuda::emitPtx(ModuleOp kernels, ArrayRef<StringRef> archs) {
   auto module = translateModuleToLLVMIR(*copy, context, "kernels");
   if (!module)
     return llvm::createStringError("kernels could not be translated");
+  markConvergent(*module);
   std::vector<std::string> texts;
   for (auto &machine : machines) {
     auto text = emit(*llvm::CloneModule(*module), *machine);

@@ -8,8 +8,10 @@ using namespace moe;
 using namespace moe::cuda;
 using Nums = KernelBuilder::Nums;
 
-// Registers of a thread: three warpgroups start with 168 each, 504 in all.
-static constexpr int64_t kBringRegisters = 56, kMultiplyRegisters = 224;
+// Registers of a thread: three warpgroups start with 168 each, 504 in all. Who
+// multiplies needs most of them where hidden values are made of the sums.
+static constexpr int64_t kBringRegisters = 72, kMultiplyRegisters = 216,
+                         kBringRegistersOfUp = 56, kMultiplyRegistersOfUp = 224;
 
 /// Of 64 numbers.
 static int64_t codeBytes(const ExpertMatrix &matrix) {
@@ -258,8 +260,9 @@ void HopperTile::run(Num left, ArrayRef<Num> offsetsActiveCount, RowOf rowOf,
   k.when(
       group == k.integer(0),
       [&] {
-        moegpu::MaxRegistersOp::create(k.b, k.loc, kBringRegisters,
-                                       /*increase=*/false);
+        moegpu::MaxRegistersOp::create(
+            k.b, k.loc, spare ? kBringRegistersOfUp : kBringRegisters,
+            /*increase=*/false);
         Num n =
             forTiles(offsetsActiveCount, [&](const HopperWork &work, Num n) {
               bring(work, n, left, rowOf);
@@ -269,8 +272,9 @@ void HopperTile::run(Num left, ArrayRef<Num> offsetsActiveCount, RowOf rowOf,
           waitForEmpty(n + i);
       },
       [&] {
-        moegpu::MaxRegistersOp::create(k.b, k.loc, kMultiplyRegisters,
-                                       /*increase=*/true);
+        moegpu::MaxRegistersOp::create(
+            k.b, k.loc, spare ? kMultiplyRegistersOfUp : kMultiplyRegisters,
+            /*increase=*/true);
         forTiles(offsetsActiveCount, [&](const HopperWork &work, Num n) {
           if (matrix.coded)
             return put(work, multiplyCodes(work, n));

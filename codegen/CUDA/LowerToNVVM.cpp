@@ -7,6 +7,9 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::moegpu;
 
+/// Address space of shared memory as blocks of a cluster see it.
+static constexpr unsigned kSharedOfCluster = 7;
+
 namespace moe {
 #define GEN_PASS_DEF_MOEGPUTONVVMPASS
 #include "codegen/CUDA/Passes.h.inc"
@@ -262,11 +265,19 @@ bool Lowering::lowerBarrier(Operation *op) {
     NVVM::MBarrierTryWaitParityOp::create(rewriter, loc, wait.getBarrier(),
                                           wait.getParity(), constant(1000000));
   } else if (auto load = dyn_cast<TensorLoadOp>(op)) {
+    // As a cluster sees it, of which the block is all: the form that PTX 8.0
+    // has. Addresses are the same.
+    Value place = LLVM::PtrToIntOp::create(rewriter, loc, rewriter.getI64Type(),
+                                           load.getTo());
+    Value to = LLVM::IntToPtrOp::create(
+        rewriter, loc,
+        LLVM::LLVMPointerType::get(rewriter.getContext(), kSharedOfCluster),
+        place);
     NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
-        rewriter, loc, load.getTo(), load.getMap(),
+        rewriter, loc, to, load.getMap(),
         ValueRange{load.getDepth(), load.getRow(), load.getMatrix()},
         load.getBarrier(), ValueRange(), Value(), Value(),
-        NVVM::TMALoadMode::TILE, /*isCTAOnly=*/true, NVVM::CTAGroupKindAttr(),
+        NVVM::TMALoadMode::TILE, /*isCTAOnly=*/false, NVVM::CTAGroupKindAttr(),
         Value());
   } else if (isa<ProxyFenceOp>(op)) {
     MLIRContext *context = rewriter.getContext();

@@ -118,7 +118,7 @@ private:
     return sizes;
   }
   Value bytes(MemRefType type, ArrayRef<Value> sizes) {
-    Value product = constant(i64, (type.getElementTypeBitWidth() + 7) / 8);
+    Value product = constant(i64, bytesOfElement(type));
     for (Value size : sizes)
       product = multiply(product, size);
     return product;

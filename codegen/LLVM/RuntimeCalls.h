@@ -27,6 +27,9 @@ mlir::OpBuilder atFunctionStart(mlir::Operation *op);
 mlir::Value addressOfMemory(mlir::OpBuilder &builder, mlir::Location loc,
                             mlir::Value memory);
 
+/// Bytes of an element in memory, where an index has eight.
+int64_t bytesOfElement(mlir::MemRefType type);
+
 /// Caches to calls of moert_append and the like.
 void lowerCaches(mlir::ModuleOp module);
 

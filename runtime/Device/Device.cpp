@@ -22,6 +22,7 @@ bool isFatal(CuResult result) {
   case CuInvalidAddressSpace:
   case CuInvalidPc:
   case CuLaunchFailed:
+  case CuContained:
     return true;
   default:
     return false;

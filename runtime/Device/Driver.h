@@ -37,6 +37,7 @@ enum CuResult : int {
   CuNoBinaryForGpu = 209,
   CuEccUncorrectable = 214,
   CuInvalidPtx = 218,
+  CuContained = 226, // an error of memory that ends the context, too
   CuInvalidHandle = 400,
   CuNotFound = 500,
   CuIllegalAddress = 700,

@@ -98,6 +98,16 @@ Status Module::loadCubin(const void *cubin) {
   return status;
 }
 
+bool Module::loadText(std::string_view ptx) {
+  // The driver wants a zero at the end, and the text is not ours.
+  std::string copy(ptx);
+  CuResult result = owner->driver().moduleLoadDataEx(&handle, copy.c_str(), 0,
+                                                     nullptr, nullptr);
+  if (result)
+    handle = nullptr;
+  return !result;
+}
+
 Result<Module> Module::load(Device &device, std::string name,
                             std::string_view image) {
   if (!device.failure().ok())
@@ -132,8 +142,14 @@ Result<Module> Module::load(Device &device, std::string name,
     return device.failure();
   Linker linker(device);
   auto cubin = linker.assemble(module.label, image);
-  if (!cubin)
-    return cubin.error();
+  if (!cubin) {
+    // Whether linkers of all drivers take code for one architecture alone
+    // (sm_90a) is not documented; loading does, and keeps it in the driver's
+    // own cache.
+    if (device.failure().ok() && module.loadText(image))
+      return module;
+    return device.failure().ok() ? cubin.error() : device.failure();
+  }
   if (Status status = module.loadCubin(cubin->data()); !status.ok())
     return status;
   storeCubin(path, *cubin);

@@ -46,6 +46,8 @@ public:
 
 private:
   Status loadCubin(const void *cubin);
+  /// Has the driver assemble as it loads; whether it could.
+  bool loadText(std::string_view ptx);
 
   Device *owner = nullptr;
   CuModule handle = nullptr;

@@ -62,6 +62,7 @@ public:
       compile;
   emu::Options schedule;
   std::string assemblerLog; // if any: what the assembler refuses PTX with
+  bool canLink = true;      // else the linker refuses it, and loading does not
   rt::CuResult launchResult = rt::CuSuccess; // what launching returns
   rt::CuResult hostAllocResult = rt::CuSuccess;
   rt::CuResult synchronizeResult = rt::CuSuccess;

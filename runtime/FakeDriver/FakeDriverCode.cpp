@@ -46,6 +46,8 @@ CuResult cuLinkAddData_v2(CuLink handle, CuJitInput type, void *data,
   if (type != CuJitInputPtx || !bytes || text[bytes - 1])
     return CuInvalidValue;
   link->ptx = text;
+  if (!fake->canLink)
+    return CuInvalidPtx;
   if (fake->assemblerLog.empty())
     return CuSuccess;
   if (link->log)
@@ -78,12 +80,17 @@ CuResult cuModuleLoadDataEx(CuModule *module, const void *image, unsigned,
   if (entered.error)
     return entered.error;
   const char *text = static_cast<const char *>(image);
-  if (std::strncmp(text, cubinStart, std::strlen(cubinStart)) != 0)
+  bool isCubin = std::strncmp(text, cubinStart, std::strlen(cubinStart)) == 0;
+  if (isCubin) {
+    text += std::strlen(cubinStart);
+    std::string capability = capabilityOf(*deviceAt(entered->ordinal));
+    if (std::strncmp(text, capability.c_str(), capability.size()) != 0)
+      return CuNoBinaryForGpu;
+  } else if (!std::strstr(text, ".version")) {
     return CuInvalidImage;
-  text += std::strlen(cubinStart);
-  std::string capability = capabilityOf(*deviceAt(entered->ordinal));
-  if (std::strncmp(text, capability.c_str(), capability.size()) != 0)
-    return CuNoBinaryForGpu;
+  } else if (!fake->assemblerLog.empty()) {
+    return CuInvalidPtx;
+  }
   ++fake->live[FakeDriver::Modules];
   auto *made = new FakeModule{entered.at, text, {}, {}};
   if (fake->compile)

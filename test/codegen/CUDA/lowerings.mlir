@@ -126,7 +126,7 @@ moegpu.kernel @hopper(%map: !llvm.ptr, %i: i32) threads 128 shared 49160 {
   // GPU: nvvm.mbarrier.arrive.expect_tx %[[BAR]]
   // EMU: llvm.call @moegpu_emu_mbarrier_arrive(
   moegpu.mbarrier_expect %barrier bytes 32768 : !llvm.ptr<3>
-  // GPU: nvvm.cp.async.bulk.tensor.shared.cluster.global %{{.*}}, %arg0, %[[BAR]], box[%arg1, %arg1, %arg1] {isCTAOnly = true}
+  // GPU: nvvm.cp.async.bulk.tensor.shared.cluster.global %{{.*}}, %arg0, %[[BAR]], box[%arg1, %arg1, %arg1] :
   // EMU: llvm.call @moegpu_emu_tensor_load(%[[MAP]]
   moegpu.tensor_load %map[%i, %i, %i] to %to, %barrier : !llvm.ptr, !llvm.ptr<3>
   // GPU: nvvm.cp.async.mbarrier.arrive %[[BAR]] {noinc = true}

@@ -173,6 +173,8 @@ constexpr unsigned kMma = 0x03c, kMmaOfBytes = 0x07a, kWgmma = 0x1f0;
 /// wgmma runs unserialised, with the registers that three warpgroups can have.
 TEST_F(HopperAssembly, Assembles) {
   auto all = shapes();
+  // Loops over its few stages are written out.
+  all.push_back({"small", {16, 192, 192, 192, 2}});
   // The longest activation beside the most sums.
   for (bool isGlu : {false, true}) {
     LayerShape wide{8, 2052, 2048, 2048, 2, isGlu, cuda::Activation::Gelu};
@@ -249,7 +251,7 @@ TEST_P(KernelAssembly, PtxOfBytes) {
       rt::CodedRows{rt::RowCoding::F8ByF8, rt::RowScale::F32, 128};
   OwningOpRef<ModuleOp> module = context.kernels(shape, 8, GetParam());
   for (auto [arch, version] : {std::pair("sm_89", ".version 8.4"),
-                               std::pair("sm_90a", ".version 8.6")}) {
+                               std::pair("sm_90a", ".version 8.4")}) {
     auto text = emitPtx(*module, arch);
     ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
     for (const char *part :
@@ -300,14 +302,22 @@ TEST_F(HopperAssembly, Ptx) {
        {".target sm_90a",
         "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16",
         "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16",
-        "wgmma.fence.sync.aligned", "wgmma.commit_group.sync.aligned",
-        "wgmma.wait_group.sync.aligned \t1", "wgmma.wait_group.sync.aligned 0",
-        "cp.async.bulk.tensor.3d.shared::cta.global",
-        "cp.async.cg.shared.global", "cp.async.mbarrier.arrive.noinc",
-        "mbarrier.init.shared", "mbarrier.arrive.expect_tx",
-        "mbarrier.try_wait.parity", "fence.proxy.async.shared::cta",
+        "wgmma.fence.sync.aligned",
+        "wgmma.commit_group.sync.aligned",
+        "wgmma.wait_group.sync.aligned \t1",
+        "wgmma.wait_group.sync.aligned 0",
+        "cp.async.bulk.tensor.3d.shared::cluster.global",
+        "cp.async.cg.shared.global",
+        "cp.async.mbarrier.arrive.noinc",
+        "mbarrier.init.shared",
+        "mbarrier.arrive.expect_tx",
+        "mbarrier.try_wait.parity",
+        "fence.proxy.async.shared::cta",
         "setmaxnreg.dec.sync.aligned.u32 \t56",
-        "setmaxnreg.inc.sync.aligned.u32 \t224", ".maxntid 384",
+        "setmaxnreg.inc.sync.aligned.u32 \t224",
+        "setmaxnreg.dec.sync.aligned.u32 \t72",
+        "setmaxnreg.inc.sync.aligned.u32 \t216",
+        ".maxntid 384",
         ".param .align 128 .b8 up_param_1[128]"})
     EXPECT_NE(text->find(part), std::string::npos) << part;
 }

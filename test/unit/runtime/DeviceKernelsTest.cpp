@@ -249,6 +249,18 @@ TEST_F(DeviceFixture, ShowsTheAssemblersLog) {
   EXPECT_TRUE(fs::is_empty(folder));
 }
 
+TEST_F(DeviceFixture, LoadsPtxThatTheLinkerRefuses) {
+  auto device = open();
+  fake.canLink = false;
+  auto module = Module::load(*device, "m", ptxOf("scale"));
+  ASSERT_TRUE(module) << module.error().message;
+  EXPECT_TRUE(module->kernel("scale", 64, 0));
+  EXPECT_FALSE(module->cached());
+  EXPECT_EQ(fake.numAssembled, 0);
+  // There is no cubin to keep.
+  EXPECT_TRUE(fs::is_empty(folder));
+}
+
 TEST_F(DeviceFixture, LoadsCubins) {
   fake.devices.push_back({"Fake 4090", 8, 9});
   auto device = open(0), other = open(1);
