@@ -9,6 +9,7 @@
 #include "runtime/IRInterface.h"
 
 #include <memory>
+#include <mutex>
 
 namespace moe::rt {
 
@@ -35,8 +36,9 @@ struct TokenChoice {
 };
 
 /// A model's weights and kernels on a device, and memory for runs. Many
-/// sessions may share one; calls are in order, and those of one session see
-/// what it did before. See moert_device_alloc and the others for what they do.
+/// sessions may share one, and take turns; calls are in order, and those of one
+/// session see what it did before. See moert_device_alloc and the others for
+/// what they do.
 ///
 /// Where `trace` is not null, what is done becomes phases of it: the device is
 /// waited for before and after each, so nothing overlaps. Their names live as
@@ -44,6 +46,10 @@ struct TokenChoice {
 class Offload {
 public:
   virtual ~Offload() = default;
+
+  /// Held for a run, and for what a session asks for between runs, so that what
+  /// a run launches follows one another.
+  std::mutex turn;
 
   virtual Result<void *> allocate(int64_t bytes) = 0;
   /// Of `allocate`; never fails.

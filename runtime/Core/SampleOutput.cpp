@@ -76,6 +76,7 @@ Status Session::sample(const char *name, const moe_sampling &sampling,
     uniform[s] = std::min(static_cast<float>(sampling.uniform[s]),
                           std::nextafter(1.0f, 0.0f));
 
+  std::unique_lock<std::mutex> turn = takeTurn();
   const moe_tensor &there = outputs[*index];
   const void *device =
       caches.holds(*index) ? nullptr : runContext.onDevice(there.data);

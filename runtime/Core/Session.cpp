@@ -51,6 +51,13 @@ Status Session::chooseDevice(const moe_session_options &options) {
   return {};
 }
 
+std::unique_lock<std::mutex> Session::takeTurn() {
+  // What is recorded of experts, the processor records.
+  if (!choice.offload || runContext.recorder.recordExperts)
+    return {};
+  return std::unique_lock<std::mutex>(choice.offload->turn);
+}
+
 Session::Session(const moert_model &model, const moe_session_options &options)
     : model(model), runContext(options.threads, options.memory_limit),
       caches(options.memory_limit), given(model.num_inputs),
@@ -94,6 +101,7 @@ Status Session::feedBack(const char *output, const char *input) {
       return {Code::InvalidArgument,
               text("input ", quote(input), " is fed back already")};
   // The new reader may want it dense, and on the processor's side.
+  std::unique_lock<std::mutex> turn = takeTurn();
   if (Status status = makeDense(*from); !status.ok())
     return status;
   links.push_back({*from, *to});
@@ -166,6 +174,7 @@ Status Session::keepLinkedOutputs() {
 }
 
 Status Session::run() {
+  std::unique_lock<std::mutex> turn = takeTurn();
   Status status = gatherInputs();
   if (!status.ok())
     return status;
@@ -213,6 +222,7 @@ Result<moe_tensor> Session::output(const char *name) {
   Result<uint32_t> index = findOutput(name);
   if (!index)
     return index.error();
+  std::unique_lock<std::mutex> turn = takeTurn();
   return outputAt(*index);
 }
 

@@ -51,6 +51,8 @@ private:
 
   Session(const moert_model &model, const moe_session_options &options);
   Status chooseDevice(const moe_session_options &options);
+  /// Of the device; holds nothing where runs have none.
+  std::unique_lock<std::mutex> takeTurn();
   /// Has an output lie in the arena, not in the caches.
   Status makeDense(uint32_t output);
   Status gatherInputs();

@@ -11,7 +11,7 @@
 
 namespace moe::rt {
 
-/// Weights, kernels and memory; sessions share them call by call.
+/// Weights, kernels and memory, which sessions share; each call is whole.
 class DeviceModel : public Offload {
 public:
   /// Loads the code and uploads the weights of all layers, and constants.

@@ -9,9 +9,10 @@ namespace moe::test {
 namespace {
 
 FakeOffload *latest = nullptr;
+std::shared_ptr<FakeOffload> shared;
 
 Result<OffloadChoice> openFake(const moert_model &, const OffloadRequest &) {
-  auto made = std::make_shared<FakeOffload>();
+  auto made = shared ? shared : std::make_shared<FakeOffload>();
   latest = made.get();
   return OffloadChoice{made, "a device that a test plays"};
 }
@@ -25,6 +26,10 @@ const moert_device_runtime &fakeOffloadRuntime() {
 
 FakeOffload &lastOffload() { return *latest; }
 
+void shareOffload(std::shared_ptr<FakeOffload> offload) {
+  shared = std::move(offload);
+}
+
 char *FakeOffload::bytesAt(const void *address, int64_t bytes) {
   auto at = reinterpret_cast<uintptr_t>(address);
   auto after = memory.upper_bound(at);
@@ -37,6 +42,10 @@ char *FakeOffload::bytesAt(const void *address, int64_t bytes) {
 }
 
 Result<void *> FakeOffload::allocate(int64_t bytes) {
+  std::thread::id self = std::this_thread::get_id();
+  interruptions += user != std::thread::id() && user != self;
+  user = self;
+  std::this_thread::yield(); // others come as soon as they may
   if (bytes < 0 || bytes > limit - used)
     return {Code::OutOfMemory, "the device that a test plays is full"};
   used += bytes;
@@ -97,6 +106,7 @@ Status FakeOffload::layer(int32_t, int64_t, const Rows &, Recorder *) {
 
 Status FakeOffload::wait() {
   ++waits;
+  user = std::thread::id();
   return {};
 }
 

@@ -5,6 +5,8 @@
 #include "runtime/Core/Offload.h"
 
 #include <map>
+#include <memory>
+#include <thread>
 #include <vector>
 
 namespace moe::test {
@@ -33,8 +35,13 @@ public:
   int64_t limit = INT64_MAX; // bytes
   int64_t used = 0;
   int64_t downloads = 0, waits = 0;
+  /// How often one thread came between two calls of another, of which the
+  /// second was no `wait`.
+  int64_t interruptions = 0;
 
 private:
+  std::thread::id user; // since the last `wait`
+
   /// Where so many bytes are; ends the test where they are not.
   char *bytesAt(const void *address, int64_t bytes);
 
@@ -46,6 +53,8 @@ private:
 /// `lastOffload()`.
 const moert_device_runtime &fakeOffloadRuntime();
 FakeOffload &lastOffload();
+/// Has all sessions take this one; null: each its own.
+void shareOffload(std::shared_ptr<FakeOffload> offload);
 
 } // namespace moe::test
 

@@ -3,8 +3,10 @@
 #include "test/unit/runtime/FakeModels.h"
 #include "test/unit/runtime/FakeOffload.h"
 
+#include <atomic>
 #include <cmath>
 #include <gtest/gtest.h>
+#include <thread>
 
 using namespace moe::rt;
 using namespace moe::test;
@@ -103,6 +105,32 @@ TEST(SampleOutput, WhatIsFedBackComesFirst) {
   EXPECT_EQ(device.downloads, 3);
   EXPECT_EQ(device.used, 16);
   EXPECT_EQ(sums.output(), (Rows{5, 6, 7, 8}));
+}
+
+// Else their launches would never be the same twice.
+TEST(SampleOutput, SessionsTakeTurnsOnADevice) {
+  shareOffload(std::make_shared<FakeOffload>());
+  std::vector<std::unique_ptr<Sums>> all;
+  for (int i = 0; i < 3; ++i)
+    all.push_back(std::make_unique<Sums>(deviceResultModel()));
+  FakeOffload &device = lastOffload();
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> users;
+  for (auto &sums : all)
+    users.emplace_back([&sums = *sums, &wrong] {
+      for (int i = 0; i < 300; ++i) {
+        Rows rows(4096, static_cast<float>(i));
+        bool isRight = sums.run(rows).ok();
+        wrong += !isRight || sums.output()[4095] != static_cast<float>(i + 1);
+      }
+    });
+  for (std::thread &user : users)
+    user.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(device.interruptions, 0);
+  EXPECT_EQ(device.used, 0);
+  all.clear();
+  shareOffload(nullptr);
 }
 
 TEST(SampleOutput, TakesTheLastRowOfEachSequence) {
