@@ -46,6 +46,8 @@ struct Program {
     return check(api->set_input(session, name.c_str(), &tensor));
   }
   Status run() const { return check(api->run(session)); }
+  /// A run with all outputs where the caller can see them: what is timed.
+  Status runForOutputs() const;
   Result<moe_tensor> output(const std::string &name) const;
 };
 

@@ -25,6 +25,13 @@ const moe_port *Program::findOutput(const std::string &name) const {
   return nullptr;
 }
 
+Status Program::runForOutputs() const {
+  Status status = run();
+  for (uint32_t i = 0; i < api->num_outputs() && status.ok(); ++i)
+    status = output(api->output(i)->name).error();
+  return status;
+}
+
 Result<moe_tensor> Program::output(const std::string &name) const {
   moe_tensor tensor = {};
   Status status = check(api->get_output(session, name.c_str(), &tensor));
