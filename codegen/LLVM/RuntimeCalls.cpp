@@ -49,10 +49,3 @@ Value moe::addressOfMemory(OpBuilder &builder, Location loc, Value memory) {
   return LLVM::IntToPtrOp::create(
       builder, loc, LLVM::LLVMPointerType::get(builder.getContext()), place);
 }
-
-int64_t moe::bytesOfElement(MemRefType type) {
-  Type element = type.getElementType();
-  return element.isIndex()
-             ? 8
-             : llvm::divideCeil(element.getIntOrFloatBitWidth(), 8);
-}

@@ -28,7 +28,12 @@ mlir::Value addressOfMemory(mlir::OpBuilder &builder, mlir::Location loc,
                             mlir::Value memory);
 
 /// Bytes of an element in memory, where an index has eight.
-int64_t bytesOfElement(mlir::MemRefType type);
+inline int64_t bytesOfElement(mlir::MemRefType type) {
+  mlir::Type element = type.getElementType();
+  return element.isIndex()
+             ? 8
+             : llvm::divideCeil(element.getIntOrFloatBitWidth(), 8);
+}
 
 /// Caches to calls of moert_append and the like.
 void lowerCaches(mlir::ModuleOp module);
