@@ -8,6 +8,7 @@
 #include "runtime/Emulator/Emulator.h"
 #include "test/unit/codegen/CaseRecorder.h"
 #include "gtest/gtest.h"
+#include <optional>
 #include <random>
 
 namespace moe::test {
@@ -110,6 +111,8 @@ struct Device {
   std::string error;
   /// What is recorded, if anything: the first run alone.
   std::unique_ptr<CaseRecorder> recorder;
+  /// What results should be, and how far off they may be, where that is known.
+  std::optional<std::pair<std::vector<double>, std::vector<double>>> expected;
 
   Device(Context &context, Layer &layer, bool grouped);
   std::vector<float> run(const Case &test);
