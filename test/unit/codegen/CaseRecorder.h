@@ -32,8 +32,8 @@ public:
   void keepResults();
 
   /// How buffers are compared; the last word on each counts, and those that
-  /// nothing is said of are not compared. What the kernels did not change has
-  /// to stay as it is in any case but that.
+  /// nothing is said of are not compared. Numbers that kernels did not change
+  /// are to be the same, not only of the same kind.
   enum class Element { F32, BF16, F16, I32 };
   /// To the last bit.
   void expectExact(size_t buffer);
@@ -41,7 +41,7 @@ public:
   /// of 0.
   void expectKinds(size_t buffer, Element element);
   /// Each number within what is allowed of its value; the same bits where
-  /// nothing is allowed and no kernel made a NaN.
+  /// nothing is allowed and there is no NaN.
   void expectNear(size_t buffer, Element element,
                   const std::vector<double> &values,
                   const std::vector<double> &allowed);
@@ -65,7 +65,6 @@ private:
     std::vector<float> values, allowed;
   };
   std::string describe(uint64_t value) const;
-  bool isExact(size_t buffer) const;
   std::string comparison(size_t buffer) const;
 
   std::vector<Buffer> buffers;

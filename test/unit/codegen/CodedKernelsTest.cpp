@@ -384,6 +384,8 @@ TEST_P(CodedKernels, MoveNoMoreThanTheyMust) {
     layer.onHopper = onHopper();
     Case test = layer.makeCase(grouped() ? 40 : 1);
     test::Device device(context, layer, grouped());
+    if (device.recorder)
+      device.expected = expectedOf(layer, test, grouped());
     device.options.count = true;
     device.run(test);
     ASSERT_EQ(device.error, "");

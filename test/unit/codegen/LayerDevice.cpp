@@ -218,7 +218,7 @@ std::vector<float> test::Device::run(const Case &test) {
       recorder->expectExact(recorder->at(exact));
     if (expected)
       recorder->expectNear(recorder->at(out), CaseRecorder::Element::F32,
-                           expected->first, expected->second);
+                           expected->values, expected->allowed);
     else
       recorder->expectKinds(recorder->at(out), CaseRecorder::Element::F32);
     recorder->write(*layer.module, layer.recordedPtx,
@@ -255,8 +255,7 @@ static Rounding roundingOf(const LayerShape &shape, bool grouped) {
           (shape.upRank != 0) + isNf4(shape.upCoded), isNf4(shape.upLowCoded)};
 }
 
-void test::checkLayer(Context &context, Layer &layer, const Case &test,
-                      bool grouped) {
+Expected test::expectedOf(const Layer &layer, const Case &test, bool grouped) {
   Reference want = layer.reference(test);
   Rounding rounding = roundingOf(layer.shape, grouped);
   std::vector<double> allowed;
@@ -269,19 +268,25 @@ void test::checkLayer(Context &context, Layer &layer, const Case &test,
     double few = 0x1p-21 * (std::abs(want.values[i]) + 1e-3);
     allowed.push_back(5 * sigma + few);
   }
+  return {std::move(want.values), std::move(allowed)};
+}
+
+void test::checkLayer(Context &context, Layer &layer, const Case &test,
+                      bool grouped) {
+  Expected want = expectedOf(layer, test, grouped);
   for (const emu::Options &schedule : schedules()) {
     SCOPED_TRACE(schedule.seed);
     test::Device device(context, layer, grouped);
     device.options = schedule;
     if (schedule.late)
       device.recorder.reset();
-    device.expected = {want.values, allowed};
+    device.expected = want;
     // As roughly as a GPU may, which the same has to be allowed.
     device.options.roughness = schedule.seed;
     std::vector<float> out = device.run(test);
     ASSERT_EQ(device.error, "");
     ASSERT_EQ(out.size(), want.values.size());
     for (size_t i = 0; i < out.size(); ++i)
-      ASSERT_NEAR(out[i], want.values[i], allowed[i]) << "number " << i;
+      ASSERT_NEAR(out[i], want.values[i], want.allowed[i]) << "number " << i;
   }
 }

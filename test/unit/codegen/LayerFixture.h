@@ -102,6 +102,12 @@ struct Context {
                                             OnHopper onHopper = OnHopper::No);
 };
 
+/// What results should be, and how far off each may be.
+struct Expected {
+  std::vector<double> values, allowed;
+};
+Expected expectedOf(const Layer &layer, const Case &test, bool grouped);
+
 /// The layer's kernels on a device of emulated memory.
 struct Device {
   Layer &layer;
@@ -111,8 +117,8 @@ struct Device {
   std::string error;
   /// What is recorded, if anything: the first run alone.
   std::unique_ptr<CaseRecorder> recorder;
-  /// What results should be, and how far off they may be, where that is known.
-  std::optional<std::pair<std::vector<double>, std::vector<double>>> expected;
+  /// Recorded with them, where they are known.
+  std::optional<Expected> expected;
 
   Device(Context &context, Layer &layer, bool grouped);
   std::vector<float> run(const Case &test);
