@@ -35,6 +35,9 @@ struct Options {
   bool late = false;
   /// Adds to the `counts` that were passed.
   bool count = false;
+  /// Not 0: approximations (`exp2`, `reciprocal`) are as far off as PTX lets
+  /// them be; whether up or down, this and the operand decide.
+  uint64_t roughness = 0;
 };
 
 /// Runs a kernel to its end, or to the first error, which the status explains

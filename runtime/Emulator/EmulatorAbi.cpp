@@ -4,6 +4,7 @@
 #include "runtime/Emulator/Numbers.h"
 
 #include <cmath>
+#include <cstring>
 
 using moe::emu::Multiprocessor;
 
@@ -179,9 +180,30 @@ static float flush(float x) {
   return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x;
 }
 
-float moegpu_emu_exp2(float x) { return flush(std::exp2(flush(x))); }
+/// An approximation for `x`, off by `units` in the last place where the launch
+/// wants that, always the same way for the same `x`. What PTX says is exact
+/// stays so.
+static float roughen(float value, float x, uint32_t units) {
+  uint64_t roughness = Multiprocessor::roughness();
+  if (!roughness || x == 0 || value == 0 || !std::isfinite(value))
+    return value;
+  uint32_t bits = moe::emu::bitsOf(value);
+  uint64_t mixed = (moe::emu::bitsOf(x) ^ roughness << 32) + roughness;
+  mixed = (mixed ^ mixed >> 31) * 0x9E3779B97F4A7C15;
+  bits = mixed >> 63 ? bits + units : bits - units;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
 
-float moegpu_emu_reciprocal(float x) { return flush(1.0f / flush(x)); }
+float moegpu_emu_exp2(float x) {
+  x = flush(x);
+  return flush(roughen(flush(std::exp2(x)), x, 2));
+}
+
+float moegpu_emu_reciprocal(float x) {
+  x = flush(x);
+  return flush(roughen(flush(1.0f / x), x, 1));
+}
 
 namespace moe::emu {
 

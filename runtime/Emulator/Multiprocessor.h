@@ -69,6 +69,10 @@ public:
 
   /// Of the kernel that runs on this host thread.
   static Multiprocessor &current() { return *running; }
+  /// Of the launch on this host thread; 0 where there is none.
+  static uint64_t roughness() {
+    return running ? running->options.roughness : 0;
+  }
 
   // What threads call. None of them returns after an error.
   uint32_t threadId() const { return thread; }

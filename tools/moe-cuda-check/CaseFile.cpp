@@ -3,7 +3,7 @@
 #include "runtime/Core/File.h"
 #include "runtime/Core/Text.h"
 
-#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <sstream>
@@ -41,6 +41,8 @@ struct Reader {
   }
   std::vector<float> floats(std::istringstream &line) {
     std::string read = bytes(line);
+    if (read.size() % sizeof(float))
+      wrong({Code::InvalidFile, "a file of f32 numbers ends within one"});
     std::vector<float> values(read.size() / sizeof(float));
     std::memcpy(values.data(), read.data(), values.size() * sizeof(float));
     return values;
@@ -49,7 +51,12 @@ struct Reader {
   Launch::Argument argument(const std::string &word) {
     Launch::Argument made{Launch::Argument::Number, 0, {}, 0};
     if (word[0] != '@') {
-      made.value = std::strtoll(word.c_str(), nullptr, 10);
+      char *end = nullptr;
+      made.value = std::strtoll(word.c_str(), &end, 10);
+      if (*end)
+        wrong({Code::InvalidFile, "an argument of a launch is " +
+                                      rt::quote(word) +
+                                      ": neither a number nor a buffer"});
       return made;
     }
     unsigned long long buffer = 0, matrices = 0, rows = 0, depth = 0, box = 0;
@@ -70,8 +77,10 @@ struct Reader {
 
   void launch(std::istringstream &line) {
     Launch launch;
-    line >> launch.kernel >> launch.blocks >> launch.threads >>
-        launch.sharedBytes;
+    if (!(line >> launch.kernel >> launch.blocks >> launch.threads >>
+          launch.sharedBytes))
+      wrong({Code::InvalidFile,
+             "a launch has a kernel, blocks, threads and shared bytes"});
     std::string word;
     while (line >> word) {
       launch.arguments.push_back(argument(word));
@@ -79,34 +88,91 @@ struct Reader {
     to.launches.push_back(std::move(launch));
   }
 
+  Element element(std::istringstream &line) {
+    std::string word;
+    line >> word;
+    if (word == "bf16")
+      return Element::BF16;
+    if (word == "f16")
+      return Element::F16;
+    if (word == "i32")
+      return Element::I32;
+    if (word != "f32")
+      wrong({Code::InvalidFile,
+             "numbers are f32, bf16, f16 or i32, not " + rt::quote(word)});
+    return Element::F32;
+  }
+
   void comparison(const std::string &kind, std::istringstream &line) {
     Comparison made{kind == "exact"  ? Comparison::Exact
                     : kind == "near" ? Comparison::Near
                                      : Comparison::Kinds,
                     0,
+                    Element::F32,
                     {},
                     {},
                     {}};
-    line >> made.buffer;
+    if (!(line >> made.buffer) || made.buffer >= to.buffers.size())
+      return wrong(
+          {Code::InvalidFile, "a comparison names a buffer that is not there"});
+    if (made.kind != Comparison::Exact)
+      made.element = element(line);
     made.emulated = bytes(line);
     if (made.kind == Comparison::Near) {
       made.values = floats(line);
       made.allowed = floats(line);
     }
-    if (made.buffer >= to.buffers.size() ||
-        made.emulated.size() != to.buffers[made.buffer].size() ||
+    if (made.emulated.size() != to.buffers[made.buffer].size() ||
         made.values.size() != made.allowed.size() ||
-        made.values.size() * sizeof(float) > made.emulated.size())
+        made.values.size() > made.emulated.size() / sizeOf(made.element))
       wrong({Code::InvalidFile, "a comparison does not fit its buffer"});
     to.comparisons.push_back(std::move(made));
   }
 };
 } // namespace
 
-bool Launch::hasMap() const {
-  return std::any_of(
-      arguments.begin(), arguments.end(),
-      [](const Argument &argument) { return argument.kind == Argument::Map; });
+size_t moe::check::sizeOf(Element element) {
+  return element == Element::F32 || element == Element::I32 ? 4 : 2;
+}
+
+/// Of 16 bits with 10 behind the point.
+static double halfOf(uint16_t bits) {
+  int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  double size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                : exponent     ? std::ldexp(1024 + fraction, exponent - 25)
+                               : std::ldexp(fraction, -24);
+  return bits >> 15 ? -size : size;
+}
+
+double moe::check::numberAt(const std::string &bytes, Element element,
+                            size_t i) {
+  uint32_t bits = 0;
+  size_t size = sizeOf(element);
+  std::memcpy(&bits, bytes.data() + i * size, size);
+  if (element == Element::I32)
+    return static_cast<int32_t>(bits);
+  if (element == Element::F16)
+    return halfOf(static_cast<uint16_t>(bits));
+  if (element == Element::BF16)
+    bits <<= 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+const std::string *moe::check::ptxFor(const CaseFile &test,
+                                      const std::string &arch, int major,
+                                      int minor) {
+  auto find = [&](const char *name) {
+    auto found = test.ptx.find(name);
+    return found == test.ptx.end() ? nullptr : &found->second;
+  };
+  if (arch == "sm_90a")
+    return find("sm_90a");
+  if (const std::string *any = find("sm_80"))
+    return any;
+  // Some have instructions that came later.
+  return major * 10 + minor >= 89 ? find("sm_89") : nullptr;
 }
 
 Result<CaseFile> moe::check::readCase(const std::string &folder,
@@ -121,9 +187,15 @@ Result<CaseFile> moe::check::readCase(const std::string &folder,
   Reader reader{made, {}};
   std::istringstream lines(*text);
   std::string row;
-  if (!std::getline(lines, row) || row != "moe-cuda-case 1")
+  const std::string title = "moe-cuda-case ";
+  if (!std::getline(lines, row) || row.compare(0, title.size(), title) != 0)
     return {Code::InvalidFile,
             rt::quote(path) + ": not a case of moe-cuda-check"};
+  if (row != title + "2")
+    return {Code::InvalidFile,
+            rt::quote(path) + ": version " +
+                rt::quote(row.substr(title.size())) +
+                " of cases; this program reads 2: record them again"};
   while (reader.status.ok() && std::getline(lines, row)) {
     std::istringstream line(row);
     std::string word;

@@ -21,18 +21,24 @@ struct Launch {
     uint32_t boxRows;
   };
   std::vector<Argument> arguments;
-
-  bool hasMap() const;
 };
+
+/// What a buffer consists of.
+enum class Element { F32, BF16, F16, I32 };
+size_t sizeOf(Element element);
+/// Number `i` of some bytes.
+double numberAt(const std::string &bytes, Element element, size_t i);
 
 /// How a buffer is compared afterwards.
 struct Comparison {
   enum Kind {
     Exact, ///< all bytes
-    Near,  ///< f32 numbers, each to what is allowed of it
-    Kinds  ///< f32 numbers: NaN where there is one, and nowhere else
+    Near,  ///< real numbers, each to what is allowed of it
+    Kinds  ///< real numbers: NaN where there is one, and nowhere else; of
+           ///< integers, 0
   } kind;
   size_t buffer;
+  Element element;      ///< not of all bytes
   std::string emulated; ///< what the emulator left there
   std::vector<float> values, allowed;
 };
@@ -44,6 +50,11 @@ struct CaseFile {
   std::vector<Launch> launches;
   std::vector<Comparison> comparisons;
 };
+
+/// The file of `test` with kernels for a device of capability `major`.`minor`,
+/// of those of sm_90a (`arch`) or of any GPU; null where it has none.
+const std::string *ptxFor(const CaseFile &test, const std::string &arch,
+                          int major, int minor);
 
 /// Reads `folder`/`name`.case and all that it names but PTX.
 rt::Result<CaseFile> readCase(const std::string &folder,

@@ -89,6 +89,9 @@ static int serve(const std::string &folder,
   if (arch.empty())
     arch = info.major == 9 && info.minor == 0 ? "sm_90a" : "sm_80";
   fprintf(to, "device %s %s\n", arch.c_str(), rt::describeDevice(info).c_str());
+  // Cases of a test often have the same kernels.
+  std::string loaded;
+  rt::Module module;
   for (size_t i = first; i < names.size(); ++i) {
     alarm(kSeconds);
     fprintf(to, "start %zu\n", i);
@@ -110,18 +113,25 @@ static int serve(const std::string &folder,
     auto test = readCase(folder, names[i]);
     if (!test)
       return failed(test.error());
-    auto file = test->ptx.find(arch);
-    if (file == test->ptx.end()) {
+    const std::string *file = ptxFor(*test, arch, info.major, info.minor);
+    if (!file) {
       Outcome outcome;
       for (const auto &[other, name] : test->ptx)
         outcome.note += (outcome.note.empty() ? "" : " and ") + other;
       done(outcome, "left");
       continue;
     }
-    auto ptx = readBytes(folder + "/" + file->second);
-    if (!ptx)
-      return failed(ptx.error());
-    auto outcome = runCase(device, *test, *ptx);
+    if (loaded != *file) {
+      auto ptx = readBytes(folder + "/" + *file);
+      if (!ptx)
+        return failed(ptx.error());
+      auto made = rt::Module::load(device, names[i], *ptx);
+      if (!made)
+        return failed(made.error());
+      module = std::move(*made);
+      loaded = *file;
+    }
+    auto outcome = runCase(device, *test, module);
     if (!outcome)
       return failed(outcome.error());
     done(*outcome, "done");

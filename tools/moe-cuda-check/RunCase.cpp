@@ -15,13 +15,10 @@ using rt::CuPointer, rt::DeviceBuffer, rt::Result, rt::Status;
 namespace {
 class Run {
 public:
-  Run(rt::Device &device, const CaseFile &test) : device(device), test(test) {}
+  Run(rt::Device &device, const CaseFile &test, const rt::Module &module)
+      : device(device), test(test), module(module) {}
 
-  Status load(const std::string &ptx) {
-    auto loaded = rt::Module::load(device, test.name, ptx);
-    if (!loaded)
-      return loaded.error();
-    module = std::move(*loaded);
+  Status load() {
     for (const std::string &bytes : test.buffers) {
       auto made = device.allocate(bytes.size(), "buffer of a case");
       if (!made)
@@ -56,7 +53,7 @@ private:
     if (launch.blocks <= 1)
       return launch.blocks;
     return static_cast<uint32_t>(
-        rt::blocksFor(device.info().multiprocessors, launch.hasMap()));
+        rt::blocksFor(device.info().multiprocessors, launch.sharedBytes));
   }
 
   Status start(const Launch &launch, bool isOwnGrid) {
@@ -90,16 +87,10 @@ private:
 
   rt::Device &device;
   const CaseFile &test;
-  rt::Module module;
+  const rt::Module &module;
   std::vector<DeviceBuffer> buffers;
 };
 } // namespace
-
-static float numberAt(const std::string &bytes, size_t i) {
-  float value;
-  std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
-  return value;
-}
 
 static void compare(const Comparison &comparison, const std::string &found,
                     Outcome &to) {
@@ -119,35 +110,43 @@ static void compare(const Comparison &comparison, const std::string &found,
                           " is not the emulator's from byte ", at, " of ",
                           found.size(), " on"));
   }
-  size_t count = comparison.kind == Comparison::Near
-                     ? comparison.values.size()
-                     : found.size() / sizeof(float);
+  const Element element = comparison.element;
+  const size_t size = sizeOf(element);
+  size_t count = comparison.kind == Comparison::Near ? comparison.values.size()
+                                                     : found.size() / size;
   for (size_t i = 0; i < count; ++i) {
-    float have = numberAt(found, i),
-          emulated = numberAt(comparison.emulated, i);
+    double have = numberAt(found, element, i),
+           emulated = numberAt(comparison.emulated, element, i);
     ++to.numbers;
-    to.sameBits += std::memcmp(&have, &emulated, sizeof have) == 0;
+    to.sameBits +=
+        found.compare(i * size, size, comparison.emulated, i * size, size) == 0;
     if (comparison.kind == Comparison::Kinds) {
-      if (std::isnan(have) != std::isnan(emulated))
+      bool isSame = element == Element::I32
+                        ? (have == 0) == (emulated == 0)
+                        : std::isnan(have) == std::isnan(emulated);
+      if (!isSame)
         wrong(rt::text("number ", i, " is ", rt::number(have),
                        ", the emulator's ", rt::number(emulated)));
       continue;
     }
-    double share = std::fabs(double(have) - double(comparison.values[i])) /
-                   double(comparison.allowed[i]);
-    // NaN is not below.
-    if (!(share <= 1))
+    double value = comparison.values[i], allowed = comparison.allowed[i];
+    double off = std::fabs(have - value);
+    // What is no number, and infinities, have to be just that; NaN is not
+    // below anything.
+    bool isRight =
+        std::isnan(value) ? std::isnan(have) : have == value || off <= allowed;
+    if (!isRight)
       wrong(rt::text("number ", i, " is ", rt::number(have), ", should be ",
-                     rt::number(comparison.values[i]), " within ",
-                     rt::number(comparison.allowed[i], 2)));
+                     rt::number(value), " within ", rt::number(allowed, 2)));
+    double share = have == value || std::isnan(value) ? 0 : off / allowed;
     to.worst = std::max(to.worst, std::isnan(share) ? INFINITY : share);
   }
 }
 
 Result<Outcome> moe::check::runCase(rt::Device &device, const CaseFile &test,
-                                    const std::string &ptx) {
-  Run run(device, test);
-  Status status = run.load(ptx);
+                                    const rt::Module &module) {
+  Run run(device, test, module);
+  Status status = run.load();
   if (!status.ok())
     return status;
   auto own = run.go(/*isOwnGrid=*/true);
@@ -159,7 +158,11 @@ Result<Outcome> moe::check::runCase(rt::Device &device, const CaseFile &test,
   Outcome outcome;
   for (const Comparison &comparison : test.comparisons) {
     compare(comparison, (*own)[comparison.buffer], outcome);
-    if ((*own)[comparison.buffer] != (*other)[comparison.buffer]) {
+    // Which of several faults is noted may depend on it.
+    if (comparison.kind == Comparison::Kinds &&
+        comparison.element == Element::I32) {
+      compare(comparison, (*other)[comparison.buffer], outcome);
+    } else if ((*own)[comparison.buffer] != (*other)[comparison.buffer]) {
       outcome.right = false;
       if (outcome.note.empty())
         outcome.note = rt::text("buffer ", comparison.buffer,

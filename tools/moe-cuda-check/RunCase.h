@@ -14,10 +14,10 @@ struct Outcome {
   std::string note;                   ///< what is wrong
 };
 
-/// Runs a case with its own grid, then with that of the runtime, which must
-/// give the same bits. A status is a failure of the device.
+/// Runs a case, with its kernels, with its own grid, then with that of the
+/// runtime, which must give the same bits. A status is a failure of the device.
 rt::Result<Outcome> runCase(rt::Device &device, const CaseFile &test,
-                            const std::string &ptx);
+                            const rt::Module &module);
 
 } // namespace moe::check
 

@@ -8,6 +8,7 @@
 #include "mlir/Parser/Parser.h"
 #include "runtime/FakeDriver/FakeDriver.h"
 #include "llvm/Support/raw_ostream.h"
+#include <cstdlib>
 
 using namespace mlir;
 using namespace moe;
@@ -28,6 +29,18 @@ std::vector<uint32_t> parametersOf(moegpu::KernelOp kernel) {
   return bytes;
 }
 
+/// What the environment asks for.
+uint64_t roughness() {
+  const char *text = std::getenv("MOE_EMULATOR_ROUGHNESS");
+  uint64_t number = 0;
+  if (text && StringRef(text).getAsInteger(10, number)) {
+    llvm::errs() << "emulated GPU: error: MOE_EMULATOR_ROUGHNESS is '" << text
+                 << "': it takes a number from 0\n";
+    std::exit(2);
+  }
+  return number;
+}
+
 class Emulation {
 public:
   Emulation() {
@@ -36,6 +49,7 @@ public:
     // Blocks take turns, so more of them would only take more time.
     driver.multiprocessors = 2;
     driver.isTelling = true;
+    driver.schedule.roughness = roughness();
     driver.compile = [this](const std::string &ptx) { return compile(ptx); };
     DialectRegistry registry;
     registerAllDialects(registry);

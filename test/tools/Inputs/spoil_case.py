@@ -11,13 +11,14 @@ for i, line in enumerate(lines):
     if words[0] != kind:
         continue
     # The value itself; or what the emulator is said to have left.
-    at = 3 if kind == "near" else 2
+    at = {"near": 4, "exact": 2, "kinds": 3}[kind]
     with open(os.path.join(folder, words[at]), "rb") as file:
         content = bytearray(file.read())
     if kind == "near":
         content[:4] = struct.pack("<f", 1000.0)
     elif kind == "kinds":
-        content[:4] = struct.pack("<f", float("nan"))
+        was = struct.unpack("<f", content[:4])[0]
+        content[:4] = struct.pack("<f", 1.0 if was != was else float("nan"))
     else:
         content[0] ^= 1
     words[at] = "spoiled-" + name + ".bin"

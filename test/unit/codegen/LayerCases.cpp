@@ -72,6 +72,7 @@ void LayerCases::nanStays(cuda::Activation activation) {
     Case test = layer.makeCase(5);
     test.x[2 * 40 + 7] = NAN;
     test::Device device(context, layer, grouped);
+    device.expected = expectedOf(layer, test, grouped);
     std::vector<float> out = device.run(test);
     ASSERT_EQ(device.error, "");
     for (int64_t i = 0; i < 5 * 32; ++i)
@@ -82,6 +83,8 @@ void LayerCases::nanStays(cuda::Activation activation) {
 emu::Counts LayerCases::count(Layer &layer, const Case &test) {
   layer.onHopper = onHopper;
   test::Device device(context, layer, grouped);
+  if (device.recorder)
+    device.expected = expectedOf(layer, test, grouped);
   device.options.count = true;
   device.run(test);
   EXPECT_EQ(device.error, "");

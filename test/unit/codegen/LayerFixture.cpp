@@ -244,7 +244,7 @@ double Layer::activate(double x) const {
   case cuda::Activation::Relu:
     return std::max(x, 0.0);
   case cuda::Activation::Relu2:
-    return x > 0 ? x * x : 0;
+    return std::pow(std::max(x, 0.0), 2);
   case cuda::Activation::Silu:
     return x / (1 + std::exp(-shape.alpha * x));
   case cuda::Activation::GeluTanh:

@@ -8,6 +8,7 @@
 #include "runtime/Emulator/Emulator.h"
 #include "test/unit/codegen/CaseRecorder.h"
 #include "gtest/gtest.h"
+#include <optional>
 #include <random>
 
 namespace moe::test {
@@ -101,6 +102,12 @@ struct Context {
                                             OnHopper onHopper = OnHopper::No);
 };
 
+/// What results should be, and how far off each may be.
+struct Expected {
+  std::vector<double> values, allowed;
+};
+Expected expectedOf(const Layer &layer, const Case &test, bool grouped);
+
 /// The layer's kernels on a device of emulated memory.
 struct Device {
   Layer &layer;
@@ -110,6 +117,8 @@ struct Device {
   std::string error;
   /// What is recorded, if anything: the first run alone.
   std::unique_ptr<CaseRecorder> recorder;
+  /// Recorded with them, where they are known.
+  std::optional<Expected> expected;
 
   Device(Context &context, Layer &layer, bool grouped);
   std::vector<float> run(const Case &test);

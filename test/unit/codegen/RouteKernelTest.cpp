@@ -160,7 +160,7 @@ void RouteKernel::check(const Routing &routing, Array logits) {
                   bias.values.data(), ids, weights);
   expectNear(out[3], ids, 0);
   expectNear(out[4], weights, 2e-6, 1e-12);
-  EXPECT_EQ(fault, 0);
+  expectFault(0);
 }
 
 TEST_F(RouteKernel, Scores) {
@@ -256,7 +256,7 @@ TEST_F(RouteKernel, NaNIsAFault) {
   Array slots({21, 3}, [](int64_t) { return 0; });
   auto out =
       run(routing.text(), {logits, random({40}), Array(0.0), slots, slots});
-  EXPECT_EQ(fault, 1 + 19);
+  expectFault(1 + 19);
   EXPECT_EQ(faultMessage,
             "a router logit of layer '%s' is not a number (token %lld)");
   EXPECT_EQ(faultWhere, "the layer");

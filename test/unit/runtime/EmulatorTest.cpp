@@ -1,4 +1,5 @@
 // Kernels without mistakes: their numbers must be right in every schedule.
+#include "runtime/Emulator/Numbers.h"
 #include "test/unit/runtime/EmulatorKernels.h"
 
 #include <limits>
@@ -299,6 +300,40 @@ TEST(Emulator, ApproximatesLikeTheGpu) {
   EXPECT_EQ(moegpu_emu_reciprocal(4), 0.25f);
   EXPECT_EQ(moegpu_emu_reciprocal(1e-40f),
             std::numeric_limits<float>::infinity());
+}
+
+TEST(Emulator, ApproximatesAsRoughlyAsTheGpuMay) {
+  constexpr int kCount = 32;
+  auto kernel = [](void **a) {
+    int i = moegpu_emu_thread_id();
+    auto *y = static_cast<float *>(a[0]);
+    store(y + i, moegpu_emu_exp2(static_cast<float>(i) * 0.37f - 5));
+    store(y + kCount + i,
+          moegpu_emu_reciprocal(static_cast<float>(i) * 0.37f + 1));
+    store(y + 2 * kCount + i, moegpu_emu_exp2(0));
+  };
+  auto with = [&](uint64_t roughness) {
+    Device device;
+    float *y = device.argument("y", std::vector<float>(3 * kCount));
+    Options options;
+    options.roughness = roughness;
+    EXPECT_TRUE(device.run(kernel, {1, kCount, 0}, options).ok());
+    return std::vector<float>(y, y + 3 * kCount);
+  };
+  std::vector<float> exact = with(0), one = with(1);
+  EXPECT_EQ(one, with(1));
+  EXPECT_NE(one, with(2));
+  int above = 0;
+  for (int i = 0; i < 2 * kCount; ++i) {
+    int32_t off = static_cast<int32_t>(bitsOf(one[i])) -
+                  static_cast<int32_t>(bitsOf(exact[i]));
+    EXPECT_EQ(std::abs(off), i < kCount ? 2 : 1) << i;
+    above += off > 0;
+  }
+  EXPECT_GT(above, kCount / 2);
+  EXPECT_LT(above, kCount * 3 / 2);
+  for (int i = 2 * kCount; i < 3 * kCount; ++i)
+    EXPECT_EQ(one[i], 1);
 }
 
 } // namespace
