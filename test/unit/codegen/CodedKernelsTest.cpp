@@ -92,7 +92,7 @@ TEST(CodedRows, LieInStepsOf32) {
         for (int64_t n = 0; n < 4; ++n)
           ASSERT_EQ(packed[((piece * 32 + lane) * 4 + r) * 4 + n],
                     codeOf(lane / 4 + 8 * (r % 2),
-                           piece * 32 + 8 * (lane % 4) + 4 * (r / 2) + n));
+                           piece * 32 + 4 * (lane % 4) + 16 * (r / 2) + n));
 }
 
 /// A code that is no number takes the scale of its block along, in every type.
