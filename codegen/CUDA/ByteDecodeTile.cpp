@@ -35,12 +35,12 @@ private:
 
   Nums read(Num piece) override {
     Num depth = piece * kDepth;
+    Num word = column * (rows.bytes() / 4) + piece * (kDepth / 4) + lane % 4;
     return {k.load(k.vector(4, k.i32()), matrix.values,
                    fragments.codes(tile, piece, lane),
                    moegpu::Caching::Streaming),
-            k.load(k.vector(2, k.i32()), columns,
-                   column * (rows.bytes() / 4) + piece * (kDepth / 4) +
-                       lane % 4 * 2),
+            k.pack({k.load(k.i32(), columns, word),
+                    k.load(k.i32(), columns, word + 4)}),
             fragments.readScales(tile, depth, lane / 4 * 2, 2),
             k.load(k.f32(), columns, scaled[0] + depth / rows.block),
             k.load(k.f32(), columns, scaled[1] + depth / rows.block)};

@@ -17,38 +17,13 @@ class ByteTile : public GroupedTile {
 public:
   ByteTile(CudaBuilder &k, const ExpertMatrix &matrix)
       : GroupedTile(k, matrix), fragments(k, matrix), rows(*matrix.bytes),
-        rowScales(kRowBytes / rows.block) {
-    // Blocks of weights are multiples of 32, or whole rows.
-    int64_t weights = matrix.coded->block;
-    scaledDepth = weights % 128 == 0 ? 128 : weights % 64 == 0 ? 64 : 32;
-    scaledDepth = std::min(scaledDepth, rows.block);
-  }
+        rowScales(kRowBytes / rows.block), scaledDepth(matrix.byteDepth()) {}
 
 private:
   static constexpr int64_t kOwn = kWide / 2; ///< tiles of a warp
   static constexpr int64_t kSteps = kRowBytes / 32;
   static constexpr int64_t kCodes = kRows * kRowBytes;
   static constexpr int64_t kScales = kCodes + kColumns * kRowBytes;
-
-  // A lane reads 8 bytes of a row; of four rows the 32 bytes must not share
-  // banks.
-  Num place(Num stage, Num row, Num chunk) override {
-    return inStage(stage,
-                   row * kRowBytes + k.exclusiveOr(chunk, row % 4 * 2) * 16);
-  }
-
-  /// 8 bytes at depth `step`, where the lane has them, of the row that it has
-  /// in half `below` of the warp's tile `i`. Rows 8 apart are moved alike.
-  Num readRow(Num stage, int64_t i, int64_t below, Num step) {
-    Num group = lane / 4;
-    Num chunk = k.exclusiveOr(group % 4 * 2, lane % 4 / 2);
-    Num within = k.exclusiveOr(chunk, step * 2) * 16 + lane % 2 * 8;
-    Num row = (firstRow() + group) * kRowBytes;
-    return k.load(k.vector(2, k.i32()),
-                  k.at(k.b.getI8Type(), inStage(stage, row + within),
-                       k.integer((i * 16 + below * 8) * kRowBytes)),
-                  k.integer(0));
-  }
 
   void copy(Num to, Type type, Num from, Num at, Num valid, int64_t size) {
     Num zero = k.integer(0), bytes = k.select(valid, k.integer(size), zero);
@@ -148,17 +123,17 @@ private:
     }
   }
 
-  /// A step of the tensor core. A lane has the numbers of a row at the depths
-  /// where it has those of the matrix.
+  /// A step of the tensor core. Fragments of rows are what `ldmatrix` takes for
+  /// 8 x 8 matrices of 16-bit numbers: down first, then along the depth.
   void addStep(Num stage, Num step, Nums &fresh) {
     Nums left;
-    for (int64_t i = 0; i < kTall; ++i) {
-      Num two[2];
-      for (int64_t below = 0; below < 2; ++below)
-        two[below] = readRow(stage, i, below, step);
-      left.push_back(k.pack({k.extract(two[0], 0), k.extract(two[1], 0),
-                             k.extract(two[0], 1), k.extract(two[1], 1)}));
-    }
+    for (int64_t i = 0; i < kTall; ++i)
+      left.push_back({k, moegpu::LoadMatrixOp::create(
+                             k.b, k.loc, k.vector(4, k.i32()),
+                             place(stage, firstRow() + i * 16 + lane % 16,
+                                   lane / 16 + step * 2)
+                                 .value,
+                             /*transposed=*/false)});
     for (int64_t j = 0; j < kOwn; ++j) {
       Num item = ((firstColumn() / 16 + j) * kSteps + step) * 32 + lane;
       Num codes = k.load(k.vector(4, k.i32()), code(stage, item), k.integer(0));

@@ -25,10 +25,20 @@ private:
     Nums read = {k.load(k.vector(4, k.i32()), matrix.values,
                         fragments.codes(tile, piece, lane),
                         moegpu::Caching::Streaming)};
-    for (int64_t first = 0; first < pieceDepth; first += 32)
-      read.push_back(readColumn(column,
-                                piece * pieceDepth + lane % 4 * 8 + first,
-                                matrix.depth % pieceDepth != 0));
+    bool isRagged = matrix.depth % pieceDepth != 0;
+    if (matrix.coded->coding == rt::RowCoding::F8ByF8) {
+      Nums words;
+      for (int64_t step : {0, 1}) {
+        Num four = readColumn(column, piece * 32 + lane % 4 * 4 + step * 16,
+                              isRagged, 8);
+        words.append({k.extract(four, 0), k.extract(four, 1)});
+      }
+      read.push_back(k.pack(words));
+    } else {
+      for (int64_t first = 0; first < pieceDepth; first += 32)
+        read.push_back(readColumn(
+            column, piece * pieceDepth + lane % 4 * 8 + first, isRagged));
+    }
     for (int64_t part = 0; part < parts(); ++part) {
       Num depth = piece * pieceDepth + part * fragments.scaledDepth();
       read.push_back(fragments.readScales(tile, depth, lane / 4 * 2, 2));

@@ -75,46 +75,56 @@ Num HopperTile::tileAt(const HopperWork &work, Num number) {
 }
 
 /// 16 bytes of a lane of a piece of a tile for each thread, once for 128
-/// threads. In units of these, so that few registers are alive.
-Nums HopperTile::firstCodes(const HopperWork &work) {
+/// threads: all threads of a warp have the same of a step's pieces, each time,
+/// so their places follow from the first. So few registers are alive.
+HopperTile::Codes HopperTile::firstCodes(const HopperWork &work) {
   const rt::CodedRows &format = *matrix.coded;
   CodedFragments fragments(k, matrix);
-  Nums units;
-  for (int64_t i = 0; i < work.form.rows * work.form.matrixBytes / 16;
-       i += kGroupThreads) {
-    Num item = thread + i, pieces = k.integer(kStepDepth / format.pieceDepth());
-    Num tile = tileAt(work, item / 32 / pieces);
-    Num word = fragments.codes(tile, item / 32 % pieces, item % 32);
-    units.push_back(k.convert(word / 4, k.i32()));
-  }
-  return units;
+  Num pieces = k.integer(stepDepth() / format.pieceDepth());
+  Num first = work.firstRow / 16 + thread / 32 / pieces;
+  Num last = k.integer(matrix.tiles() - 1), own = k.min(first, last);
+  Num word = fragments.codes(work.expert * matrix.tiles() + own,
+                             thread / 32 % pieces, thread % 32);
+  return {k.convert(word / 4, k.i32()), k.convert(last - own, k.i32())};
 }
 
 /// Those of pieces behind the last are zeros.
-void HopperTile::bringCodes(const HopperForm &form, ArrayRef<Num> units,
+void HopperTile::bringCodes(const HopperForm &form, const Codes &codes,
                             Num filling, int64_t step, Num stage) {
   const rt::CodedRows &format = *matrix.coded;
-  int64_t pieces = kStepDepth / format.pieceDepth();
+  int64_t pieces = stepDepth() / format.pieceDepth();
+  int64_t allPieces = format.pieces(matrix.codedDepth);
   Num before = k.convert((filling * form.steps + step) * pieces, k.i32());
-  // All threads of a warp have the same of a step's pieces, each time.
   Num own = k.convert(thread / 32 % pieces, k.i32());
-  Num isThere = before + own < before.like(format.pieces(matrix.codedDepth));
+  Num isThere = before + own < before.like(allPieces);
   Num bytes = k.select(isThere, before.like(16), before.like(0));
   Num to =
       k.at(k.b.getI8Type(),
            inStage(stage, step * form.stepBytes() + form.slots * kRowBytes),
            thread * 16);
-  for (auto [i, unit] : llvm::enumerate(units)) {
-    Num from = k.select(isThere, unit + before * 32, before.like(0));
+  Num unit = codes.unit + before * 32;
+  for (int64_t i = 0; i < form.rows * form.matrixBytes / 16 / kGroupThreads;
+       ++i) {
+    // Beyond the last tile: the last; nobody looks at the sums.
+    Num tile =
+        k.min(before.like(i * (kGroupThreads / 32) / pieces), codes.behind);
+    Num from =
+        k.select(isThere, unit + tile * (allPieces * 32), before.like(0));
     moegpu::AsyncCopyOp::create(
         k.b, k.loc,
-        k.at(k.b.getI8Type(), to,
-             k.integer(static_cast<int64_t>(i) * kGroupThreads * 16))
-            .value,
+        k.at(k.b.getI8Type(), to, k.integer(i * kGroupThreads * 16)).value,
         k.at(k.b.getI8Type(), matrix.values, k.convert(from, k.i64()) * 16)
             .value,
         bytes.value, 16);
   }
+}
+
+Num HopperTile::codesAt(const HopperForm &form, Num stage, int64_t step,
+                        int64_t piece) {
+  int64_t pieces = stepDepth() / matrix.coded->pieceDepth();
+  return k.at(k.b.getI8Type(),
+              inStage(stage, step * form.stepBytes() + form.slots * kRowBytes),
+              ((ownTile() * pieces + piece) * 32 + k.lane()) * 16);
 }
 
 /// Sums of numbers with one scale are made by themselves, from zero, and
@@ -127,15 +137,14 @@ Num HopperTile::multiplyCodes(const HopperWork &work, Num before) {
   Transposition transposition(k);
   moegpu::MmaKind kind = matrix.element == Element::BF16 ? moegpu::MmaKind::BF16
                                                          : moegpu::MmaKind::F16;
-  int64_t stageDepth = form.steps * kStepDepth;
+  int64_t depthOfStep = stepDepth(), stageDepth = form.steps * depthOfStep;
   int64_t depthOfPart = stageDepth;
   while (format.block % depthOfPart)
     depthOfPart /= 2;
   int64_t parts = stageDepth / depthOfPart;
-  int64_t pieces = kStepDepth / format.pieceDepth();
+  int64_t pieces = depthOfStep / format.pieceDepth();
   Num lane = k.lane(), isFirst = lane == k.integer(0);
-  Num own = (group - k.integer(1)) * 4 + inGroup() / 32;
-  Num tile = tileAt(work, own), zero = k.integer(0);
+  Num tile = tileAt(work, ownTile()), zero = k.integer(0);
   Num last = k.integer(stagesOf(form) - 1);
 
   // Scales and zeros of a stage's parts, one stage ahead.
@@ -156,11 +165,8 @@ Num HopperTile::multiplyCodes(const HopperWork &work, Num before) {
   auto codesOf = [&](Num stage, int64_t step) {
     Nums made;
     for (int64_t piece = 0; piece < pieces; ++piece) {
-      Num at =
-          k.at(k.b.getI8Type(),
-               inStage(stage, step * form.stepBytes() + form.slots * kRowBytes),
-               ((own * pieces + piece) * 32 + lane) * 16);
-      Num words = k.load(k.vector(4, k.i32()), at, zero);
+      Num words =
+          k.load(k.vector(4, k.i32()), codesAt(form, stage, step, piece), zero);
       Nums four;
       for (int64_t i = 0; i < 4; ++i)
         four.push_back(k.extract(words, i));
@@ -195,10 +201,10 @@ Num HopperTile::multiplyCodes(const HopperWork &work, Num before) {
           SmallVector<Rows> all;
           int64_t first = part * depthOfPart, end = first + depthOfPart;
           for (int64_t depth = first; depth < end;) {
-            int64_t step = depth / kStepDepth;
-            if (depth % kStepDepth == 0)
+            int64_t step = depth / depthOfStep;
+            if (depth % depthOfStep == 0)
               codes = codesOf(stage, step);
-            int64_t from = depth % kStepDepth / 16, each = fragments.steps();
+            int64_t from = depth % depthOfStep / 16, each = fragments.steps();
             Nums rows;
             for (int64_t i = from; i < 4 && depth < end; ++i, depth += 16)
               rows.append(

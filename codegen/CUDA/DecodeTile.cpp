@@ -7,16 +7,16 @@ using Nums = KernelBuilder::Nums;
 
 static constexpr int64_t kWarps = kLayerThreads / 32;
 
-Num DecodeTile::readColumn(Num row, Num at, bool ragged) {
+Num DecodeTile::readColumn(Num row, Num at, bool ragged, int64_t bytes) {
   Num inside;
   if (ragged) {
     inside = at < k.integer(matrix.depth);
     at = k.select(inside, at, k.integer(0));
   }
   Type element = typeOf(k, matrix.element);
-  Type whole = k.vector(16 / sizeOf(matrix.element), element);
+  Type whole = k.vector(bytes / sizeOf(matrix.element), element);
   Num value = k.bitcast(k.load(whole, columns, row * matrix.depth + at),
-                        k.vector(4, k.i32()));
+                        k.vector(bytes / 4, k.i32()));
   return inside ? k.select(inside, value, k.zeros(value.value.getType()))
                 : value;
 }

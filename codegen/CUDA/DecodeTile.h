@@ -45,9 +45,9 @@ protected:
   /// The four numbers as `multiply` gives them, of one warp.
   virtual Num finish(llvm::ArrayRef<Num> sums) { return sums[0]; }
 
-  /// 16 bytes of a row of the columns from number `at` on; nothing beyond the
-  /// end, which a step may reach where it is `ragged`.
-  Num readColumn(Num row, Num at, bool ragged);
+  /// 16 bytes, or 8, of a row of the columns from number `at` on; nothing
+  /// beyond the end, which a step may reach where it is `ragged`.
+  Num readColumn(Num row, Num at, bool ragged, int64_t bytes = 16);
 
   CudaBuilder &k;
   const ExpertMatrix &matrix;

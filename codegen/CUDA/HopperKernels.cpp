@@ -1,4 +1,5 @@
 // A MoE layer for more than few tokens on sm_90a.
+#include "codegen/CUDA/HopperBytes.h"
 #include "codegen/CUDA/HopperTile.h"
 #include "codegen/CUDA/LayerKernels.h"
 #include "llvm/Support/MathExtras.h"
@@ -9,9 +10,10 @@ using namespace moe::cuda;
 using Nums = KernelBuilder::Nums;
 
 bool moe::cuda::hasHopperUp(const LayerShape &shape) {
-  // Hidden values that are rounded to 8 bits are those of GroupedBytes.cpp.
+  // Hidden values become bytes where a tile has as many rows as share a scale,
+  // and slots are columns: where the matrix is quantised.
   return HopperTile::isSupported(ExpertMatrix::up(shape)) &&
-         !shape.hiddenBytes();
+         (shape.upCoded || !shape.hiddenBytes());
 }
 
 bool moe::cuda::hasHopperDown(const LayerShape &shape) {
@@ -27,17 +29,6 @@ static SmallVector<Type> argumentTypes(const ExpertMatrix &matrix,
 }
 
 namespace {
-/// Which of a tile's sums a thread has (`moegpu.wgmma`): rows `row` and `row` +
-/// 8 of the product, at columns 8i + `pair` and the next.
-struct OwnSums {
-  OwnSums(CudaBuilder &k, HopperTile &tile)
-      : row(tile.inGroup() / 32 * 16 + k.lane() / 4), pair(k.lane() % 4 * 2) {}
-  static int64_t number(int64_t eight, int64_t half, int64_t column) {
-    return eight * 4 + half * 2 + column;
-  }
-  Num row, pair;
-};
-
 /// Hidden values go through shared memory, where they get from the threads
 /// that computed them to those that write 16 bytes of a row: 64 neurons of 64
 /// slots at a time, by each warpgroup.
@@ -84,7 +75,7 @@ private:
   }
   void computeRows(const HopperWork &work, Num sums, ArrayRef<Num> weights,
                    int64_t eight);
-  void computeColumns(const HopperWork &work, Num sums);
+  void computeColumns(const HopperWork &work, Num sums, int64_t first);
   void write(const HopperWork &work, Num firstSlot, Num firstNeuron,
              int64_t count);
 
@@ -148,19 +139,21 @@ void HiddenRows::putRows(const HopperWork &work, Num sums) {
   }
 }
 
-/// Of slots that are columns: gate and linear value of a neuron are 8 rows
+/// Of 64 slots that are columns: gate and linear value of a neuron are 8 rows
 /// apart.
-void HiddenRows::computeColumns(const HopperWork &work, Num sums) {
+void HiddenRows::computeColumns(const HopperWork &work, Num sums,
+                                int64_t first) {
   Num row = work.firstRow + tile.groupRow() + own.row;
   Nums bias;
   if (up.hasBias)
     bias = {biasOf(work, row), biasOf(work, row + 8)};
   Num warp = tile.inGroup() / 32, neuron = k.lane() / 4;
-  for (int64_t eight = 0; eight < work.form.slots / 8; ++eight)
+  for (int64_t eight = first / 8; eight < (first + kSlots) / 8; ++eight)
     k.when(work.firstSlot + eight * 8 < work.count, [&] {
       for (int64_t c = 0; c < 2; ++c) {
-        Num slot = own.pair + (eight * 8 + c);
-        Num weight = weightOf(work, work.firstSlot + slot);
+        Num ofTile = own.pair + (eight * 8 + c),
+            slot = ofTile - k.integer(first);
+        Num weight = weightOf(work, work.firstSlot + ofTile);
         Nums two;
         for (int64_t half = 0; half < 2; ++half) {
           Num sum = k.extract(sums, OwnSums::number(eight, half, c));
@@ -181,11 +174,15 @@ void HiddenRows::computeColumns(const HopperWork &work, Num sums) {
 }
 
 void HiddenRows::putColumns(const HopperWork &work, Num sums) {
-  tile.meet();
-  computeColumns(work, sums);
-  tile.meet();
-  write(work, work.firstSlot, neuronOf(work.firstRow + tile.groupRow()),
-        HopperTile::kGroupRows * 8 / rowsOfEight());
+  for (int64_t first = 0; first < work.form.slots; first += kSlots)
+    k.when(work.firstSlot + first < work.count, [&] {
+      tile.meet();
+      computeColumns(work, sums, first);
+      tile.meet();
+      write(work, work.firstSlot + first,
+            neuronOf(work.firstRow + tile.groupRow()),
+            HopperTile::kGroupRows * 8 / rowsOfEight());
+    });
 }
 
 /// `count` neurons of the warpgroup's slots, 16 bytes a thread.
@@ -214,19 +211,27 @@ void HiddenRows::write(const HopperWork &work, Num firstSlot, Num firstNeuron,
 void moe::cuda::emitHopperUp(ModuleOp module, StringRef name,
                              const LayerShape &shape, int64_t mostSome) {
   ExpertMatrix up = ExpertMatrix::up(shape);
+  int64_t spare =
+      shape.hiddenBytes() ? HiddenBytes::bytes(shape) : HiddenRows::kBytes;
   CudaBuilder::kernel(
       module, name, argumentTypes(up, module.getContext(), 7),
-      HopperTile::kThreads, HopperTile::sharedBytes(up, HiddenRows::kBytes),
+      HopperTile::kThreads, HopperTile::sharedBytes(up, spare),
       [&](CudaBuilder &k, ArrayRef<Num> arguments) {
         up.take(arguments, 1, 7);
-        HopperTile tile(k, up, mostSome, HiddenRows::kBytes);
-        HiddenRows rows(k, tile, up, shape, arguments[2], arguments[6]);
+        Num order = arguments[2], hidden = arguments[6];
+        HopperTile tile(k, up, mostSome, spare);
+        auto put = [&](const HopperWork &work, Num sums) {
+          if (shape.hiddenBytes())
+            return HiddenBytes(k, tile, up, shape, order, hidden)
+                .put(work, sums);
+          HiddenRows(k, tile, up, shape, order, hidden).put(work, sums);
+        };
         tile.run(
             arguments[0], arguments.slice(3, 3),
             [&](const HopperWork &work, Num slot) {
-              return inputRow(k, shape, arguments[2], work.begin + slot);
+              return inputRow(k, shape, order, work.begin + slot);
             },
-            [&](const HopperWork &work, Num sums) { rows.put(work, sums); });
+            put);
       });
 }
 

@@ -18,13 +18,25 @@ static int64_t codeBytes(const ExpertMatrix &matrix) {
   return matrix.coded->isByte() ? 64 : 32;
 }
 
+static HopperForm formOfBytes(const ExpertMatrix &matrix, int64_t slots) {
+  HopperForm form{slots, HopperShape::kByteRows, 1, true};
+  form.slotScales = HopperForm::kRowBytes / matrix.bytes->block;
+  return form;
+}
+
 HopperForm HopperForm::some(const ExpertMatrix &matrix) {
+  if (matrix.bytes)
+    return formOfBytes(matrix, HopperShape::kSomeSlots);
   return {HopperShape::kSomeSlots, HopperShape::kSomeRows,
           HopperShape::kSomeSteps, true,
           matrix.coded ? codeBytes(matrix) : kRowBytes};
 }
 
 HopperForm HopperForm::many(const ExpertMatrix &matrix) {
+  // Where scales of rows change within a block of slots, its sums are a third
+  // set of registers: too many for 128 slots.
+  if (matrix.bytes && matrix.byteDepth() == matrix.bytes->block)
+    return formOfBytes(matrix, HopperShape::kSlots);
   // Sums of a block of numbers beside those of all: twice as many registers.
   if (matrix.coded)
     return some(matrix);
@@ -32,14 +44,28 @@ HopperForm HopperForm::many(const ExpertMatrix &matrix) {
           HopperShape::kSteps, false};
 }
 
+int64_t HopperTile::stagesFor(const ExpertMatrix &matrix, int64_t spare) {
+  if (!matrix.coded)
+    return HopperShape::kStages;
+  int64_t each = stageBytes(matrix);
+  int64_t scales = matrix.bytes ? HopperForm::kScaleBytes : 0;
+  return std::min(HopperShape::kStageBytes / (each - scales),
+                  (HopperShape::kSharedBytes - spare) / (each + 16));
+}
+
 Num HopperTile::spareOf() {
-  return k.at(k.b.getI8Type(), k.shared(allStages()),
+  return k.at(k.b.getI8Type(), allSpare(),
               (group - k.integer(1)) * (spare / 2));
 }
 
 void HopperTile::meet() {
   moegpu::NamedBarrierOp::create(k.b, k.loc, k.convert(group, k.i32()).value,
                                  kGroupThreads);
+}
+
+void HopperTile::meetBoth() {
+  moegpu::NamedBarrierOp::create(
+      k.b, k.loc, k.convert(k.integer(3), k.i32()).value, 2 * kGroupThreads);
 }
 
 void HopperTile::waitFor(Num barrier, Num parity) {
@@ -89,9 +115,11 @@ Num HopperTile::forTiles(
         Num expert = wide(read(offsetsActiveCount[1], a));
         Num begin = read(offsetsActiveCount[0], expert);
         Num count = read(offsetsActiveCount[0], expert + 1) - begin;
-        Num isMany = zero.like(hasOneForm() ? 0 : mostSome) < count;
-        Num down = k.select(isMany, k.ceilDiv(count, many.slots),
-                            k.min(count, zero.like(1)));
+        Num most = zero.like(hasOneForm() ? 0 : mostSome);
+        Num isMany = most < count;
+        Num down = k.ceilDiv(count, many.slots);
+        if (!hasFormOfTile())
+          down = k.select(isMany, down, k.min(count, zero.like(1)));
         auto across = [&](const HopperForm &form) {
           return zero.like((matrix.rows + form.rows - 1) / form.rows);
         };
@@ -104,20 +132,22 @@ Num HopperTile::forTiles(
         Num tile = {k, loop.getInductionVar()};
         Num n = {k, loop.getRegionIterArg(1)};
         Num beside = tile / down, above = tile - beside * down;
-        auto work = [&](const HopperForm &form, Num above) {
-          return HopperWork{form,
-                            expert,
-                            wide(begin),
-                            wide(count),
-                            wide(above * form.slots),
-                            wide(beside * form.rows)};
+        Num first = above * many.slots;
+        auto work = [&](const HopperForm &form, Num first) {
+          return HopperWork{form,        expert,      wide(begin),
+                            wide(count), wide(first), wide(beside * form.rows)};
         };
+        Num firstOfSome = zero;
+        if (hasFormOfTile()) {
+          isMany = most < count - first;
+          firstOfSome = first;
+        }
         if (hasOneForm())
-          body(work(many, above), n);
+          body(work(many, first), n);
         else
           k.when(
-              isMany, [&] { body(work(many, above), n); },
-              [&] { body(work(some, zero), n); });
+              isMany, [&] { body(work(many, first), n); },
+              [&] { body(work(some, firstOfSome), n); });
         Num filled = k.select(isMany, zero.like(stagesOf(many)),
                               zero.like(stagesOf(some)));
         scf::YieldOp::create(
@@ -141,22 +171,27 @@ void HopperTile::bring(const HopperWork &work, Num before, Num left,
   Num chunk = thread % 8, zero = k.integer(0);
   Num place =
       thread / 8 * kRowBytes + k.exclusiveOr(chunk, thread / 8 % 8) * 16;
+  int64_t unitsApart = matrix.bytes ? matrix.bytes->bytes() / 16 : rowUnits();
   Nums units;
   for (int64_t i = 0; i < form.slots / kAtOnce; ++i) {
     Num slot = work.firstSlot + thread / 8 + i * kAtOnce;
     Num unit = k.choose(
         slot < work.count,
-        [&] { return rowOf(work, slot) * (matrix.depth / 8) + chunk; },
+        [&] { return rowOf(work, slot) * unitsApart + chunk; },
         [&] { return k.integer(-(int64_t(1) << 30)); });
     units.push_back(k.convert(unit, k.i32()));
   }
-  Nums codes;
+  Codes codes;
   if (matrix.coded)
     codes = firstCodes(work);
-  int64_t stageDepth = form.steps * kStepDepth;
+  Num scale;
+  if (matrix.bytes)
+    scale = firstScale(work, rowOf);
+  constexpr int64_t kStepUnits = kRowBytes / 16;
+  int64_t stageUnits = form.steps * kStepUnits;
   k.loop(0, k.integer(stagesOf(form)), [&](Num filling) {
     Num n = before + k.convert(filling, k.i32()), stage = stageOf(n);
-    Num first = filling * stageDepth;
+    Num first = filling * stageUnits;
     waitForEmpty(n);
     auto announce = [&] {
       moegpu::MBarrierExpectOp::create(k.b, k.loc, full(stage).value,
@@ -167,7 +202,7 @@ void HopperTile::bring(const HopperWork &work, Num before, Num left,
               k.b, k.loc, matrix.values.value,
               k.convert(work.expert, k.i32()).value,
               k.convert(work.firstRow + box, k.i32()).value,
-              k.convert(first + step * kStepDepth, k.i32()).value,
+              k.convert((first + step * kStepUnits) * 8, k.i32()).value,
               inStage(stage,
                       step * form.stepBytes() + (form.slots + box) * kRowBytes)
                   .value,
@@ -176,16 +211,15 @@ void HopperTile::bring(const HopperWork &work, Num before, Num left,
     if (!matrix.coded)
       k.when(thread == zero, announce);
     // Only the last stage may be a part of one.
-    bool isWhole = matrix.depth % stageDepth == 0;
+    bool isWhole = rowUnits() % stageUnits == 0;
     Num to = k.at(k.b.getI8Type(), inStage(stage, 0), place);
-    Num further = k.convert(filling * (stageDepth / 8), k.i32());
+    Num further = k.convert(first, k.i32());
     for (int64_t step = 0; step < form.steps; ++step) {
       if (matrix.coded)
         bringCodes(form, codes, filling, step, stage);
-      Num inside =
-          first + step * kStepDepth + chunk * 8 < k.integer(matrix.depth);
+      Num inside = first + step * kStepUnits + chunk < k.integer(rowUnits());
       for (int64_t i = 0; i < form.slots / kAtOnce; ++i) {
-        Num unit = units[i] + further + step * (kStepDepth / 8);
+        Num unit = units[i] + further + step * kStepUnits;
         Num isThere = unit.like(-1) < unit;
         if (!isWhole)
           isThere = isThere & inside;
@@ -199,6 +233,8 @@ void HopperTile::bring(const HopperWork &work, Num before, Num left,
             k.select(isThere, unit.like(16), unit.like(0)).value, 16);
       }
     }
+    if (matrix.bytes)
+      bringScales(form, left, scale, filling, stage);
     moegpu::MBarrierArriveCopiesOp::create(k.b, k.loc, full(stage).value);
   });
 }
@@ -276,6 +312,8 @@ void HopperTile::run(Num left, ArrayRef<Num> offsetsActiveCount, RowOf rowOf,
             k.b, k.loc, spare ? kMultiplyRegistersOfUp : kMultiplyRegisters,
             /*increase=*/true);
         forTiles(offsetsActiveCount, [&](const HopperWork &work, Num n) {
+          if (matrix.bytes)
+            return put(work, multiplyBytes(work, n));
           if (matrix.coded)
             return put(work, multiplyCodes(work, n));
           if (work.form.slotsAreColumns)

@@ -15,8 +15,10 @@ struct HopperForm {
   bool slotsAreColumns;
   /// Of a row of the matrix in a step: as of a slot, or of codes.
   int64_t matrixBytes = kRowBytes;
+  int64_t slotScales = 0; ///< of a slot of bytes in a stage
 
-  static constexpr int64_t kRowBytes = 128; ///< of a slot in a step
+  static constexpr int64_t kRowBytes = 128;    ///< of a slot in a step
+  static constexpr int64_t kScaleBytes = 1024; ///< of all slots in a stage
 
   /// 128 slots, 64 for a warpgroup, by up to 256 rows: few of these lie outside
   /// of the matrix, and larger tiles read less.
@@ -26,7 +28,10 @@ struct HopperForm {
 
   int64_t columns() const { return slotsAreColumns ? slots : rows; }
   int64_t stepBytes() const { return slots * kRowBytes + rows * matrixBytes; }
-  int64_t stageBytes() const { return steps * stepBytes(); }
+  /// Stages begin at multiples of 1024.
+  int64_t stageBytes() const {
+    return steps * stepBytes() + (slotScales ? kScaleBytes : 0);
+  }
 };
 
 /// A tile of an expert, from a slot and a row of the matrix on.
@@ -43,16 +48,17 @@ struct HopperWork {
 ///
 /// Rows of a quantised matrix come as codes, which are copied like slots, and
 /// become the left side in registers; slots are always columns then
-/// (CodedHopperTile.cpp).
+/// (CodedHopperTile.cpp). E4M3 codes are the left side as they are where slots
+/// are bytes, too (ByteHopperTile.cpp).
 ///
-/// Each expert has tiles of the form that suits its own number of slots; the
-/// same stages and barriers serve both.
+/// Each expert has tiles of the form that suits its own number of slots (of
+/// bytes: the slots that each tile has); the same stages and barriers serve
+/// both.
 class HopperTile {
 public:
   using Nums = KernelBuilder::Nums;
   static constexpr int32_t kThreads = HopperShape::kThreads;
   static constexpr int64_t kRowBytes = HopperForm::kRowBytes;
-  static constexpr int64_t kStepDepth = kRowBytes / 2;
   /// Of a warpgroup.
   static constexpr int64_t kGroupRows = 64, kGroupThreads = 128;
   /// Rows of the matrix that come at once: the map's box.
@@ -60,8 +66,7 @@ public:
 
   /// Whether there are kernels for the matrix.
   static bool isSupported(const ExpertMatrix &matrix) {
-    return matrix.element != Element::F32 &&
-           !(matrix.coded && matrix.coded->coding == rt::RowCoding::F8ByF8);
+    return matrix.element != Element::F32;
   }
 
   /// Experts with up to `mostSome` slots, at most `kSomeSlots`, have tiles for
@@ -72,7 +77,7 @@ public:
         many(HopperForm::many(matrix)), mostSome(mostSome), spare(spare),
         thread(k.thread()), group(k.warp() / 4) {}
   static int64_t sharedBytes(const ExpertMatrix &matrix, int64_t spare) {
-    return stagesFor(matrix) * (stageBytes(matrix) + 16) + spare;
+    return stagesFor(matrix, spare) * (stageBytes(matrix) + 16) + spare;
   }
 
   using RowOf = llvm::function_ref<Num(const HopperWork &, Num slot)>;
@@ -83,31 +88,39 @@ public:
   void run(Num left, llvm::ArrayRef<Num> offsetsActiveCount, RowOf rowOf,
            Put put);
 
-  /// The warpgroup's half of the caller's bytes.
+  /// The caller's bytes, and the warpgroup's half of them.
+  Num allSpare() { return k.shared(allStages()); }
   Num spareOf();
-  /// All threads of the warpgroup that multiplies.
+  /// All threads of the warpgroup that multiplies; of both.
   void meet();
+  void meetBoth();
   /// The thread in its warpgroup, and the warpgroup's first row of the product.
   Num inGroup() { return thread % kGroupThreads; }
+  Num inBoth() { return thread - kGroupThreads; }
   Num groupRow() { return (group - k.integer(1)) * kGroupRows; }
 
 private:
   /// As many as there is room for: those of codes are smaller.
-  static int64_t stagesFor(const ExpertMatrix &matrix) {
-    return matrix.coded ? HopperShape::kStageBytes / stageBytes(matrix)
-                        : HopperShape::kStages;
-  }
-  int64_t stages() const { return stagesFor(matrix); }
+  static int64_t stagesFor(const ExpertMatrix &matrix, int64_t spare);
+  int64_t stages() const { return stagesFor(matrix, spare); }
   static int64_t stageBytes(const ExpertMatrix &matrix) {
     return std::max(HopperForm::some(matrix).stageBytes(),
                     HopperForm::many(matrix).stageBytes());
   }
-  bool hasOneForm() const { return matrix.coded.has_value(); }
+  bool hasOneForm() const { return matrix.coded && many.slots == some.slots; }
+  /// Whether each tile has the form that suits its slots: both have the same
+  /// rows and stages.
+  bool hasFormOfTile() const { return matrix.bytes.has_value(); }
   int64_t allStages() const { return stages() * stageBytes(matrix); }
+  /// Numbers of a row in a step, and all of a row in units of 16 bytes.
+  int64_t stepDepth() const { return matrix.bytes ? kRowBytes : kRowBytes / 2; }
+  int64_t rowUnits() const {
+    return matrix.bytes ? matrix.bytes->codes() / 16 : matrix.depth / 8;
+  }
   /// Stages that the depth fills.
   int64_t stagesOf(const HopperForm &form) const {
-    int64_t depth = form.steps * kStepDepth;
-    return (matrix.depth + depth - 1) / depth;
+    int64_t units = form.steps * kRowBytes / 16;
+    return (rowUnits() + units - 1) / units;
   }
   /// Step by step, slots lie first, then rows of the matrix.
   Num inStage(Num stage, int64_t at) {
@@ -132,16 +145,29 @@ private:
   Num forTiles(llvm::ArrayRef<Num> offsetsActiveCount,
                llvm::function_ref<void(const HopperWork &, Num)> body);
   void bring(const HopperWork &work, Num n, Num left, RowOf rowOf);
-  /// Where the thread's codes of a tile begin.
-  Nums firstCodes(const HopperWork &work);
+  /// Where the thread's codes of a tile begin, in units of 16 bytes, and the
+  /// tiles of 16 rows behind that of the first.
+  struct Codes {
+    Num unit, behind;
+  };
+  Codes firstCodes(const HopperWork &work);
   /// Step `step` of the `filling`-th stage of a tile, to stage `stage`.
-  void bringCodes(const HopperForm &form, llvm::ArrayRef<Num> first,
-                  Num filling, int64_t step, Num stage);
+  void bringCodes(const HopperForm &form, const Codes &codes, Num filling,
+                  int64_t step, Num stage);
+  /// Where the scales of the slot that the thread brings begin, in units of 16
+  /// bytes, negative where there is no slot; those of a stage.
+  Num firstScale(const HopperWork &work, RowOf rowOf);
+  void bringScales(const HopperForm &form, Num left, Num unit, Num filling,
+                   Num stage);
   Num multiply(const HopperForm &form, Num n);
   Num multiplyCodes(const HopperWork &work, Num n);
+  Num multiplyBytes(const HopperWork &work, Num n);
   /// Tile `number` of 16 rows from the work's first row on, in the matrices of
   /// all experts. Beyond the last: the last; nobody looks at the sums.
   Num tileAt(const HopperWork &work, Num number);
+  /// Of the warp, in the tile; and a lane's 16 bytes of a piece of it.
+  Num ownTile() { return (group - k.integer(1)) * 4 + inGroup() / 32; }
+  Num codesAt(const HopperForm &form, Num stage, int64_t step, int64_t piece);
   void skip(const HopperForm &form, Num n);
   void release(Num n);
 

@@ -181,6 +181,14 @@ void ExpertMatrix::take(ArrayRef<Num> arguments, unsigned values,
     weights = arguments[own];
 }
 
+int64_t ExpertMatrix::byteDepth() const {
+  // Blocks of weights are multiples of 32, or whole rows.
+  int64_t depth = coded->block % 128 == 0  ? 128
+                  : coded->block % 64 == 0 ? 64
+                                           : 32;
+  return std::min(depth, bytes->block);
+}
+
 Num ExpertMatrix::weightOf(CudaBuilder &k, Num order, Num place) const {
   return hasWeights ? k.load(k.f32(), weights, at32(k, order, place)) : Num();
 }

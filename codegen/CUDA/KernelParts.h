@@ -75,6 +75,9 @@ struct ExpertMatrix {
   /// Finds its parts among them.
   void take(llvm::ArrayRef<Num> arguments, unsigned values, unsigned own);
   int64_t tiles() const { return rows / 16; }
+  /// Of rows that are bytes: the depth, 32 to 128, in which neither scale
+  /// changes.
+  int64_t byteDepth() const;
   /// The weight of number `place` of the sorted slots; nothing where there are
   /// none.
   Num weightOf(CudaBuilder &k, Num order, Num place) const;

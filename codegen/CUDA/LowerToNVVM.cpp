@@ -156,7 +156,9 @@ Value Lowering::wgmma(WgmmaOp op) {
   for (auto [i, part] : llvm::enumerate(parts(op.getC())))
     sums = LLVM::InsertValueOp::create(rewriter, loc, sums, part, i);
   Value a = descriptor(op.getA()), b = descriptor(op.getB());
-  NVVM::WGMMATypes number = op.getKind() == MmaKind::BF16
+  bool isByte = op.getKind() == MmaKind::E4M3;
+  NVVM::WGMMATypes number = isByte ? NVVM::WGMMATypes::e4m3
+                            : op.getKind() == MmaKind::BF16
                                 ? NVVM::WGMMATypes::bf16
                                 : NVVM::WGMMATypes::f16;
   for (int64_t step = 0; step < 4; ++step) {
@@ -171,7 +173,7 @@ Value Lowering::wgmma(WgmmaOp op) {
     sums = NVVM::WgmmaMmaAsyncOp::create(
         rewriter, loc, members, sums, at(a), at(b),
         NVVM::MMAShapeAttr::get(rewriter.getContext(), 64,
-                                static_cast<int>(2 * count), 16),
+                                static_cast<int>(2 * count), isByte ? 32 : 16),
         number, number, NVVM::WGMMATypes::f32, NVVM::WGMMAScaleOut::one,
         NVVM::WGMMAScaleIn::one, NVVM::WGMMAScaleIn::one, NVVM::MMALayout::row,
         NVVM::MMALayout::col, NVVM::MMAIntOverflowAttr());
@@ -187,10 +189,15 @@ Value Lowering::wgmma(WgmmaRegistersOp op) {
       rewriter.getContext(), SmallVector<Type>(count, rewriter.getF32Type()));
   SmallVector<Value> sums = parts(op.getC()), a = parts(op.getA());
   Value b = descriptor(op.getB());
+  // Rows of bytes have one order alone, with no operand for it.
+  bool isByte = op.getKind() == MmaKind::E4M3;
   std::string text, constraints;
   llvm::raw_string_ostream(text)
-      << ptx::kWgmmaRegisters << 2 * count << "k16.f32."
-      << (op.getKind() == MmaKind::BF16 ? "bf16.bf16" : "f16.f16") << " {";
+      << ptx::kWgmmaRegisters << 2 * count
+      << (isByte                          ? "k32.f32.e4m3.e4m3"
+          : op.getKind() == MmaKind::BF16 ? "k16.f32.bf16.bf16"
+                                          : "k16.f32.f16.f16")
+      << " {";
   for (int64_t i = 0; i < count; ++i) {
     text += (i ? ", $" : "$") + std::to_string(i);
     constraints += "=f,";
@@ -198,7 +205,8 @@ Value Lowering::wgmma(WgmmaRegistersOp op) {
   // Behind the results: registers of rows, the descriptor, then the sums again.
   auto operand = [&](int64_t i) { return "$" + std::to_string(count + i); };
   text += "}, {" + operand(0) + ", " + operand(1) + ", " + operand(2) + ", " +
-          operand(3) + "}, " + operand(4) + ", 1, 1, 1, 0;";
+          operand(3) + "}, " + operand(4) +
+          (isByte ? ", 1, 1, 1;" : ", 1, 1, 1, 0;");
   constraints += "r,r,r,r,l";
   for (int64_t i = 0; i < count; ++i)
     constraints += "," + std::to_string(i);

@@ -48,9 +48,12 @@ struct GroupedShape {
 /// each in a stage.
 struct HopperShape {
   static constexpr int64_t kThreads = 384, kStages = 4;
-  static constexpr int64_t kStageBytes = 192 << 10; ///< of all stages
+  static constexpr int64_t kStageBytes = 192 << 10;  ///< of all stages
+  static constexpr int64_t kSharedBytes = 227 << 10; ///< of a block, at most
   static constexpr int64_t kSlots = 128, kSteps = 1;
   static constexpr int64_t kSomeSlots = 64, kSomeRows = 128, kSomeSteps = 2;
+  /// Of rows of bytes, whatever the slots: so is `LayerShape::hiddenBytes`.
+  static constexpr int64_t kByteRows = 128;
 
   /// Rows of the matrix for many slots: few lie outside of it, and larger
   /// tiles read less.

@@ -225,9 +225,9 @@ static LogicalResult verifySums(Operation *op, VectorType type, MmaKind kind) {
     return op->emitOpError("has ")
            << sums
            << " sums of a thread; it can be a multiple of 4, at most 128";
-  if (kind != MmaKind::BF16 && kind != MmaKind::F16)
+  if (kind == MmaKind::TF32)
     return op->emitOpError("takes ")
-           << stringifyMmaKind(kind) << " numbers; rows hold bf16 or f16";
+           << stringifyMmaKind(kind) << " numbers; rows hold bf16, f16 or e4m3";
   return success();
 }
 

@@ -392,7 +392,8 @@ def WgmmaOp : MoEGPU_Op<"wgmma", [
   let description = [{
     `wgmma.mma_async.m64nNk16`, four times: 64 rows of `a` and N of `b`, 64
     numbers of 16 bits each, lie in shared memory as `tensor_load` puts them.
-    All 128 threads give the same two addresses, multiples of 1024.
+    All 128 threads give the same two addresses, multiples of 1024. `e4m3`:
+    `m64nNk32`, four times, of 128 numbers of a row.
 
     A thread holds N / 2 sums: with g = lane / 4 and t = lane % 4, of the row g
     of the 16 of its warp those of columns 8i + 2t and 8i + 2t + 1 (numbers 4i
@@ -401,10 +402,10 @@ def WgmmaOp : MoEGPU_Op<"wgmma", [
 
     It runs in its own time. Until `wgmma_finish` the result may only be the
     `c` of another `wgmma`; until it or a `wgmma_wait` nobody writes to the
-    operands.
+    operands. Hardware keeps some 14 bits of sums of e4m3 numbers (see `mma`).
 
     - (C1) There are N / 2 sums, N a multiple of 8, at most 256.
-    - (C2) Numbers are bf16 or f16.
+    - (C2) Numbers are bf16, f16 or e4m3.
 
     ```mlir
     %d = moegpu.wgmma bf16 %a, %b, %c : !llvm.ptr<3>, vector<128xf32>
@@ -426,16 +427,17 @@ def WgmmaRegistersOp : MoEGPU_Op<"wgmma_registers", [
     TypesMatchWith<"the result is sums like c", "c", "result", "$_self">]> {
   let summary = "`wgmma` with the 64 rows of `a` in registers";
   let description = [{
-    Each four registers of `a` are 16 numbers of depth of a warp's 16 rows, as
-    in `mma`: register r of row lane / 4 + 8 (r % 2) at depth 2 (lane % 4) + 8
-    (r / 2) and the next. They meet N rows of 128 bytes at `b` from step
-    `first` on, of the four steps of 16 numbers that these have.
+    Each four registers of `a` are 32 bytes of a warp's 16 rows, as in `mma`:
+    register r is that of row lane / 4 + 8 (r % 2) at depth 2 (lane % 4) + 8 (r
+    / 2) and the next or, `e4m3`, at depth 4 (lane % 4) + 16 (r / 2) and the
+    next three. They meet N rows of 128 bytes at `b` from step `first` on, of
+    the four steps of 32 bytes that these have.
 
     All else is as for `wgmma`. Registers of `a` are not changed until the
     product is waited for, by who allocates them.
 
     - (C1) There are N / 2 sums, N a multiple of 8, at most 256.
-    - (C2) Numbers are bf16 or f16.
+    - (C2) Numbers are bf16, f16 or e4m3.
     - (C3) `a` has 4, 8, 12 or 16 registers, for steps up to the fourth.
 
     ```mlir

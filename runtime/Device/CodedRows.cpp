@@ -17,17 +17,20 @@ static void packCodes(const CodedRows &format, int64_t depth,
                       const CodedRow &row, int64_t r, uint8_t *to) {
   for (int64_t d = 0; d < depth; ++d) {
     int64_t piece = d / format.pieceDepth(), within = d % format.pieceDepth();
+    uint8_t code = row.codes[d];
+    if (isNoNumber(format, code))
+      code = 0;
+    if (format.coding == RowCoding::F8ByF8) {
+      int64_t lane = r % 8 * 4 + within % 16 / 4;
+      int64_t word = r / 8 + within / 16 * 2;
+      to[((piece * 32 + lane) * 4 + word) * 4 + within % 4] = code;
+      continue;
+    }
     // Depth 32 (step / 2) + 8 t + 4 (step % 2) + 2 part + n.
     int64_t t = within % 32 / 8, step = within / 32 * 2 + within % 8 / 4;
     int64_t part = within % 4 / 2, n = within % 2;
     int64_t lane = r % 8 * 4 + t, fragment = r / 8 + 2 * part;
-    uint8_t *words = to + (piece * 32 + lane) * 16, code = row.codes[d];
-    if (isNoNumber(format, code))
-      code = 0;
-    if (format.coding == RowCoding::F8ByF8) {
-      words[(r / 8 + within % 8 / 4 * 2) * 4 + within % 4] = code;
-      continue;
-    }
+    uint8_t *words = to + (piece * 32 + lane) * 16;
     if (format.isByte()) {
       words[(2 * step + part) * 4 + fragment % 2 + 2 * n] = code;
       continue;

@@ -22,8 +22,8 @@ enum class RowScale : int32_t { F16, BF16, F32, E8M0 };
 ///   8 (r % 2) at depth 32 (i / 2) + 8 t + 4 (i % 2) + 2 (r / 2) + n. It is in
 ///   bits 4 r + 16 n of word i of the lane, or, of 8 bits, in byte r % 2 + 2 n
 ///   of word 2 i + r / 2. F8ByF8: a piece is one step, of which register r has
-///   numbers n (0 to 3) of row g + 8 (r % 2) at depth 8 t + 4 (r / 2) + n, in
-///   byte n of word r.
+///   numbers n (0 to 3) of row g + 8 (r % 2) at depth 4 t + 16 (r / 2) + n, in
+///   byte n of word r: that is the order of `mma` and `wgmma` themselves.
 /// - scales: `[tiles, blocks, 16]`, row r at 2 (r % 8) + r / 8, so that rows g
 ///   and g + 8 are neighbours
 /// - zeros: bytes, as scales
@@ -32,7 +32,8 @@ enum class RowScale : int32_t { F16, BF16, F32, E8M0 };
 /// at a time. `wgmma` reads columns from shared memory as they are: there the
 /// four lanes with the same g exchange pairs of numbers, two words of codes of
 /// 4 bits and four of 8 for each 32 of the depth, rather than columns being
-/// written in another order or codes being kept twice.
+/// written in another order or codes being kept twice. Words of F8ByF8 are
+/// registers of either as they are; `mma` reads columns in two places.
 ///
 /// Rows and depths that are not there have codes, scales and zeros of 0. Where
 /// a code is no number (E4M3), its block has a scale that is none, and the code

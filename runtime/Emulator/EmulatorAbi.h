@@ -77,13 +77,14 @@ void moegpu_emu_proxy_fence();
 /// setmaxnreg.
 void moegpu_emu_max_registers(int32_t count, const char *site);
 
-/// Four wgmma.m64nNk16 (N `columns`; `kind` 0 bf16, 1 f16): 64 rows `a` times
-/// rows `b`, 128 bytes each. `d` and `c` are N / 2 floats of the thread; until
-/// they are finished, `d` holds NaNs that name the sums.
+/// Four wgmma.m64nNk16 (N `columns`; `kind` 0 bf16, 1 f16), or m64nNk32 (3
+/// e4m3): 64 rows `a` times rows `b`, 128 bytes each. `d` and `c` are N / 2
+/// floats of the thread; until they are finished, `d` holds NaNs that name the
+/// sums.
 void moegpu_emu_wgmma(float *d, const void *a, const void *b, const float *c,
                       int32_t columns, int32_t kind, const char *site);
 /// The same with the rows `a` in registers: `steps` steps of four, each as for
-/// mma.m16n8k16, from step `first` of the rows `b` on.
+/// mma.m16n8k16 or m16n8k32, from step `first` of the rows `b` on.
 void moegpu_emu_wgmma_registers(float *d, const int32_t *a, const void *b,
                                 const float *c, int32_t columns, int32_t first,
                                 int32_t steps, int32_t kind, const char *site);

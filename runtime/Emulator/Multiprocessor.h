@@ -99,7 +99,7 @@ public:
                   const char *site);
   void proxyFence();
   void maxRegisters(int32_t count, const char *site);
-  /// Of the four steps of 16 numbers of rows; 0 `count`: rows of `a` are in
+  /// Of the four steps of 32 bytes of rows; 0 `count`: rows of `a` are in
   /// shared memory, too, and have all four.
   struct Steps {
     int32_t first = 0, count = 0;

@@ -11,7 +11,7 @@ namespace moe::emu {
 constexpr uint32_t warpgroupSize = 128;
 
 struct Warpgroup {
-  static constexpr uint32_t rows = 64, rowBytes = 128, depth = 64;
+  static constexpr uint32_t rows = 64, rowBytes = 128, steps = 4;
   static constexpr uint32_t all = 15; // its four warps, a bit each
 
   /// 64 rows of sums. Registers hold its number until they are waited for, so
@@ -23,20 +23,25 @@ struct Warpgroup {
     std::vector<float> values;
   };
 
+  /// Of numbers: those of `moegpu.mma`.
+  enum class Kind { BF16, F16, E4M3 = 3 };
+
   struct Product {
     uint32_t sums; // id
     size_t a, b;   // in shared memory
     /// Rows of `a` that come from registers, at the depth that these have; `a`
     /// is nothing then.
     std::vector<float> left;
-    uint32_t first = 0, end = depth; // numbers of depth
+    Kind kind;
+    uint32_t first = 0, end = steps; // of depth
     uint32_t columns;
-    bool isF16;
     bool isDone = false;
     uint32_t group;
     uint32_t waited = 0; // warps
     const char *site;
 
+    /// Numbers of a row.
+    uint32_t depth() const { return kind == Kind::E4M3 ? 128 : 64; }
     bool reads(size_t offset, size_t bytes) const {
       auto meets = [&](size_t at, size_t size) {
         return offset < at + size && at < offset + bytes;

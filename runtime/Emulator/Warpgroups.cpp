@@ -4,6 +4,7 @@
 #include "runtime/Emulator/Numbers.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace moe::emu {
@@ -34,47 +35,79 @@ static bool isHandle(float value, uint32_t &id) {
   return (bits & ~handleMask) == handleBits;
 }
 
-/// Numbers of rows of 128 bytes that lie with the 128-byte swizzle; number k of
-/// row r goes to `to[r * rowStride + k * stride]`.
-static void unpack(const uint8_t *from, uint32_t rows, bool isF16, float *to,
+using Kind = Warpgroup::Kind;
+
+/// The numbers of `bytes` bytes; number i goes to `to[i * stride]`.
+static void unpackBytes(const uint8_t *from, uint32_t bytes, Kind kind,
+                        float *to, uint32_t stride) {
+  if (kind == Kind::E4M3) {
+    static const std::array<float, 256> numbers = [] {
+      std::array<float, 256> made;
+      for (uint32_t code = 0; code < 256; ++code)
+        made[code] = fromE4M3(static_cast<uint8_t>(code));
+      return made;
+    }();
+    for (uint32_t i = 0; i < bytes; ++i)
+      to[i * stride] = numbers[from[i]];
+    return;
+  }
+  for (uint32_t i = 0; i < bytes / 2; ++i) {
+    uint16_t number;
+    std::memcpy(&number, from + 2 * i, 2);
+    to[i * stride] = kind == Kind::F16 ? fromF16(number) : fromBf16(number);
+  }
+}
+
+/// Numbers of the product's steps of rows of 128 bytes that lie with the
+/// 128-byte swizzle; number k of row r goes to `to[r * rowStride + k *
+/// stride]`.
+static void unpack(const uint8_t *from, uint32_t rows,
+                   const Warpgroup::Product &product, float *to,
                    uint32_t rowStride, uint32_t stride) {
   for (uint32_t r = 0; r < rows; ++r)
-    for (uint32_t chunk = 0; chunk < 8; ++chunk) {
-      uint16_t numbers[8];
-      std::memcpy(numbers, from + r * 128 + (chunk ^ (r & 7)) * 16, 16);
-      float *line = to + r * rowStride + chunk * 8 * stride;
-      for (uint32_t i = 0; i < 8; ++i)
-        line[i * stride] = isF16 ? fromF16(numbers[i]) : fromBf16(numbers[i]);
+    for (uint32_t chunk = product.first * 2; chunk < product.end * 2; ++chunk)
+      unpackBytes(from + r * 128 + (chunk ^ (r & 7)) * 16, 16, product.kind,
+                  to + r * rowStride + chunk * (product.depth() / 8) * stride,
+                  stride);
+}
+
+/// Registers of a lane of the warpgroup, four for each of the product's steps,
+/// to its rows.
+static void unpackRegisters(const int32_t *registers, uint32_t lane,
+                            Warpgroup::Product &product) {
+  uint32_t row = lane / warpSize * 16 + lane % warpSize / 4;
+  uint32_t depth = product.depth(), each = depth / Warpgroup::steps;
+  for (uint32_t step = product.first; step < product.end; ++step)
+    for (uint32_t r = 0; r < 4; ++r, ++registers) {
+      uint8_t bytes[4];
+      std::memcpy(bytes, registers, 4);
+      unpackBytes(bytes, 4, product.kind,
+                  product.left.data() + (row + r % 2 * 8) * depth +
+                      step * each + (lane % 4 + r / 2 * 4) * (each / 8),
+                  1);
     }
 }
 
-/// Registers of a lane of the warpgroup, four for each 16 of the depth from
-/// `first` to `end`, to rows of `to`.
-static void unpackRegisters(const int32_t *registers, uint32_t lane,
-                            uint32_t first, uint32_t end, bool isF16,
-                            float *to) {
-  uint32_t row = lane / warpSize * 16 + lane % warpSize / 4;
-  for (uint32_t depth = first; depth < end; depth += 16)
-    for (uint32_t r = 0; r < 4; ++r, ++registers)
-      for (uint32_t n = 0; n < 2; ++n) {
-        auto bits =
-            static_cast<uint16_t>(static_cast<uint32_t>(*registers) >> 16 * n);
-        to[(row + r % 2 * 8) * Warpgroup::depth + depth + lane % 4 * 2 +
-           r / 2 * 8 + n] = isF16 ? fromF16(bits) : fromBf16(bits);
-      }
-}
+namespace {
+/// The depth of two matrices, and the part of it that is multiplied.
+struct Depth {
+  uint32_t all, first, end;
+};
+} // namespace
 
-/// sums += a b of `block` columns: a 64 x 64, b 64 x `columns`, row by row.
-/// Products of two numbers of 16 bits are exact, so fusing changes nothing.
+/// sums += a b of `block` columns: a 64 x depth, b depth x `columns`, row by
+/// row. Products of two numbers of 16 bits are exact, so fusing changes
+/// nothing.
 template <uint32_t block>
 static inline __attribute__((always_inline)) void
-multiplyBlock(float *sums, const float *a, const float *b, uint32_t columns) {
+multiplyBlock(float *sums, const float *a, const float *b, Depth depth,
+              uint32_t columns) {
   for (uint32_t m = 0; m < Warpgroup::rows; ++m) {
     float row[block];
     for (uint32_t n = 0; n < block; ++n)
       row[n] = sums[m * columns + n];
-    for (uint32_t k = 0; k < Warpgroup::depth; ++k) {
-      float factor = a[m * Warpgroup::depth + k];
+    for (uint32_t k = depth.first; k < depth.end; ++k) {
+      float factor = a[m * depth.all + k];
       for (uint32_t n = 0; n < block; ++n)
         row[n] += factor * b[k * columns + n];
     }
@@ -86,13 +119,13 @@ multiplyBlock(float *sums, const float *a, const float *b, uint32_t columns) {
 #ifdef __x86_64__
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
-static void multiply(float *sums, const float *a, const float *b,
+static void multiply(float *sums, const float *a, const float *b, Depth depth,
                      uint32_t columns) {
   uint32_t n = 0;
   for (; n + 64 <= columns; n += 64)
-    multiplyBlock<64>(sums + n, a, b + n, columns);
+    multiplyBlock<64>(sums + n, a, b + n, depth, columns);
   for (; n < columns; n += 8)
-    multiplyBlock<8>(sums + n, a, b + n, columns);
+    multiplyBlock<8>(sums + n, a, b + n, depth, columns);
 }
 
 Warpgroup &Multiprocessor::warpgroup(const char *site) {
@@ -167,9 +200,9 @@ void Multiprocessor::startProduct(Warpgroup &group, uint32_t columns,
   if (columns < 8 || columns > 256 || columns % 8)
     fail(site, text("multiplies by ", columns,
                     " columns; it takes a multiple of 8, at most 256"));
-  if (kind != 0 && kind != 1)
+  if (kind != 0 && kind != 1 && kind != 3)
     fail(site, text("multiplies numbers of kind ", kind,
-                    "; there are kinds 0 (bf16) and 1 (f16)"));
+                    "; there are kinds 0 (bf16), 1 (f16) and 3 (e4m3)"));
   uint32_t first = thread / warpgroupSize * 4;
   auto of = [&](uint32_t lane) -> const Wgmma & {
     return *static_cast<const Wgmma *>(
@@ -180,20 +213,18 @@ void Multiprocessor::startProduct(Warpgroup &group, uint32_t columns,
       fail(site, "multiplies other rows than another thread of its "
                  "warpgroup; all must give the same");
   Warpgroup::Product product;
+  product.kind = static_cast<Kind>(kind);
   if (Steps steps = of(0).steps; steps.count) {
-    product.first = static_cast<uint32_t>(steps.first) * 16;
-    product.end = product.first + static_cast<uint32_t>(steps.count) * 16;
-    product.left.resize(Warpgroup::rows * Warpgroup::depth);
+    product.first = static_cast<uint32_t>(steps.first);
+    product.end = product.first + static_cast<uint32_t>(steps.count);
+    product.left.resize(Warpgroup::rows * product.depth());
     for (uint32_t lane = 0; lane < warpgroupSize; ++lane)
-      unpackRegisters(static_cast<const int32_t *>(of(lane).a), lane,
-                      product.first, product.end, kind == 1,
-                      product.left.data());
+      unpackRegisters(static_cast<const int32_t *>(of(lane).a), lane, product);
   } else {
     product.a = checkOperand(of(0).a, Warpgroup::rows, site);
   }
   product.b = checkOperand(of(0).b, columns, site);
   product.columns = columns;
-  product.isF16 = kind == 1;
   product.group = group.groups[0];
   product.site = site;
   uint32_t id;
@@ -231,19 +262,19 @@ void Multiprocessor::finishProducts(Warpgroup &group, uint32_t last) {
     if (product.isDone || product.group > last)
       continue;
     product.isDone = true;
-    left.resize(Warpgroup::rows * Warpgroup::depth);
-    right.resize(Warpgroup::depth * product.columns);
-    if (product.left.empty())
-      unpack(sharedBase + product.a, Warpgroup::rows, product.isF16,
-             left.data(), Warpgroup::depth, 1);
-    else
-      left = product.left;
-    unpack(sharedBase + product.b, product.columns, product.isF16, right.data(),
-           1, product.columns);
-    // What is not multiplied must not even be a NaN.
-    std::fill_n(right.data(), product.first * product.columns, 0.0f);
-    std::fill(right.begin() + product.end * product.columns, right.end(), 0.0f);
-    multiply(group.find(product.sums)->values.data(), left.data(), right.data(),
+    uint32_t depth = product.depth(), each = depth / Warpgroup::steps;
+    const float *rows = product.left.data();
+    if (product.left.empty()) {
+      left.resize(Warpgroup::rows * depth);
+      unpack(sharedBase + product.a, Warpgroup::rows, product, left.data(),
+             depth, 1);
+      rows = left.data();
+    }
+    right.resize(depth * product.columns);
+    unpack(sharedBase + product.b, product.columns, product, right.data(), 1,
+           product.columns);
+    multiply(group.find(product.sums)->values.data(), rows, right.data(),
+             {depth, product.first * each, product.end * each},
              product.columns);
   }
 }

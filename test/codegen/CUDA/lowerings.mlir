@@ -163,6 +163,13 @@ moegpu.kernel @hopper(%map: !llvm.ptr, %i: i32) threads 128 shared 49160 {
   // EMU: llvm.call @moegpu_emu_wgmma_registers(
   %rows = arith.constant dense<0> : vector<8xi32>
   %f = moegpu.wgmma_registers f16 %rows, %b from 1, %e : vector<8xi32>, !llvm.ptr<3>, vector<16xf32>
+  // GPU-COUNT-4: nvvm.wgmma.mma_async %{{.*}}, <m = 64, n = 32, k = 32>, D[<f32>, <one>], A[<e4m3>, <one>, <row>], B[<e4m3>, <one>, <col>]
+  // EMU: llvm.call @moegpu_emu_wgmma(
+  %g = moegpu.wgmma e4m3 %to, %b, %f : !llvm.ptr<3>, vector<16xf32>
+  // GPU: llvm.inline_asm has_side_effects "wgmma.mma_async.sync.aligned.m64n32k32.f32.e4m3.e4m3 {$0, {{.*}}, $15}, {$16, $17, $18, $19}, $20, 1, 1, 1;", "=f,{{.*}},r,r,r,r,l,0,{{.*}},15"
+  // GPU: llvm.inline_asm has_side_effects "wgmma.mma_async
+  // EMU: llvm.call @moegpu_emu_wgmma_registers(
+  %h = moegpu.wgmma_registers e4m3 %rows, %b from 2, %g : vector<8xi32>, !llvm.ptr<3>, vector<16xf32>
   // GPU: nvvm.wgmma.commit.group.sync.aligned
   // EMU: llvm.call @moegpu_emu_wgmma_commit
   moegpu.wgmma_commit
@@ -171,6 +178,6 @@ moegpu.kernel @hopper(%map: !llvm.ptr, %i: i32) threads 128 shared 49160 {
   moegpu.wgmma_wait 1
   // GPU: llvm.inline_asm has_side_effects "wgmma.wait_group.sync.aligned 0;", "=f,{{.*}},0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15"
   // EMU: llvm.call @moegpu_emu_wgmma_finish
-  %sums = moegpu.wgmma_finish %f : vector<16xf32>
+  %sums = moegpu.wgmma_finish %h : vector<16xf32>
   moegpu.return
 }

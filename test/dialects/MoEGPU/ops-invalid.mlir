@@ -132,18 +132,8 @@ moegpu.kernel @wgmma_c1(%c: f32) threads 128 shared 65536 {
 moegpu.kernel @wgmma_c2(%c: f32) threads 128 shared 65536 {
   %s = moegpu.shared 0 : !llvm.ptr<3>
   %sums = vector.broadcast %c : f32 to vector<4xf32>
-  // expected-error @below {{'moegpu.wgmma' op takes tf32 numbers; rows hold bf16 or f16}}
+  // expected-error @below {{'moegpu.wgmma' op takes tf32 numbers; rows hold bf16, f16 or e4m3}}
   %d = moegpu.wgmma tf32 %s, %s, %sums : !llvm.ptr<3>, vector<4xf32>
-  moegpu.return
-}
-
-// -----
-
-moegpu.kernel @wgmma_of_bytes(%c: f32) threads 128 shared 65536 {
-  %s = moegpu.shared 0 : !llvm.ptr<3>
-  %sums = vector.broadcast %c : f32 to vector<4xf32>
-  // expected-error @below {{'moegpu.wgmma' op takes e4m3 numbers; rows hold bf16 or f16}}
-  %d = moegpu.wgmma e4m3 %s, %s, %sums : !llvm.ptr<3>, vector<4xf32>
   moegpu.return
 }
 
@@ -164,7 +154,7 @@ moegpu.kernel @wgmma_registers_c2(%c: f32, %r: i32) threads 128 shared 65536 {
   %s = moegpu.shared 0 : !llvm.ptr<3>
   %sums = vector.broadcast %c : f32 to vector<4xf32>
   %a = vector.broadcast %r : i32 to vector<8xi32>
-  // expected-error @below {{'moegpu.wgmma_registers' op takes tf32 numbers; rows hold bf16 or f16}}
+  // expected-error @below {{'moegpu.wgmma_registers' op takes tf32 numbers; rows hold bf16, f16 or e4m3}}
   %d = moegpu.wgmma_registers tf32 %a, %s from 0, %sums : vector<8xi32>, !llvm.ptr<3>, vector<4xf32>
   moegpu.return
 }

@@ -114,7 +114,11 @@ moegpu.kernel @wgmma_registers() threads 128 shared 65536 {
   moegpu.wgmma_fence
   // CHECK: moegpu.wgmma_registers bf16 %{{.*}}, %{{.*}} from 2, %{{.*}} : vector<8xi32>, !llvm.ptr<3>, vector<64xf32>
   %d = moegpu.wgmma_registers bf16 %a, %b from 2, %c : vector<8xi32>, !llvm.ptr<3>, vector<64xf32>
+  // CHECK: moegpu.wgmma_registers e4m3 %{{.*}}, %{{.*}} from 2, %{{.*}} : vector<8xi32>, !llvm.ptr<3>, vector<64xf32>
+  %e = moegpu.wgmma_registers e4m3 %a, %b from 2, %d : vector<8xi32>, !llvm.ptr<3>, vector<64xf32>
+  // CHECK: moegpu.wgmma e4m3
+  %f = moegpu.wgmma e4m3 %b, %b, %e : !llvm.ptr<3>, vector<64xf32>
   moegpu.wgmma_commit
-  %sums = moegpu.wgmma_finish %d : vector<64xf32>
+  %sums = moegpu.wgmma_finish %f : vector<64xf32>
   moegpu.return
 }

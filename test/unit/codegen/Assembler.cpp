@@ -40,11 +40,15 @@ std::string test::assemble(const std::string &text, const std::string &arch,
 #endif
 
 void test::expectClean(const std::string &said) {
-  for (StringRef line : llvm::split(StringRef(said), '\n'))
+  StringRef before; // names the kernel
+  for (StringRef line : llvm::split(StringRef(said), '\n')) {
     if (line.contains("spill")) {
-      EXPECT_TRUE(line.contains("0 bytes spill stores, 0 bytes spill loads"))
+      EXPECT_TRUE(line.contains(" 0 bytes spill stores, 0 bytes spill loads"))
+          << before.str() << "\n"
           << line.str();
     }
+    before = line;
+  }
   EXPECT_EQ(said.find("C75"), std::string::npos) << said;
   EXPECT_EQ(said.find("warning"), std::string::npos) << said;
 }

@@ -172,6 +172,56 @@ TEST_F(HopperCounts, EachExpertByItsOwn) {
   }
 }
 
+/// Of bytes, each tile has the form that suits its slots; experts of all
+/// counts. Where scales of rows change within a block of slots all tiles have
+/// 64 slots.
+TEST_F(HopperCounts, BytesByTheSlotsOfATile) {
+  const int64_t counts[] = {64, 200, 0, 1, 65, 63, 129, 2};
+  for (auto [block, isGlu] :
+       {std::pair(128, true), {64, true}, {32, true}, {128, false}}) {
+    // Depths of one stage and of several, whole and not.
+    LayerShape shape{8, 200, isGlu ? 72 : 270, isGlu ? 208 : 32, 1, isGlu};
+    shape.hasUpBias = shape.hasDownBias = true;
+    shape.upCoded = shape.downCoded =
+        rt::CodedRows{rt::RowCoding::F8ByF8, rt::RowScale::F32, block};
+    Layer layer(shape, {0, 1, 2, 3, 4, 5, 6, 7});
+    std::vector<int32_t> ids;
+    for (int32_t e = 0; e < 8; ++e)
+      ids.insert(ids.end(), counts[e], e);
+    std::shuffle(ids.begin(), ids.end(), std::mt19937(3));
+    Case test = layer.makeCase(static_cast<int64_t>(ids.size()));
+    test.ids = ids;
+    layer.onHopper = OnHopper::ByCount;
+    checkLayer(context, layer, test, /*grouped=*/true);
+    if (!isGlu)
+      continue;
+
+    test::Device device(context, layer, true);
+    device.options.count = true;
+    device.run(test);
+    ASSERT_EQ(device.error, "");
+    std::vector<uint64_t> products, want;
+    for (const emu::SiteCounts &site : device.counts.sites) {
+      EXPECT_EQ(site.bankConflicts, 0u) << site.site;
+      if (site.mma)
+        products.push_back(site.mma);
+    }
+    // Of 128 slots: two of 200, and of 65 and 129 one. Of 64: the others, or
+    // all. By both warpgroups, two tiles of rows each; of the first product two
+    // stages. A part of a stage with scales of its own is a site: hidden values
+    // have two at least.
+    auto expect = [&](bool hasMany, int64_t sites, uint64_t each) {
+      for (uint64_t tiles : hasMany ? std::vector{4, 5} : std::vector{13})
+        want.insert(want.end(), sites, tiles * each);
+    };
+    expect(block >= 128, 128 / block, 2 * 2 * 2);
+    expect(block >= 64, std::max(2, 128 / block), 2 * 2);
+    std::sort(products.begin(), products.end());
+    std::sort(want.begin(), want.end());
+    EXPECT_EQ(products, want);
+  }
+}
+
 /// Sorting more experts than a warp has lanes, with many slots or few.
 TEST_F(HopperCounts, ManyComeFirst) {
   LayerShape shape{75, 8, 8, 16, 1};

@@ -168,7 +168,8 @@ private:
 };
 
 /// Of fp8 by fp8 where hardware has it without warpgroups: sm_89 and sm_120.
-constexpr unsigned kMma = 0x03c, kMmaOfBytes = 0x07a, kWgmma = 0x1f0;
+constexpr unsigned kMma = 0x03c, kMmaOfBytes = 0x07a, kWgmma = 0x1f0,
+                   kWgmmaOfBytes = 0x1f3;
 
 /// wgmma runs unserialised, with the registers that three warpgroups can have.
 TEST_F(HopperAssembly, Assembles) {
@@ -180,6 +181,18 @@ TEST_F(HopperAssembly, Assembles) {
     LayerShape wide{8, 2052, 2048, 2048, 2, isGlu, cuda::Activation::Gelu};
     wide.hasUpBias = wide.hasDownBias = wide.scaleInput = true;
     all.push_back({isGlu ? "wide_gelu_glu" : "wide_gelu", wide});
+    std::string glu = isGlu ? "_glu" : "";
+    for (int64_t block : {64, 0, 32}) {
+      wide.upCoded = wide.downCoded =
+          rt::CodedRows{rt::RowCoding::F8ByF8, rt::RowScale::E8M0, block};
+      all.push_back({"wide_bytes_" + std::to_string(block) + glu, wide});
+    }
+    // Bytes on one side alone.
+    LayerShape mixed = wide;
+    mixed.downCoded = rt::CodedRows{rt::RowCoding::Int8, rt::RowScale::F16, 32};
+    all.push_back({"bytes_int8" + glu, mixed});
+    std::swap(mixed.upCoded, mixed.downCoded);
+    all.push_back({"int8_bytes" + glu, mixed});
   }
   llvm::erase_if(all, [](const auto &layer) {
     return !hasHopperUp(layer.second) || !hasHopperDown(layer.second);
@@ -194,7 +207,10 @@ TEST_F(HopperAssembly, Assembles) {
     for (const std::string &kernel : productsOf(name, shape)) {
       SCOPED_TRACE(kernel);
       auto found = kernels.operations("sm_90a", kernel);
-      EXPECT_GT(found[kWgmma], 0);
+      bool hasBytes = kernel == name + "_down" ? shape.hiddenBytes().has_value()
+                                               : shape.inputBytes().has_value();
+      EXPECT_EQ(found[kWgmma] > 0, !hasBytes);
+      EXPECT_EQ(found[kWgmmaOfBytes] > 0, hasBytes);
       EXPECT_EQ(found[kMma], 0);
       EXPECT_EQ(kernels.registers("sm_90a", kernel), "168");
     }
@@ -320,6 +336,21 @@ TEST_F(HopperAssembly, Ptx) {
         ".maxntid 384",
         ".param .align 128 .b8 up_param_1[128]"})
     EXPECT_NE(text->find(part), std::string::npos) << part;
+}
+
+TEST_F(HopperAssembly, PtxOfBytes) {
+  LayerShape shape{8, 2048, 768, 2048, 8};
+  shape.upCoded = shape.downCoded =
+      rt::CodedRows{rt::RowCoding::F8ByF8, rt::RowScale::F32, 128};
+  auto module = context.kernels(shape, 8, true, test::OnHopper::ByCount);
+  auto text = emitPtx(*module, "sm_90a");
+  ASSERT_TRUE(static_cast<bool>(text)) << llvm::toString(text.takeError());
+  for (const char *part :
+       {"wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3",
+        "wgmma.mma_async.sync.aligned.m64n64k32.f32.e4m3.e4m3",
+        "cvt.rn.satfinite.e4m3x2.f32", "cp.async.ca.shared.global"})
+    EXPECT_NE(text->find(part), std::string::npos) << part;
+  EXPECT_EQ(text->find("mma.sync"), std::string::npos);
 }
 
 INSTANTIATE_TEST_SUITE_P(, KernelAssembly, testing::Bool(),

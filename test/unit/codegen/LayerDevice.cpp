@@ -29,7 +29,7 @@ OwningOpRef<ModuleOp> Context::kernels(const LayerShape &shape, int64_t entries,
   bool isHopper = onHopper != OnHopper::No;
   int64_t mostSome = onHopper == OnHopper::Many ? 0 : HopperShape::kSomeSlots;
   auto first = [&](const char *name, const LayerShape &shape) {
-    if (isHopper)
+    if (isHopper && hasHopperUp(shape))
       emitHopperUp(*module, name, shape, mostSome);
     else
       (grouped ? emitGroupedUp : emitDecodeUp)(*module, name, shape);
@@ -156,8 +156,10 @@ std::vector<float> test::Device::run(const Case &test) {
   auto matrix = [&](const Packed &packed, const char *name, int64_t matrixRows,
                     int64_t depth) -> void * {
     void *at = place(packed.values, name);
-    // Codes come without a map.
-    if (layer.onHopper == OnHopper::No || !packed.scales.empty())
+    // Codes come without a map, and portable kernels want none.
+    auto kernel = layer.module->lookupSymbol<moegpu::KernelOp>(name);
+    auto pointer = cast<LLVM::LLVMPointerType>(kernel.getArgumentTypes()[1]);
+    if (pointer.getAddressSpace() != moegpu::kTensorMap)
       return at;
     uint64_t sizes[] = {uint64_t(depth), uint64_t(matrixRows),
                         uint64_t(s.experts)};

@@ -124,6 +124,119 @@ TEST(EmulatorHopper, MultipliesRowsInRegisters) {
   }
 }
 
+enum class ByteMistake { None, NoFence, Overwrites, OtherKind };
+
+/// 64 rows of 128 E4M3 numbers times 8 such rows; or the second and third 32 of
+/// them, with the 64 rows in registers.
+template <bool isInRegisters, ByteMistake mistake>
+void multiplyBytes(void **arguments) {
+  constexpr int32_t first = 1, steps = 2;
+  int32_t thread = moegpu_emu_thread_id();
+  auto *a = static_cast<float *>(arguments[0]);
+  auto *b = static_cast<float *>(arguments[1]);
+  // Words of rows, where wgmma looks for them.
+  auto bring = [&](const float *from, size_t to, int32_t rows) {
+    for (int32_t word = thread; word < rows * 32; word += 128) {
+      int32_t row = word / 32, chunk = word % 32 / 4;
+      store(shared<float>(
+                to + size_t(row * 128 + (chunk ^ row % 8) * 16 + word % 4 * 4)),
+            load(from + word), "bring");
+    }
+  };
+  if (!isInRegisters)
+    bring(a, 1024, 64);
+  bring(b, 0, 8);
+  if (mistake != ByteMistake::NoFence)
+    moegpu_emu_proxy_fence();
+  moegpu_emu_barrier(0, 0, "barrier");
+  int32_t registers[4 * steps];
+  for (int32_t i = 0; isInRegisters && i < 4 * steps; ++i) {
+    int32_t row = thread / 32 * 16 + thread % 32 / 4 + i % 2 * 8;
+    int32_t word = (first + i / 4) * 8 + thread % 4 + i % 4 / 2 * 4;
+    float bits = load(a + row * 32 + word, "a");
+    std::memcpy(registers + i, &bits, 4);
+  }
+  float sums[4] = {1, 2, 3, 4};
+  int32_t kind = mistake == ByteMistake::OtherKind ? 2 : 3;
+  moegpu_emu_wgmma_fence("fence");
+  if (isInRegisters)
+    moegpu_emu_wgmma_registers(sums, registers, shared<void>(), sums, 8, first,
+                               steps, kind, "multiply");
+  else
+    moegpu_emu_wgmma(sums, shared<void>(1024), shared<void>(), sums, 8, kind,
+                     "multiply");
+  moegpu_emu_wgmma_commit("commit");
+  if (mistake == ByteMistake::Overwrites && thread == 0)
+    store(shared<float>(64), 0.0f, "overwrite");
+  moegpu_emu_wgmma_finish(sums, sums, 4, "finish");
+  for (int32_t i = 0; i < 4; ++i)
+    store(static_cast<float *>(arguments[2]) + thread * 4 + i, sums[i]);
+}
+
+struct ByteRun {
+  std::vector<uint8_t> a, b;
+  float *out = nullptr;
+  Device device;
+
+  /// What lies before number `first` and from `end` on is none.
+  ByteRun(int64_t first, int64_t end) {
+    for (int64_t i = 0; i < 72 * 128; ++i) {
+      bool isThere = i % 128 >= first && i % 128 < end;
+      (i < 64 * 128 ? a : b)
+          .push_back(isThere ? emu::toE4M3(float(i * 7 % 23 - 11) * 0.25f)
+                             : 0x7F);
+    }
+  }
+  rt::Status run(void (*kernel)(void **), const emu::Options &options) {
+    device.argument("a", a);
+    device.argument("b", b);
+    out = device.argument("out", std::vector<float>(128 * 4));
+    return device.run(kernel, {1, 128, 1024 * 9}, options);
+  }
+};
+
+TEST(EmulatorHopper, MultipliesBytes) {
+  for (bool isInRegisters : {false, true})
+    for (const emu::Options &options : schedules()) {
+      SCOPED_TRACE(describe(options));
+      int64_t first = isInRegisters ? 32 : 0, end = isInRegisters ? 96 : 128;
+      ByteRun run(first, end);
+      rt::Status status =
+          run.run(isInRegisters ? multiplyBytes<true, ByteMistake::None>
+                                : multiplyBytes<false, ByteMistake::None>,
+                  options);
+      ASSERT_TRUE(status.ok()) << status.message;
+      for (int64_t i = 0; i < 128 * 4; ++i) {
+        int64_t row = i / 128 * 16 + i / 4 % 32 / 4 + i % 4 / 2 * 8;
+        int64_t column = i / 4 % 4 * 2 + i % 2;
+        double sum = double(i % 4 + 1);
+        for (int64_t k = first; k < end; ++k)
+          sum += double(emu::fromE4M3(run.a[size_t(row * 128 + k)])) *
+                 double(emu::fromE4M3(run.b[size_t(column * 128 + k)]));
+        ASSERT_EQ(run.out[i], sum) << i;
+      }
+    }
+}
+
+TEST(EmulatorHopper, FindsMistakesWithBytes) {
+  auto expect = [](void (*kernel)(void **), const char *part) {
+    for (const emu::Options &options : schedules()) {
+      rt::Status status = ByteRun(0, 128).run(kernel, options);
+      EXPECT_NE(status.message.find(part), std::string::npos)
+          << describe(options) << ": " << status.message;
+    }
+  };
+  expect(multiplyBytes<true, ByteMistake::NoFence>,
+         "with no proxy fence since; put one between");
+  expect(multiplyBytes<true, ByteMistake::Overwrites>,
+         "an operand of the wgmma on its way at 'multiply'");
+  expect(multiplyBytes<false, ByteMistake::Overwrites>,
+         "an operand of the wgmma on its way at 'multiply'");
+  expect(multiplyBytes<true, ByteMistake::OtherKind>,
+         "multiplies numbers of kind 2; there are kinds 0 (bf16), 1 (f16) and "
+         "3 (e4m3)");
+}
+
 TEST(EmulatorHopper, CountsProductsAndBytes) {
   PipelineRun pipeline;
   emu::Counts counts;
