@@ -8,10 +8,11 @@ using namespace moe;
 using namespace moe::cuda;
 using Nums = KernelBuilder::Nums;
 
-// Registers of a thread: three warpgroups start with 168 each, 504 in all. Who
-// multiplies needs most of them where hidden values are made of the sums.
-static constexpr int64_t kBringRegisters = 72, kMultiplyRegisters = 216,
-                         kBringRegistersOfUp = 56, kMultiplyRegistersOfUp = 224;
+// Registers of a thread: three warpgroups start with 168 each, 504 in all.
+static constexpr int64_t kBringRegisters = 72, kMultiplyRegisters = 216;
+// Where hidden values are made of the sums, or sums have scales, those that
+// multiply need more.
+static constexpr int64_t kBringRegistersLess = 56, kMultiplyRegistersMore = 224;
 
 /// Of 64 numbers.
 static int64_t codeBytes(const ExpertMatrix &matrix) {
@@ -292,12 +293,13 @@ void HopperTile::release(Num n) {
 
 void HopperTile::run(Num left, ArrayRef<Num> offsetsActiveCount, RowOf rowOf,
                      Put put) {
+  bool needsMore = spare || matrix.bytes;
   makeBarriers();
   k.when(
       group == k.integer(0),
       [&] {
         moegpu::MaxRegistersOp::create(
-            k.b, k.loc, spare ? kBringRegistersOfUp : kBringRegisters,
+            k.b, k.loc, needsMore ? kBringRegistersLess : kBringRegisters,
             /*increase=*/false);
         Num n =
             forTiles(offsetsActiveCount, [&](const HopperWork &work, Num n) {
@@ -309,7 +311,7 @@ void HopperTile::run(Num left, ArrayRef<Num> offsetsActiveCount, RowOf rowOf,
       },
       [&] {
         moegpu::MaxRegistersOp::create(
-            k.b, k.loc, spare ? kMultiplyRegistersOfUp : kMultiplyRegisters,
+            k.b, k.loc, needsMore ? kMultiplyRegistersMore : kMultiplyRegisters,
             /*increase=*/true);
         forTiles(offsetsActiveCount, [&](const HopperWork &work, Num n) {
           if (matrix.bytes)

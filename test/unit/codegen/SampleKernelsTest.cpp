@@ -6,6 +6,7 @@
 #include "runtime/Core/ChooseToken.h"
 #include "runtime/Device/KernelChoice.h"
 #include "runtime/Emulator/Emulator.h"
+#include "test/unit/codegen/CaseRecorder.h"
 #include "test/unit/codegen/OpFixture.h"
 #include "test/unit/codegen/Schedules.h"
 #include <cmath>
@@ -60,24 +61,37 @@ protected:
     auto made = cuda::EmulatedKernels::compile(*kernels);
     ASSERT_TRUE(static_cast<bool>(made)) << llvm::toString(made.takeError());
     code = std::move(*made);
+    recordedPtx.clear();
   }
 
-  /// The tokens, with all grids and schedules.
+  /// The tokens, with all grids and schedules; recorded in the first.
   std::vector<int64_t> run(Sampling &sampling) {
     std::vector<int64_t> first;
+    CaseRecorder recorder;
     for (const emu::Options &schedule : schedules()) {
-      std::vector<int64_t> tokens = runOnce(sampling, schedule);
-      if (first.empty())
+      bool isFirst = first.empty();
+      std::vector<int64_t> tokens = runOnce(
+          sampling, schedule, isFirst && isRecorded() ? &recorder : nullptr);
+      if (isFirst)
         first = tokens;
       EXPECT_EQ(first, tokens) << "schedule " << schedule.seed;
     }
+    if (isRecorded())
+      recorder.write(*kernels, recordedPtx, /*isHopper=*/false);
     return first;
   }
 
   /// They are where the sums of weights pass the random numbers, to what f32
   /// sums may be off.
   void expectRight(Sampling &sampling) {
-    std::vector<int64_t> tokens = run(sampling);
+    expectRight(sampling, run(sampling));
+    // Where exponentials are as far off as they may be.
+    emu::Options rough;
+    rough.roughness = 1;
+    expectRight(sampling, runOnce(sampling, rough, nullptr));
+  }
+  void expectRight(const Sampling &sampling,
+                   const std::vector<int64_t> &tokens) {
     for (size_t r = 0; r < tokens.size(); ++r) {
       SCOPED_TRACE(r);
       ASSERT_GE(tokens[r], 0);
@@ -89,16 +103,23 @@ protected:
     }
   }
 
+  bool isRecorded() const { return isSharp && CaseRecorder::isWanted(); }
+
   Type element;
   OwningOpRef<ModuleOp> kernels;
   std::unique_ptr<cuda::EmulatedKernels> code;
+  /// A GPU has to choose the same tokens.
+  bool isSharp = true;
 
 private:
-  std::vector<int64_t> runOnce(Sampling &sampling,
-                               const emu::Options &schedule);
+  /// `recorder` may be null.
+  std::vector<int64_t> runOnce(Sampling &sampling, const emu::Options &schedule,
+                               CaseRecorder *recorder);
   void start(const std::string &name, std::vector<uint64_t> values,
              uint32_t blocks, emu::Memory &memory,
              const emu::Options &schedule);
+
+  std::map<std::string, std::string> recordedPtx;
 };
 
 void SampleKernels::start(const std::string &name, std::vector<uint64_t> values,
@@ -121,7 +142,8 @@ void SampleKernels::start(const std::string &name, std::vector<uint64_t> values,
 }
 
 std::vector<int64_t> SampleKernels::runOnce(Sampling &sampling,
-                                            const emu::Options &schedule) {
+                                            const emu::Options &schedule,
+                                            CaseRecorder *recorder) {
   emu::Memory memory;
   size_t rows = sampling.rows.size(), size = element.getIntOrFloatBitWidth();
   auto width = static_cast<size_t>(sampling.width());
@@ -130,6 +152,8 @@ std::vector<int64_t> SampleKernels::runOnce(Sampling &sampling,
   auto allocate = [&](size_t bytes, int fill, const char *name) {
     auto *made = static_cast<char *>(*memory.allocate(bytes, name));
     std::memset(made, fill, bytes);
+    if (recorder)
+      recorder->buffer(made, bytes);
     return made;
   };
   char *logits =
@@ -162,8 +186,19 @@ std::vector<int64_t> SampleKernels::runOnce(Sampling &sampling,
       width,       rows,
       at(scratch), sampling.topK ? static_cast<uint64_t>(sampling.topK) : width,
       inverseBits, at(slots)};
+  if (recorder) {
+    recorder->launch(first.c_str(), 3, cuda::kLayerThreads, 0,
+                     {values.begin(), values.begin() + 5});
+    recorder->launch(
+        second.c_str(), 2, cuda::kLayerThreads,
+        kernels->lookupSymbol<moegpu::KernelOp>(second).getShared(), values);
+  }
   start(first, values, schedule.late ? 3 : 1, memory, schedule);
   start(second, values, schedule.late ? 2 : 1, memory, schedule);
+  if (recorder) {
+    recorder->keepResults();
+    recorder->expectExact(recorder->at(slots));
+  }
   return {slots, slots + rows};
 }
 
@@ -197,12 +232,23 @@ TEST_F(SampleKernels, FollowsTheDistribution) {
       sampling.topK = topK;
       sampling.temperature = 0.7;
       sampling.room = width + 3;
-      for (float uniform : {0.0f, 0.21f, 0.5f, 0.83f, 0x1.fffffep-1f}) {
+      for (float uniform : {0.0f, 0.21f, 0.5f, 0.83f, 0.97f}) {
         sampling.rows.push_back(random({width}, 3).values);
         sampling.uniform.push_back(uniform);
       }
       expectRight(sampling);
     }
+}
+
+// The largest random number, by which what rounding makes of sums decides.
+TEST_F(SampleKernels, FindsOneInAnyCase) {
+  Sampling sampling;
+  for (int row = 0; row < 4; ++row) {
+    sampling.rows.push_back(random({1000}, 6).values);
+    sampling.uniform.push_back(0x1.fffffep-1f);
+  }
+  isSharp = false;
+  expectRight(sampling);
 }
 
 TEST_F(SampleKernels, KeepsTheLowerOfEqualLogits) {
