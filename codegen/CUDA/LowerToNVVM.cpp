@@ -1,6 +1,7 @@
 #include "codegen/CUDA/InlinePtx.h"
 #include "codegen/CUDA/Passes.h"
 #include "dialects/MoEGPU/MoEGPUOps.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/IR/PatternMatch.h"
 
 using namespace mlir;
@@ -147,14 +148,20 @@ Value Lowering::descriptor(Value address) {
       number(int64_t(1) << 62 | int64_t(64) << 32 | int64_t(1) << 16));
 }
 
+/// Sums that start from zero need no registers that hold it: these would be set
+/// behind the fence, where nothing but `wgmma` may touch them.
+static bool areZero(Value sums) { return matchPattern(sums, m_AnyZeroFloat()); }
+
 Value Lowering::wgmma(WgmmaOp op) {
   auto type = cast<VectorType>(op.getC().getType());
   int64_t count = type.getNumElements();
   auto members = LLVM::LLVMStructType::getLiteral(
       rewriter.getContext(), SmallVector<Type>(count, rewriter.getF32Type()));
   Value sums = LLVM::PoisonOp::create(rewriter, loc, members);
-  for (auto [i, part] : llvm::enumerate(parts(op.getC())))
-    sums = LLVM::InsertValueOp::create(rewriter, loc, sums, part, i);
+  bool startsFromZero = areZero(op.getC());
+  if (!startsFromZero)
+    for (auto [i, part] : llvm::enumerate(parts(op.getC())))
+      sums = LLVM::InsertValueOp::create(rewriter, loc, sums, part, i);
   Value a = descriptor(op.getA()), b = descriptor(op.getB());
   bool isByte = op.getKind() == MmaKind::E4M3;
   NVVM::WGMMATypes number = isByte ? NVVM::WGMMATypes::e4m3
@@ -174,7 +181,9 @@ Value Lowering::wgmma(WgmmaOp op) {
         rewriter, loc, members, sums, at(a), at(b),
         NVVM::MMAShapeAttr::get(rewriter.getContext(), 64,
                                 static_cast<int>(2 * count), isByte ? 32 : 16),
-        number, number, NVVM::WGMMATypes::f32, NVVM::WGMMAScaleOut::one,
+        number, number, NVVM::WGMMATypes::f32,
+        step == 0 && startsFromZero ? NVVM::WGMMAScaleOut::zero
+                                    : NVVM::WGMMAScaleOut::one,
         NVVM::WGMMAScaleIn::one, NVVM::WGMMAScaleIn::one, NVVM::MMALayout::row,
         NVVM::MMALayout::col, NVVM::MMAIntOverflowAttr());
   }
@@ -187,7 +196,13 @@ Value Lowering::wgmma(WgmmaRegistersOp op) {
   int64_t count = type.getNumElements();
   auto members = LLVM::LLVMStructType::getLiteral(
       rewriter.getContext(), SmallVector<Type>(count, rewriter.getF32Type()));
-  SmallVector<Value> sums = parts(op.getC()), a = parts(op.getA());
+  bool startsFromZero = areZero(op.getC());
+  SmallVector<Value> sums, a = parts(op.getA());
+  if (startsFromZero)
+    sums.assign(count,
+                LLVM::PoisonOp::create(rewriter, loc, rewriter.getF32Type()));
+  else
+    sums = parts(op.getC());
   Value b = descriptor(op.getB());
   // Rows of bytes have one order alone, with no operand for it.
   bool isByte = op.getKind() == MmaKind::E4M3;
@@ -205,8 +220,7 @@ Value Lowering::wgmma(WgmmaRegistersOp op) {
   // Behind the results: registers of rows, the descriptor, then the sums again.
   auto operand = [&](int64_t i) { return "$" + std::to_string(count + i); };
   text += "}, {" + operand(0) + ", " + operand(1) + ", " + operand(2) + ", " +
-          operand(3) + "}, " + operand(4) +
-          (isByte ? ", 1, 1, 1;" : ", 1, 1, 1, 0;");
+          operand(3) + "}, " + operand(4);
   constraints += "r,r,r,r,l";
   for (int64_t i = 0; i < count; ++i)
     constraints += "," + std::to_string(i);
@@ -219,7 +233,9 @@ Value Lowering::wgmma(WgmmaRegistersOp op) {
     SmallVector<Value> operands(a.begin() + 4 * step, a.begin() + 4 * step + 4);
     operands.push_back(at);
     operands.append(sums);
-    made = LLVM::InlineAsmOp::create(rewriter, loc, members, operands, text,
+    std::string ofStep = text + (step == 0 && startsFromZero ? ", 0" : ", 1") +
+                         (isByte ? ", 1, 1;" : ", 1, 1, 0;");
+    made = LLVM::InlineAsmOp::create(rewriter, loc, members, operands, ofStep,
                                      constraints, /*has_side_effects=*/true,
                                      /*is_align_stack=*/false,
                                      LLVM::TailCallKind::None,

@@ -152,7 +152,9 @@ moegpu.kernel @hopper(%map: !llvm.ptr, %i: i32) threads 128 shared 49160 {
   // GPU: %[[LOW:.*]] = arith.andi %[[AT]], %{{.*}} : i64
   // GPU: %[[UNITS:.*]] = arith.shrui %[[LOW]]
   // GPU: arith.ori %[[UNITS]]
-  // GPU-COUNT-4: nvvm.wgmma.mma_async %{{.*}}, <m = 64, n = 32, k = 16>, D[<f32>, <one>], A[<bf16>, <one>, <row>], B[<bf16>, <one>, <col>]
+  // Sums from zero: the first product does not look at them.
+  // GPU: nvvm.wgmma.mma_async %{{.*}}, <m = 64, n = 32, k = 16>, D[<f32>, <zero>], A[<bf16>, <one>, <row>], B[<bf16>, <one>, <col>]
+  // GPU-COUNT-3: nvvm.wgmma.mma_async %{{.*}}, <m = 64, n = 32, k = 16>, D[<f32>, <one>], A[<bf16>, <one>, <row>], B[<bf16>, <one>, <col>]
   // EMU: llvm.call @moegpu_emu_wgmma(
   %d = moegpu.wgmma bf16 %to, %b, %c : !llvm.ptr<3>, vector<16xf32>
   // GPU: nvvm.wgmma.mma_async {{.*}}A[<f16>
@@ -170,6 +172,9 @@ moegpu.kernel @hopper(%map: !llvm.ptr, %i: i32) threads 128 shared 49160 {
   // GPU: llvm.inline_asm has_side_effects "wgmma.mma_async
   // EMU: llvm.call @moegpu_emu_wgmma_registers(
   %h = moegpu.wgmma_registers e4m3 %rows, %b from 2, %g : vector<8xi32>, !llvm.ptr<3>, vector<16xf32>
+  // GPU: llvm.inline_asm has_side_effects "wgmma.mma_async{{.*}} {$16, $17, $18, $19}, $20, 0, 1, 1, 0;"
+  // GPU: llvm.inline_asm has_side_effects "wgmma.mma_async{{.*}} {$16, $17, $18, $19}, $20, 1, 1, 1, 0;"
+  %z = moegpu.wgmma_registers f16 %rows, %b from 1, %c : vector<8xi32>, !llvm.ptr<3>, vector<16xf32>
   // GPU: nvvm.wgmma.commit.group.sync.aligned
   // EMU: llvm.call @moegpu_emu_wgmma_commit
   moegpu.wgmma_commit
