@@ -34,7 +34,11 @@ Result<Opened> openUsable(const Driver &driver, const DeviceInfo &info,
   }
   if (needs.isOpen && needs.isOpen(info))
     return Opened{info, nullptr};
-  return open(driver, info.ordinal);
+  auto opened = open(driver, info.ordinal);
+  if (opened && needs.prepare)
+    if (Status status = needs.prepare(opened->device); !status.ok())
+      return status;
+  return opened;
 }
 
 /// The first usable one, or why each is not.
@@ -42,14 +46,16 @@ Result<Opened> openFirst(const Driver &driver, const DeviceNeeds &needs) {
   auto devices = listDevices(driver);
   if (!devices)
     return devices.error();
-  std::string reasons;
+  Status why(Code::Unsupported, "");
   for (const DeviceInfo &info : *devices) {
     auto device = openUsable(driver, info, needs);
     if (device)
       return device;
-    reasons += text(reasons.empty() ? "" : "; ", device.error().message);
+    why.code = device.error().code;
+    why.message +=
+        text(why.message.empty() ? "" : "; ", device.error().message);
   }
-  return {Code::Unsupported, reasons};
+  return why;
 }
 
 Result<Opened> openCuda(int ordinal, const DeviceNeeds &needs,

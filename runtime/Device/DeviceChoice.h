@@ -17,12 +17,16 @@ struct DeviceNeeds {
   /// Whether the caller has the device already, so that it is not opened again;
   /// may be empty. Its reason for no is not asked for.
   std::function<bool(const DeviceInfo &)> isOpen;
+  /// What the caller does with a device before it is chosen; may be empty. One
+  /// with which that fails is none for it.
+  std::function<Status(std::unique_ptr<Device> &)> prepare;
 };
 
 struct DeviceChoice {
-  std::unique_ptr<Device> device; // none: the CPU, or what isOpen() found
-  int ordinal = -1;               // of the device; -1: the CPU
-  std::string reason;             // for -v: "CPU: no NVIDIA driver: ..."
+  /// None: the CPU, or what isOpen() found, or prepare() took.
+  std::unique_ptr<Device> device;
+  int ordinal = -1;   // of the device; -1: the CPU
+  std::string reason; // for -v: "CPU: no NVIDIA driver: ..."
 };
 
 /// Opens the first usable GPU, or the one asked for. Only Auto falls back to

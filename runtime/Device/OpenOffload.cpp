@@ -22,12 +22,6 @@ Shared &shared() {
 
 Result<OffloadChoice> openModel(const moert_model &model,
                                 const OffloadRequest &request) {
-  bool isAsked = request.device.kind == DeviceRequest::Cuda;
-  auto fallBack = [&](const Status &why) -> Result<OffloadChoice> {
-    if (isAsked)
-      return why;
-    return OffloadChoice{nullptr, "CPU: " + why.message};
-  };
   // Nobody waits for others' weights who wants none.
   if (request.device.kind == DeviceRequest::Cpu)
     return OffloadChoice{nullptr, chooseDevice(request.device)->reason};
@@ -49,6 +43,13 @@ Result<OffloadChoice> openModel(const moert_model &model,
       found = nullptr;
     return found != nullptr;
   };
+  needs.prepare = [&](std::unique_ptr<Device> &device) {
+    auto made = DeviceModel::create(std::move(device), code,
+                                    *model.weights_slot, request.progress);
+    if (made)
+      found = *made;
+    return made.error();
+  };
   auto choice = chooseDevice(request.device, needs, [&] {
     return request.driver ? loadDriverOf(request.driver) : loadDriver();
   });
@@ -56,14 +57,7 @@ Result<OffloadChoice> openModel(const moert_model &model,
     return choice.error();
   if (choice->ordinal < 0)
     return OffloadChoice{nullptr, choice->reason};
-  if (!found) {
-    auto made = DeviceModel::create(std::move(choice->device), code,
-                                    *model.weights_slot, request.progress);
-    if (!made)
-      return fallBack(made.error());
-    found = *made;
-    all.models[keyOf(choice->ordinal)] = found;
-  }
+  all.models[keyOf(choice->ordinal)] = found;
   return OffloadChoice{found, choice->reason};
 }
 

@@ -73,16 +73,26 @@ TEST_F(DeviceOffloadFixture, FallsBackWhereMemoryIsMissing) {
   library->devices[1].memory = 1 << 20;
   code.constants = &known;
   code.num_constants = 1;
+  std::string older = "'the model' is for sm_90a (exactly compute capability "
+                      "9.0), device 0 (Fake A100) has 8.0; ";
   std::string why = "device 1 (Fake H200): no memory for the weights of the "
                     "model: they take 1.1 MB, 1.0 MB of 1.0 MB free, 66.0 KB "
                     "missing";
-  EXPECT_FAILS(open().error(), OutOfMemory, why);
+  EXPECT_FAILS(open().error(), OutOfMemory, older + why);
   EXPECT_EQ(numTold, 0);
   request.device.kind = DeviceRequest::Auto;
   auto chosen = open();
   ASSERT_TRUE(chosen);
   EXPECT_EQ(chosen->offload, nullptr);
-  EXPECT_EQ(chosen->reason, "CPU: " + why);
+  EXPECT_EQ(chosen->reason, "CPU: " + older + why);
+  request.device = {DeviceRequest::Cuda, 1};
+  EXPECT_FAILS(open().error(), OutOfMemory, why);
+  // Another GPU has it.
+  library->devices.push_back({"Fake H100", 9, 0});
+  request.device = {DeviceRequest::Auto, -1};
+  chosen = open();
+  ASSERT_TRUE(chosen && chosen->offload);
+  EXPECT_EQ(chosen->reason.substr(0, 18), "CUDA 2: Fake H100,");
 }
 
 } // namespace
