@@ -21,7 +21,8 @@ struct HopperForm {
   static constexpr int64_t kScaleBytes = 1024; ///< of all slots in a stage
 
   /// 128 slots, 64 for a warpgroup, by up to 256 rows: few of these lie outside
-  /// of the matrix, and larger tiles read less.
+  /// of the matrix, and larger tiles read less. Where both sides are bytes, 128
+  /// slots by 128 rows, 64 of these for a warpgroup.
   static HopperForm many(const ExpertMatrix &matrix);
   /// 64 slots by 128 rows, 64 for a warpgroup: no more slots than there are.
   static HopperForm some(const ExpertMatrix &matrix);

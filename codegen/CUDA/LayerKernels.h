@@ -62,7 +62,7 @@ void emitGroupedDown(mlir::ModuleOp module, llvm::StringRef name,
 /// expert with up to `mostSome` slots, 64 at most, has tiles for so many,
 /// others large ones; the kernel looks at `offsets`.
 /// Of a quantised matrix all have those for 64, and its codes have fewer than
-/// 2^35 bytes; where rows are bytes, too (`LayerShape::inputBytes`), each tile
+/// 2^35 bytes; where what it meets is bytes, too (`LayerShape::inputBytes`, `hiddenBytes`), each tile
 /// of 128 slots that has up to `mostSome` of them is one for 64. Hidden values
 /// may be bytes where the first matrix is quantised.
 constexpr int64_t kHopperBoxRows = 64;

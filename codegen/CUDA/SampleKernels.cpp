@@ -91,7 +91,7 @@ struct Choice {
   void weigh(Num listed);
   void addUp(Num listed);
   Num partAt(Num listed, Num target, Num total);
-  Num tokenAt(Num part, Num target, Num sum, Num seen);
+  Num tokenAt(Num part, Num target, Num seen);
   void pick(Num listed, Num slots);
   void run(Num slots);
 };
@@ -314,10 +314,13 @@ Num Choice::partAt(Num listed, Num target, Num total) {
       })[0];
 }
 
-/// The token of `part` where the sum of weights passes `target`, of which those
-/// before the part have `sum`, and `seen` keys that equal the threshold.
-Num Choice::tokenAt(Num part, Num target, Num sum, Num seen) {
+/// The token of `part` where the sum of the part's weights passes `target`, if
+/// those before the part have `seen` keys that equal the threshold. From zero
+/// on, and so exactly: beside the weights of all parts those of this one may be
+/// too small to be seen.
+Num Choice::tokenAt(Num part, Num target, Num seen) {
   Part loaded = load(part);
+  Num sum = k.real(0);
   Nums sums; // up to each number
   for (auto [key, x] : llvm::zip(loaded.keys, loaded.numbers)) {
     Num bits = k.ballot(key == threshold);
@@ -354,7 +357,7 @@ void Choice::pick(Num listed, Num slots) {
   Num isFirst = i == 0;
   Num sum = k.select(isFirst, k.real(0), read(k.f32(), Sum, before));
   Num seen = k.select(isFirst, r.small(0), read(k.i32(), Equal, before));
-  Num token = tokenAt(at32(k, r.scratch, at(Listed) + i), target, sum, seen);
+  Num token = tokenAt(at32(k, r.scratch, at(Listed) + i), target - sum, seen);
   k.when(r.lane == 0, [&] { k.store(token, slots, row); });
 }
 

@@ -17,16 +17,13 @@ std::pair<std::string, std::string> sampleKernelNames(mlir::Type element);
 ///
 /// - `scratch` [sequences, ceil(width / kSamplePart), kSampleWords] words of
 ///   4 bytes (runtime/Device/KernelChoice.h)
-/// - `topK` from 1 to `width`: among how many of the largest, the lower id
-/// first
-///   among equals
+/// - `topK` from 1 to `width`: tokens are among so many of the largest, of
+///   equals those with lower ids
 /// - `inverse` f32: of the temperature
 /// - `slots` [sequences] i64: a number u from 0 to below 1 in the f32 of its
-/// low
-///   half; afterwards the token, the first, by ids, whose weight with those of
-///   all before it is more than u of the sum, with weights exp((logit -
-///   largest)
-///   * inverse); or -1 - i where logit i is not a number
+///   low half. Afterwards the token: the first, by ids, whose weight with
+///   those of all before it is more than u of the sum of all weights
+///   exp((logit - largest) * inverse). Or -1 - i where logit i is no number
 void emitSample(mlir::ModuleOp kernels, mlir::Type element);
 } // namespace moe::cuda
 

@@ -59,6 +59,7 @@ public:
   Status fetch(const void *data);
   /// Where such an output is on the device, or null.
   const void *onDevice(const void *data) const;
+  void dropDeviceResults();
   std::string callError; // what came of the last call that failed
 
   /// Of this thread.
@@ -76,7 +77,6 @@ private:
   };
 
   void recordFailure(const Failure &failure);
-  void dropDeviceResults();
   [[noreturn]] void leave();
 
   Arena arenas[2];

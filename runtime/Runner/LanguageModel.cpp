@@ -180,6 +180,13 @@ Result<moe_tensor> LanguageModel::logits() {
 Result<int64_t> LanguageModel::nextToken(Random &random) {
   const Options &options = program.options;
   double uniform = options.temperature > 0 ? random.unit() : 0;
+  // Of a free width nobody has seen yet whether it is one of bytes.
+  if (!roles.vocabulary && !isWidthKnown) {
+    Result<moe_tensor> all = logits();
+    if (!all)
+      return all.error();
+    isWidthKnown = true;
+  }
   int64_t token = 0;
   const moe_api &api = *program.api;
   if (api.size >= offsetof(moe_api, sample) + sizeof api.sample) {

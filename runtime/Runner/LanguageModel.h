@@ -56,6 +56,7 @@ private:
   int64_t batch = 0;
   int64_t past = 0;
   int64_t stepLength = 0;
+  bool isWidthKnown = false;
   std::vector<char> tokenBytes, positionBytes, maskBytes;
 };
 

@@ -103,8 +103,17 @@ void AttentionKernel::check(const Form &form, int64_t batch, int64_t queries,
         for (double sum : sums)
           want.push_back(isBlind && !form.uniform ? 0 : sum / total);
       }
-  bool isNarrow = form.type != "f32";
-  double relative = isNarrow ? 0x1p-8 : 1e-5, absolute = isNarrow ? 1e-5 : 2e-6;
+  // Sums of products grow like a random walk, and each step rounds: at one
+  // sigma by features / sqrt(2) halves of the last bit of one product. A weight
+  // is off by as much, and by what exp is (2 units). Five sigma are allowed.
+  double square = 0;
+  for (double x : q.values)
+    square += x * x / static_cast<double>(q.size());
+  double sums =
+      kScale * std::sqrt(square) * static_cast<double>(D) * M_SQRT1_2 * 0x1p-24;
+  double relative = 5 * (sums + 0x1p-22), absolute = relative;
+  if (form.type != "f32")
+    relative += 0x1p-8, absolute += 1e-5;
   // Weights and values have 11 bits, and so have the factors of products: a sum
   // of these is off by sqrt(2 features / 3) halves of the last bit at one
   // sigma; five are allowed.

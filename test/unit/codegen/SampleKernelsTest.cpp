@@ -251,6 +251,20 @@ TEST_F(SampleKernels, FindsOneInAnyCase) {
   expectRight(sampling);
 }
 
+// Weights that are nothing beside those of the parts before; what has none
+// stands first in its part.
+TEST_F(SampleKernels, SeesSmallWeightsBehindLargeOnes) {
+  std::vector<double> row(512, -18.42);
+  row[0] = 0;
+  std::fill(row.begin() + 1, row.begin() + 257, -INFINITY);
+  std::vector<double> other = row;
+  other[256] = -30;
+  for (int64_t topK : {0, 256}) {
+    Sampling sampling{{row, other}, 1, topK, {0.999999f, 0.999999f}};
+    expectRight(sampling);
+  }
+}
+
 TEST_F(SampleKernels, KeepsTheLowerOfEqualLogits) {
   // So many are equal that parts must count them.
   std::vector<double> row(1500, 1.0);

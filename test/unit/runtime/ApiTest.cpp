@@ -90,6 +90,17 @@ TEST(Api, RunsALibrary) {
   moe_tensor sum;
   ASSERT_EQ(api->get_output(session, "sum", &sum), MOE_OK);
   EXPECT_EQ(static_cast<float *>(sum.data)[3], 8);
+  int64_t token = -1;
+  moe_sampling sampling = {};
+  sampling.size = sizeof(sampling);
+  ASSERT_EQ(api->sample(session, "sum", &sampling, &token), MOE_OK);
+  EXPECT_EQ(token, 3);
+  // Of a caller who knows less of it, no more is read.
+  sampling.temperature = -1;
+  EXPECT_EQ(api->sample(session, "sum", &sampling, &token),
+            MOE_INVALID_ARGUMENT);
+  sampling.size = offsetof(moe_sampling, temperature);
+  EXPECT_EQ(api->sample(session, "sum", &sampling, &token), MOE_OK);
   api->reset(session);
   EXPECT_EQ(api->get_output(session, "sum", &sum), MOE_INVALID_ARGUMENT);
   api->session_destroy(session);

@@ -1,5 +1,7 @@
 #include "test/unit/runtime/FakeOffload.h"
 
+#include "runtime/Core/ChooseToken.h"
+
 #include <cstdlib>
 #include <cstring>
 
@@ -110,9 +112,19 @@ Status FakeOffload::wait() {
   return {};
 }
 
-Status FakeOffload::sample(const LogitRows &, const TokenChoice &, int64_t *,
-                           Recorder *) {
-  return {Code::Unsupported, "the device that a test plays has no kernels"};
+Status FakeOffload::sample(const LogitRows &logits, const TokenChoice &choice,
+                           int64_t *tokens, Recorder *) {
+  for (int64_t s = 0; s < logits.sequences; ++s) {
+    const char *at = static_cast<const char *>(logits.data) +
+                     s * logits.stride * static_cast<int64_t>(sizeof(float));
+    auto *row = reinterpret_cast<const float *>(
+        bytesAt(at, logits.width * static_cast<int64_t>(sizeof(float))));
+    std::vector<double> numbers(row, row + logits.width);
+    tokens[s] =
+        chooseToken(numbers.data(), logits.width, choice.temperature,
+                    static_cast<uint64_t>(choice.topK), choice.uniform[s]);
+  }
+  return {};
 }
 
 } // namespace moe::test

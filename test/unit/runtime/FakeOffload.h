@@ -28,7 +28,9 @@ public:
   rt::Status layer(int32_t number, int64_t count, const Rows &rows,
                    rt::Recorder *) override;
   rt::Status wait() override;
-  bool canSample(int32_t) const override { return false; }
+  bool canSample(int32_t dtype) const override {
+    return samples && dtype == MOE_F32;
+  }
   rt::Status sample(const rt::LogitRows &, const rt::TokenChoice &, int64_t *,
                     rt::Recorder *) override;
 
@@ -38,6 +40,7 @@ public:
   /// How often one thread came between two calls of another, of which the
   /// second was no `wait`.
   int64_t interruptions = 0;
+  bool samples = true; ///< whether it chooses tokens
 
 private:
   std::thread::id user; // since the last `wait`

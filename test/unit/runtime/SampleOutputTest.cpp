@@ -90,6 +90,10 @@ TEST(SampleOutput, OutputsComeWhenTheyAreWanted) {
   // Nothing is kept of a run that failed, nor of one of nothing.
   EXPECT_EQ(sums.run({-200, 0, 0, 0}).message, "a small number");
   EXPECT_EQ(device.used, 0);
+  ASSERT_TRUE(sums.run({1, 2, 3, 4}).ok());
+  EXPECT_EQ(device.used, 16);
+  sums.session->reset();
+  EXPECT_EQ(device.used, 0);
   ASSERT_TRUE(sums.run({}).ok());
   EXPECT_EQ(sums.output(), Rows());
   EXPECT_EQ(device.used, 0);
@@ -134,8 +138,10 @@ TEST(SampleOutput, SessionsTakeTurnsOnADevice) {
 }
 
 TEST(SampleOutput, TakesTheLastRowOfEachSequence) {
-  for (const moert_model *model : {&addModel(), &deviceResultModel()}) {
-    Sums sums(*model);
+  for (int where : {0, 1, 2}) { // the processor, a device, one that cannot
+    Sums sums(where ? deviceResultModel() : addModel());
+    if (where)
+      lastOffload().samples = where == 1;
     ASSERT_TRUE(sums.run({9, 0, 0, 0, //
                           0, 5, 6, 6, //
                           0, 7, 0, 0, //
@@ -152,6 +158,9 @@ TEST(SampleOutput, TakesTheLastRowOfEachSequence) {
     EXPECT_EQ(*sums.sample(sampling(1, 1, 1, uniform + 1)), Tokens{0});
     // Those of row 1 are exp(-1 / 0.5), 1 and 1.
     EXPECT_EQ(*sums.sample(sampling(2, 0.5, 3, uniform)), (Tokens{3, 0}));
+    // Logits came down where they had to.
+    if (where)
+      EXPECT_EQ(lastOffload().downloads, where == 2);
   }
 }
 
