@@ -69,7 +69,8 @@ TEST_F(DeviceOffloadFixture, OpensADeviceOnce) {
 }
 
 TEST_F(DeviceOffloadFixture, FallsBackWhereMemoryIsMissing) {
-  const moert_device_known known = {nullptr, 0, 1 << 20};
+  const std::string data(1 << 20, 'x');
+  const moert_device_known known = {data.data(), 0, data.size()};
   library->devices[1].memory = 1 << 20;
   code.constants = &known;
   code.num_constants = 1;
