@@ -64,9 +64,15 @@ struct Rows {
 
   /// The features of the lane, of the row that begins at `first`.
   Nums read(const OpWriter::Memory &memory, Num first);
+  /// Those of `abreast` rows from `first` + `j` on; behind the last of `keys`,
+  /// of that again.
+  SmallVector<Nums> readSome(const OpWriter::Memory &memory, Num rows,
+                             Num first, Num j, Num keys);
   /// Of each row's values, one for a lane, the sum to the lanes of the row.
   Num sumRows(Nums values);
-  Num ofRow(Num value, llvm::function_ref<Num(Num, Num)> join);
+  Num ofRow(Num value, llvm::function_ref<Num(Num, Num)> join) {
+    return ofLanes(k, value, lanes, join);
+  }
   /// The products of the lane's row and its keys of those from `first` on.
   Nums products(ArrayRef<Nums> queries, Num rows, Num first, Num count);
   /// Adds weights times value rows `first` + j, for j below `count`, to the
@@ -102,6 +108,16 @@ Nums Rows::read(const OpWriter::Memory &memory, Num first) {
   return values;
 }
 
+SmallVector<Nums> Rows::readSome(const OpWriter::Memory &memory, Num rows,
+                                 Num first, Num j, Num keys) {
+  SmallVector<Nums> loaded;
+  for (int64_t u = 0; u < abreast; ++u) {
+    Num l = first + k.min(j + u, keys - 1);
+    loaded.push_back(read(memory, rows + l * a.features));
+  }
+  return loaded;
+}
+
 Num Rows::sumRows(Nums values) {
   // Halves of the lanes take halves of the rows, and so on, until a lane has
   // one.
@@ -121,29 +137,15 @@ Num Rows::sumRows(Nums values) {
     }
     values = next;
   }
-  Num sum = values[0];
-  for (; step > 0; step /= 2)
-    sum = sum + exchange(sum, step);
-  return sum;
-}
-
-Num Rows::ofRow(Num value, llvm::function_ref<Num(Num, Num)> join) {
-  for (int64_t step = lanes / 2; step > 0; step /= 2)
-    value = join(value, k.shuffle(value, k.convert(k.integer(step), k.i32()),
-                                  moegpu::ShuffleKind::Xor));
-  return value;
+  return ofRow(values[0], [](Num x, Num y) { return x + y; });
 }
 
 Nums Rows::products(ArrayRef<Nums> queries, Num rows, Num first, Num keys) {
-  Num last = keys - 1;
   return k.loop(k.integer(0), keys, abreast, Nums(count, k.real(0)),
                 [&](Num j, ArrayRef<Num> mine) {
                   Nums own(mine);
-                  SmallVector<Nums> loaded;
-                  for (int64_t u = 0; u < abreast; ++u) {
-                    Num l = first + k.min(j + u, last);
-                    loaded.push_back(read(a.key, rows + l * a.features));
-                  }
+                  SmallVector<Nums> loaded =
+                      readSome(a.key, rows, first, j, keys);
                   for (int64_t u = 0; u < abreast; ++u) {
                     Nums sums;
                     for (const Nums &q : queries) {
@@ -162,15 +164,10 @@ Nums Rows::products(ArrayRef<Nums> queries, Num rows, Num first, Num keys) {
 
 Nums Rows::mix(Nums sums, ArrayRef<Num> weights, Num rows, Num first,
                Num keys) {
-  Num last = keys - 1;
   return k.loop(
       k.integer(0), keys, abreast, sums, [&](Num j, ArrayRef<Num> carried) {
         Nums now(carried);
-        SmallVector<Nums> loaded;
-        for (int64_t u = 0; u < abreast; ++u) {
-          Num l = first + k.min(j + u, last);
-          loaded.push_back(read(a.value, rows + l * a.features));
-        }
+        SmallVector<Nums> loaded = readSome(a.value, rows, first, j, keys);
         for (int64_t u = 0; u < abreast; ++u) {
           Num key = j + u, own = weights[0];
           for (int64_t i = 1; i < count; ++i)

@@ -71,7 +71,9 @@ struct TensorTile {
   /// The same where some values are not finite: what has no weight there
   /// counts for nothing, and the rest is not a number.
   Nums mixOdd(ArrayRef<Num> sums, ArrayRef<Num> weights);
-  Num ofRow(Num value, llvm::function_ref<Num(Num, Num)> join);
+  Num ofRow(Num value, llvm::function_ref<Num(Num, Num)> join) {
+    return ofLanes(k, value, 4, join);
+  }
   void run(Num item, Num tiles);
 };
 } // namespace
@@ -255,13 +257,6 @@ Nums TensorTile::mixOdd(ArrayRef<Num> sums, ArrayRef<Num> weights) {
     sum = k.pack(parts);
   }
   return next;
-}
-
-Num TensorTile::ofRow(Num value, llvm::function_ref<Num(Num, Num)> join) {
-  for (int64_t step : {2, 1})
-    value = join(value, k.shuffle(value, k.convert(k.integer(step), k.i32()),
-                                  moegpu::ShuffleKind::Xor));
-  return value;
 }
 
 void TensorTile::run(Num item, Num tiles) {

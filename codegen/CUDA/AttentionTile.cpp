@@ -60,7 +60,9 @@ struct Tile {
   /// Adds what the weights make of the values; `guarded`: of those that are
   /// not zero alone.
   Nums mix(ArrayRef<Num> sums, bool guarded);
-  Num ofRow(Num value, llvm::function_ref<Num(Num, Num)> join);
+  Num ofRow(Num value, llvm::function_ref<Num(Num, Num)> join) {
+    return ofLanes(k, value, kSharing, join);
+  }
   void run(Num item, Num tiles);
 };
 } // namespace
@@ -140,13 +142,6 @@ Nums Tile::mix(ArrayRef<Num> sums, bool guarded) {
           }
         return next;
       });
-}
-
-Num Tile::ofRow(Num value, llvm::function_ref<Num(Num, Num)> join) {
-  for (int64_t step : {8, 4, 2, 1})
-    value = join(value, k.shuffle(value, k.convert(k.integer(step), k.i32()),
-                                  moegpu::ShuffleKind::Xor));
-  return value;
 }
 
 void Tile::run(Num item, Num tiles) {

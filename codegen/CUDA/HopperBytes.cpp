@@ -7,6 +7,27 @@ using namespace moe;
 using namespace moe::cuda;
 using Nums = KernelBuilder::Nums;
 
+Num OwnHidden::weightOf(const HopperWork &work, Num slot) const {
+  if (!up.hasWeights)
+    return {};
+  slot = k.min(slot, work.count - k.integer(1));
+  return up.weightOf(k, order, work.begin + slot);
+}
+
+Nums OwnHidden::values(Num sums, int64_t eight, int64_t column, Num weight,
+                       ArrayRef<Num> bias) const {
+  Nums two;
+  for (int64_t half = 0; half < 2; ++half) {
+    Num sum = k.extract(sums, OwnSums::number(eight, half, column));
+    if (weight)
+      sum = sum * weight;
+    two.push_back(up.hasBias ? sum + bias[half] : sum);
+  }
+  if (shape.isGlu)
+    return {activateGlu(k, shape, two[0], two[1])};
+  return {activate(k, shape, two[0]), activate(k, shape, two[1])};
+}
+
 /// Four f32 numbers of a slot. Threads that write or read together find them in
 /// different banks: the former have 8 neighbours of every second slot, the
 /// latter every fourth chunk of one or two slots.
@@ -21,36 +42,26 @@ void HiddenBytes::compute(const HopperWork &work, Num sums, int64_t first) {
   Num row = tile.groupRow() + own.row, ofMatrix = work.firstRow + row;
   Num isThere = ofMatrix < k.integer(up.rows);
   Num known = k.min(ofMatrix, k.integer(up.rows - 9));
-  Num bias[2];
+  Nums bias;
   for (int64_t half = 0; up.hasBias && half < 2; ++half)
-    bias[half] =
-        k.load(k.f32(), up.bias, work.expert * up.rows + known + half * 8);
+    bias.push_back(
+        k.load(k.f32(), up.bias, work.expert * up.rows + known + half * 8));
   for (int64_t eight = first / 8; eight < (first + kSlots) / 8; ++eight)
     k.when(work.firstSlot + eight * 8 < work.count, [&] {
       for (int64_t c = 0; c < 2; ++c) {
         Num slot = own.pair + (eight * 8 + c);
-        Num weight;
-        if (up.hasWeights) // those of slots beyond the last are not kept
-          weight = up.weightOf(k, order,
-                               work.begin + k.min(work.firstSlot + slot,
-                                                  work.count - k.integer(1)));
-        Nums two;
-        for (int64_t half = 0; half < 2; ++half) {
-          Num sum = k.extract(sums, OwnSums::number(eight, half, c));
-          if (weight)
-            sum = sum * weight;
-          two.push_back(up.hasBias ? sum + bias[half] : sum);
-        }
+        Num weight = toHidden.weightOf(work, work.firstSlot + slot);
         auto keep = [&](Num value, Num neuron) {
           k.store(k.select(isThere, value, k.real(0)),
                   place(slot - k.integer(first), neuron / 4), neuron % 4);
         };
+        Nums made = toHidden.values(sums, eight, c, weight, bias);
         if (shape.isGlu) {
-          keep(activateGlu(k, shape, two[0], two[1]), row / 16 * 8 + row % 8);
+          keep(made[0], row / 16 * 8 + row % 8);
           continue;
         }
         for (int64_t half = 0; half < 2; ++half)
-          keep(activate(k, shape, two[half]), row + half * 8);
+          keep(made[half], row + half * 8);
       }
     });
 }

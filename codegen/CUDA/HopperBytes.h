@@ -15,6 +15,23 @@ struct OwnSums {
   Num row, pair;
 };
 
+/// What the first product's sums become in a thread, where slots are columns.
+struct OwnHidden {
+  CudaBuilder &k;
+  const ExpertMatrix &up;
+  const LayerShape &shape;
+  Num order;
+
+  /// The weight of a slot of the work, if slots have any. Those of slots beyond
+  /// the last are not kept.
+  Num weightOf(const HopperWork &work, Num slot) const;
+  /// Hidden values of slot `column` of the thread's two of group `eight`: one
+  /// of gate and linear value, which are 8 rows apart, or those of both rows.
+  /// `bias`: of the rows, if there are any.
+  KernelBuilder::Nums values(Num sums, int64_t eight, int64_t column,
+                             Num weight, llvm::ArrayRef<Num> bias) const;
+};
+
 /// Hidden values of a tile whose slots are columns, rounded to E4M3 with a
 /// scale for those of a slot (`LayerShape::hiddenBytes`): the tile has all
 /// numbers of a block, each warp a few of them. They meet in shared memory, 64
@@ -30,7 +47,7 @@ public:
   HiddenBytes(CudaBuilder &k, HopperTile &tile, const ExpertMatrix &up,
               const LayerShape &shape, Num order, Num hidden)
       : k(k), tile(tile), up(up), shape(shape), rows(*shape.hiddenBytes()),
-        order(order), hidden(hidden), own(k, tile) {}
+        hidden(hidden), own(k, tile), toHidden{k, up, shape, order} {}
 
   void put(const HopperWork &work, Num sums);
 
@@ -45,8 +62,9 @@ private:
   const ExpertMatrix &up;
   const LayerShape &shape;
   ByteRows rows;
-  Num order, hidden;
+  Num hidden;
   OwnSums own;
+  OwnHidden toHidden;
 };
 } // namespace moe::cuda
 

@@ -39,8 +39,8 @@ public:
 
   HiddenRows(CudaBuilder &k, HopperTile &tile, const ExpertMatrix &up,
              const LayerShape &shape, Num order, Num hidden)
-      : k(k), tile(tile), up(up), shape(shape), order(order), hidden(hidden),
-        own(k, tile) {}
+      : k(k), tile(tile), up(up), shape(shape), hidden(hidden), own(k, tile),
+        toHidden{k, up, shape, order} {}
 
   void put(const HopperWork &work, Num sums) {
     work.form.slotsAreColumns ? putColumns(work, sums) : putRows(work, sums);
@@ -66,13 +66,6 @@ private:
 
   void putRows(const HopperWork &work, Num sums);
   void putColumns(const HopperWork &work, Num sums);
-  /// Those of slots beyond the last are not kept, either.
-  Num weightOf(const HopperWork &work, Num slot) {
-    if (!up.hasWeights)
-      return {};
-    slot = k.min(slot, work.count - k.integer(1));
-    return up.weightOf(k, order, work.begin + slot);
-  }
   void computeRows(const HopperWork &work, Num sums, ArrayRef<Num> weights,
                    int64_t eight);
   void computeColumns(const HopperWork &work, Num sums, int64_t first);
@@ -83,8 +76,9 @@ private:
   HopperTile &tile;
   const ExpertMatrix &up;
   const LayerShape &shape;
-  Num order, hidden;
+  Num hidden;
   OwnSums own;
+  OwnHidden toHidden;
 };
 } // namespace
 
@@ -125,8 +119,8 @@ void HiddenRows::putRows(const HopperWork &work, Num sums) {
   int64_t neurons = work.form.rows * 8 / rowsOfEight();
   Nums weights;
   for (int64_t half = 0; half < 2; ++half)
-    weights.push_back(
-        weightOf(work, work.firstSlot + tile.groupRow() + own.row + half * 8));
+    weights.push_back(toHidden.weightOf(work, work.firstSlot + tile.groupRow() +
+                                                  own.row + half * 8));
   for (int64_t first = 0; first < neurons; first += kNeurons) {
     int64_t count = std::min(kNeurons, neurons - first);
     // Nobody reads what was there.
@@ -153,22 +147,14 @@ void HiddenRows::computeColumns(const HopperWork &work, Num sums,
       for (int64_t c = 0; c < 2; ++c) {
         Num ofTile = own.pair + (eight * 8 + c),
             slot = ofTile - k.integer(first);
-        Num weight = weightOf(work, work.firstSlot + ofTile);
-        Nums two;
-        for (int64_t half = 0; half < 2; ++half) {
-          Num sum = k.extract(sums, OwnSums::number(eight, half, c));
-          if (weight)
-            sum = sum * weight;
-          two.push_back(up.hasBias ? sum + bias[half] : sum);
-        }
-        if (shape.isGlu) {
-          k.store(element(activateGlu(k, shape, two[0], two[1])),
-                  place(slot, warp), neuron);
-          continue;
-        }
-        for (int64_t half = 0; half < 2; ++half)
-          k.store(element(activate(k, shape, two[half])),
-                  place(slot, warp * 2 + half), neuron);
+        Nums made = toHidden.values(
+            sums, eight, c, toHidden.weightOf(work, work.firstSlot + ofTile),
+            bias);
+        // A warp has 8 neurons of gated ones, 16 of others.
+        int64_t ofWarp = shape.isGlu ? 1 : 2;
+        for (int64_t half = 0; half < ofWarp; ++half)
+          k.store(element(made[half]), place(slot, warp * ofWarp + half),
+                  neuron);
       }
     });
 }

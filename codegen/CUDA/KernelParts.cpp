@@ -73,6 +73,28 @@ Num moe::cuda::ofLane(CudaBuilder &k, Num value, Num lane) {
   return k.shuffle(value, k.convert(lane, k.i32()), moegpu::ShuffleKind::Idx);
 }
 
+Num moe::cuda::ofLanes(CudaBuilder &k, Num value, int64_t lanes,
+                       llvm::function_ref<Num(Num, Num)> join) {
+  for (int64_t step = lanes / 2; step > 0; step /= 2)
+    value = join(value, k.shuffle(value, k.convert(k.integer(step), k.i32()),
+                                  moegpu::ShuffleKind::Xor));
+  return value;
+}
+
+Num moe::cuda::ofBlock(CudaBuilder &k, Num value,
+                       llvm::function_ref<Num(Num, Num)> join) {
+  value = ofLanes(k, value, 32, join);
+  Type type = value.value.getType();
+  Num room = k.shared(0), warp = k.thread() / 32;
+  k.when(k.lane() == 0, [&] { k.store(value, room, warp); });
+  k.barrier();
+  Num all = k.load(type, room, k.integer(0));
+  for (int64_t w = 1; w < kLayerThreads / 32; ++w)
+    all = join(all, k.load(type, room, k.integer(w)));
+  k.barrier(); // before the next one
+  return all;
+}
+
 Num moe::cuda::warpMax(CudaBuilder &k, Num value) {
   for (int64_t step : {16, 8, 4, 2, 1}) {
     Num other = k.shuffle(value, k.convert(k.integer(step), k.i32()),

@@ -32,6 +32,13 @@ KernelBuilder::Nums either(CudaBuilder &k, Num condition,
 /// `first` of `all`, multiples of warps.
 void roundRows(CudaBuilder &k, const LayerShape &shape, Num x, Num tokens,
                Num rounded, Num first, Num all);
+/// What `join`, of any order, makes of the values (of 32 bits) that `lanes`
+/// neighbouring lanes have, a power of two.
+Num ofLanes(CudaBuilder &k, Num value, int64_t lanes,
+            llvm::function_ref<Num(Num, Num)> join);
+/// The same of all threads of a block, which meet for it; it has the first 32
+/// bytes of shared memory.
+Num ofBlock(CudaBuilder &k, Num value, llvm::function_ref<Num(Num, Num)> join);
 /// What the lanes say that is largest; NaN is passed over.
 Num warpMax(CudaBuilder &k, Num value);
 /// The value of lane `lane`, an index.

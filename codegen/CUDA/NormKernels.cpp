@@ -32,17 +32,8 @@ struct Team {
 } // namespace
 
 Num Team::sum(Num value) const {
-  value = k.warpSum(value);
-  if (size == 32)
-    return value;
-  Num sums = k.shared(0), warp = k.thread() / 32;
-  k.when(k.lane() == 0, [&] { k.store(value, sums, warp); });
-  k.barrier();
-  Num all = k.load(k.f32(), sums, k.integer(0));
-  for (int64_t w = 1; w < size / 32; ++w)
-    all = all + k.load(k.f32(), sums, k.integer(w));
-  k.barrier(); // before the next sum
-  return all;
+  return size == 32 ? k.warpSum(value)
+                    : ofBlock(k, value, [](Num x, Num y) { return x + y; });
 }
 
 Num Team::sumOf(Num count, llvm::function_ref<Num(Num)> term) const {

@@ -70,10 +70,8 @@ struct Choice {
     return k.load(k.f32(), r.scratch, at(Largest) + part);
   }
 
-  template <typename Join>
-  Num ofBlock(Num value, Join join);
   Num sumOfBlock(Num count) {
-    return ofBlock(count, [](Num a, Num b) { return a + b; });
+    return ofBlock(k, count, [](Num a, Num b) { return a + b; });
   }
   Num countAtLeast(Num n, Num key, llvm::function_ref<Num(Num)> keyAt);
   Num lastKey(Num n, Num wanted, Num low, llvm::function_ref<Num(Num)> keyAt);
@@ -96,23 +94,6 @@ struct Choice {
   void run(Num slots);
 };
 } // namespace
-
-/// What `join` makes of the values (of 32 bits) of all threads.
-template <typename Join>
-Num Choice::ofBlock(Num value, Join join) {
-  for (int64_t step : {16, 8, 4, 2, 1})
-    value =
-        join(value, k.shuffle(value, r.small(step), moegpu::ShuffleKind::Xor));
-  Type type = value.value.getType();
-  Num room = k.shared(0);
-  k.when(r.lane == 0, [&] { k.store(value, room, k.thread() / 32); });
-  k.barrier();
-  Num all = k.load(type, room, k.integer(0));
-  for (int64_t w = 1; w < kWarps; ++w)
-    all = join(all, k.load(type, room, k.integer(w)));
-  k.barrier(); // before the next one
-  return all;
-}
 
 /// How many of `n` keys are `key` or more.
 Num Choice::countAtLeast(Num n, Num key, llvm::function_ref<Num(Num)> keyAt) {
@@ -160,7 +141,7 @@ Num Choice::firstBadPart() {
                return {k.select(x == x, carried[0],
                                 k.min(k.convert(part, k.i32()), carried[0]))};
              })[0];
-  return ofBlock(own, [&](Num a, Num b) { return k.min(a, b); });
+  return ofBlock(k, own, [&](Num a, Num b) { return k.min(a, b); });
 }
 
 void Choice::reportBad(Num part, Num slots) {
@@ -180,7 +161,7 @@ void Choice::findLargest() {
                    [&](Num part, ArrayRef<Num> carried) -> Nums {
                      return {k.max(r.keyOf(largestOf(part)), carried[0])};
                    })[0];
-  largestKey = ofBlock(own, [&](Num a, Num b) { return k.max(a, b); });
+  largestKey = ofBlock(k, own, [&](Num a, Num b) { return k.max(a, b); });
   largest = r.numberOf(largestKey);
 }
 

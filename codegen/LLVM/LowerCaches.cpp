@@ -45,9 +45,7 @@ private:
     return arith::IndexCastOp::create(b, loc, i64, index);
   }
   Value multiply(Value x, Value y) { return LLVM::MulOp::create(b, loc, x, y); }
-  Value bytesOf(MemRefType type) {
-    return constant(i64, type.getElementTypeBitWidth() / 8);
-  }
+  Value bytesOf(MemRefType type) { return constant(i64, bytesOfElement(type)); }
   SmallVector<Value> sizesOf(Value memory) {
     SmallVector<Value> sizes;
     for (int64_t d = 0; d < 4; ++d)

@@ -163,16 +163,10 @@ std::vector<int64_t> SampleKernels::runOnce(Sampling &sampling,
   auto *slots = reinterpret_cast<int64_t *>(allocate(rows * 8, 0xff, "slots"));
   for (size_t r = 0; r < rows; ++r) {
     for (size_t i = 0; i < width; ++i) {
-      llvm::APFloat value(sampling.rows[r][i]);
-      bool lost;
-      value.convert(cast<FloatType>(element).getFloatSemantics(),
-                    llvm::APFloat::rmNearestTiesToEven, &lost);
-      uint64_t bits = value.bitcastToAPInt().getZExtValue();
+      double &x = sampling.rows[r][i];
+      uint64_t bits = encode(element, x);
       std::memcpy(logits + (r * stride + i) * size / 8, &bits, size / 8);
-      // What is expected is of what there is.
-      value.convert(llvm::APFloat::IEEEdouble(),
-                    llvm::APFloat::rmNearestTiesToEven, &lost);
-      sampling.rows[r][i] = value.convertToDouble();
+      x = roundedTo(element, x); // what is expected is of what there is
     }
     std::memcpy(&slots[r], &sampling.uniform[r], sizeof(float));
   }
