@@ -1,5 +1,7 @@
 #include "runtime/Core/ChooseToken.h"
 
+#include "runtime/Core/Text.h"
+
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -44,6 +46,13 @@ int64_t chooseToken(const double *logits, int64_t n, double temperature,
   auto found = std::find_if(sums.begin(), sums.end(),
                             [&](double s) { return s > target || s == sum; });
   return found - sums.begin();
+}
+
+Status checkChosen(int64_t token) {
+  if (token >= 0)
+    return {};
+  return {Code::ModelFailed,
+          text("the model's logit of token ", -1 - token, " is NaN")};
 }
 
 } // namespace moe::rt

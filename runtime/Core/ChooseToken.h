@@ -2,6 +2,8 @@
 #ifndef MOE_RUNTIME_CORE_CHOOSETOKEN_H
 #define MOE_RUNTIME_CORE_CHOOSETOKEN_H
 
+#include "runtime/Core/Status.h"
+
 #include <cstdint>
 
 namespace moe::rt {
@@ -13,6 +15,9 @@ namespace moe::rt {
 /// logits (0: all), the lower ids among equals. -1 - i where logit i is NaN.
 int64_t chooseToken(const double *logits, int64_t n, double temperature,
                     uint64_t topK, double uniform);
+
+/// What is wrong where it chose none.
+Status checkChosen(int64_t token);
 
 } // namespace moe::rt
 

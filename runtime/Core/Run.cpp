@@ -87,10 +87,15 @@ void RunContext::dropDeviceResults() {
   deviceResults.clear();
 }
 
-Status RunContext::fetch(const void *data) {
-  auto found = std::find_if(
+std::vector<RunContext::DeviceResult>::const_iterator
+RunContext::findResult(const void *data) const {
+  return std::find_if(
       deviceResults.begin(), deviceResults.end(),
       [&](const DeviceResult &result) { return result.host == data; });
+}
+
+Status RunContext::fetch(const void *data) {
+  auto found = findResult(data);
   if (found == deviceResults.end())
     return {};
   Status status = offload->download(found->host, found->device, found->bytes,
@@ -103,10 +108,8 @@ Status RunContext::fetch(const void *data) {
 }
 
 const void *RunContext::onDevice(const void *data) const {
-  for (const DeviceResult &result : deviceResults)
-    if (result.host == data)
-      return result.device;
-  return nullptr;
+  auto found = findResult(data);
+  return found == deviceResults.end() ? nullptr : found->device;
 }
 
 Status RunContext::execute(void (*function)(void *), void *arg) {

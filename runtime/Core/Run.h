@@ -77,6 +77,7 @@ private:
   };
 
   void recordFailure(const Failure &failure);
+  std::vector<DeviceResult>::const_iterator findResult(const void *data) const;
   [[noreturn]] void leave();
 
   Arena arenas[2];

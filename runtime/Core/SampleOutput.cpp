@@ -76,7 +76,6 @@ Status Session::sample(const char *name, const moe_sampling &sampling,
     uniform[s] = std::min(static_cast<float>(sampling.uniform[s]),
                           std::nextafter(1.0f, 0.0f));
 
-  std::unique_lock<std::mutex> turn = takeTurn();
   const moe_tensor &there = outputs[*index];
   const void *device =
       caches.holds(*index) ? nullptr : runContext.onDevice(there.data);
@@ -92,6 +91,7 @@ Status Session::sample(const char *name, const moe_sampling &sampling,
                           isRandom ? static_cast<float>(sampling.temperature)
                                    : 1,
                           uniform.data()};
+    std::unique_lock<std::mutex> turn = takeTurn();
     Status status = runContext.offload->sample(rows, choice, tokens,
                                                runContext.recorder.ifPhases());
     if (!status.ok())
@@ -110,9 +110,8 @@ Status Session::sample(const char *name, const moe_sampling &sampling,
     }
   }
   for (int64_t s = 0; s < shape->sequences; ++s)
-    if (tokens[s] < 0)
-      return {Code::ModelFailed,
-              text("the model's logit of token ", -1 - tokens[s], " is NaN")};
+    if (Status status = checkChosen(tokens[s]); !status.ok())
+      return status;
   return {};
 }
 

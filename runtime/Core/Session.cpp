@@ -224,24 +224,23 @@ Result<moe_tensor> Session::output(const char *name) {
   Result<uint32_t> index = findOutput(name);
   if (!index)
     return index.error();
-  // What is here waits for nobody.
-  bool isHere = caches.holds(*index)
-                    ? dense[*index].size() > 0
-                    : !runContext.onDevice(outputs[*index].data);
-  std::unique_lock<std::mutex> turn;
-  if (!isHere)
-    turn = takeTurn();
   return outputAt(*index);
 }
 
 Result<moe_tensor> Session::outputAt(uint32_t index) {
   moe_tensor tensor = outputs[index];
+  // What is here waits for nobody.
+  std::unique_lock<std::mutex> turn;
   if (!caches.holds(index)) {
+    if (!runContext.onDevice(tensor.data))
+      return tensor;
+    turn = takeTurn();
     if (Status status = runContext.fetch(tensor.data); !status.ok())
       return status;
     return tensor;
   }
   if (!dense[index].size()) {
+    turn = takeTurn();
     Result<Buffer> buffer = Buffer::create(*byteSize(tensor));
     if (!buffer)
       return buffer.error();

@@ -87,9 +87,13 @@ private:
                        Recorder *trace);
   Status launchMatrix(Layer &layer, int64_t count, const Rows &rows,
                       Recorder *trace);
-  const Kernel *sampleKernel(const char *which, int32_t dtype) const;
-  Status launchSample(const LogitRows &logits, const TokenChoice &choice,
-                      CuPointer scratch, CuPointer slots);
+  struct SampleKernels {
+    const Kernel *parts, *choose; // null where there are none
+  };
+  SampleKernels sampleKernels(int32_t dtype) const;
+  Status launchSample(const SampleKernels &own, const LogitRows &logits,
+                      const TokenChoice &choice, CuPointer scratch,
+                      CuPointer slots);
 
   std::mutex mutex;
   std::unique_ptr<Device> device; // outlives what lies on it

@@ -25,19 +25,15 @@ public:
   Linker &operator=(const Linker &) = delete;
 
   /// The cubin is the linker's.
-  Result<std::string_view> assemble(const std::string &name,
-                                    std::string_view ptx) {
-    // The driver wants a zero at the end, and the text is not ours.
-    std::string copy(ptx);
+  Result<std::string_view> assemble(const std::string &name, std::string &ptx) {
     CuJitOption options[] = {CuJitErrorLog, CuJitErrorLogBytes};
     void *values[] = {log, reinterpret_cast<void *>(sizeof(log) - 1)};
     void *cubin = nullptr;
     size_t size = 0;
     CuResult result = api.linkCreate(2, options, values, &link);
     if (!result)
-      result =
-          api.linkAddData(link, CuJitInputPtx, copy.data(), copy.size() + 1,
-                          name.c_str(), 0, nullptr, nullptr);
+      result = api.linkAddData(link, CuJitInputPtx, ptx.data(), ptx.size() + 1,
+                               name.c_str(), 0, nullptr, nullptr);
     if (!result)
       result = api.linkComplete(link, &cubin, &size);
     if (!result)
@@ -80,9 +76,9 @@ void Module::unload() {
   handle = nullptr;
 }
 
-Status Module::loadCubin(const void *cubin) {
+Status Module::loadImage(const void *image) {
   CuResult result =
-      owner->driver().moduleLoadDataEx(&handle, cubin, 0, nullptr, nullptr);
+      owner->driver().moduleLoadDataEx(&handle, image, 0, nullptr, nullptr);
   if (!result)
     return {};
   handle = nullptr;
@@ -98,16 +94,6 @@ Status Module::loadCubin(const void *cubin) {
   return status;
 }
 
-bool Module::loadText(std::string_view ptx) {
-  // The driver wants a zero at the end, and the text is not ours.
-  std::string copy(ptx);
-  CuResult result = owner->driver().moduleLoadDataEx(&handle, copy.c_str(), 0,
-                                                     nullptr, nullptr);
-  if (result)
-    handle = nullptr;
-  return !result;
-}
-
 Result<Module> Module::load(Device &device, std::string name,
                             std::string_view image) {
   if (!device.failure().ok())
@@ -118,7 +104,7 @@ Result<Module> Module::load(Device &device, std::string name,
   Device::Scope scope(device);
   if (image.substr(0, 4) == "\x7f"
                             "ELF") {
-    if (Status status = module.loadCubin(image.data()); !status.ok())
+    if (Status status = module.loadImage(image.data()); !status.ok())
       return status;
     return module;
   }
@@ -134,23 +120,25 @@ Result<Module> Module::load(Device &device, std::string name,
   uint64_t size = 0;
   Buffer kept = rt::loadCubin(path, size);
   // What the driver does not like is made anew.
-  if (size && module.loadCubin(kept.data()).ok()) {
+  if (size && module.loadImage(kept.data()).ok()) {
     module.fromCache = true;
     return module;
   }
   if (!device.failure().ok())
     return device.failure();
+  // The driver wants a zero at the end, and the text is not ours.
+  std::string ptx(image);
   Linker linker(device);
-  auto cubin = linker.assemble(module.label, image);
+  auto cubin = linker.assemble(module.label, ptx);
   if (!cubin) {
     // Whether linkers of all drivers take code for one architecture alone
     // (sm_90a) is not documented; loading does, and keeps it in the driver's
     // own cache.
-    if (device.failure().ok() && module.loadText(image))
+    if (device.failure().ok() && module.loadImage(ptx.c_str()).ok())
       return module;
     return device.failure().ok() ? cubin.error() : device.failure();
   }
-  if (Status status = module.loadCubin(cubin->data()); !status.ok())
+  if (Status status = module.loadImage(cubin->data()); !status.ok())
     return status;
   storeCubin(path, *cubin);
   return module;

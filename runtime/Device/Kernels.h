@@ -45,9 +45,8 @@ public:
                         uint32_t sharedBytes) const;
 
 private:
-  Status loadCubin(const void *cubin);
-  /// Has the driver assemble as it loads; whether it could.
-  bool loadText(std::string_view ptx);
+  /// A cubin, or PTX with a zero at the end, which the driver then assembles.
+  Status loadImage(const void *image);
 
   Device *owner = nullptr;
   CuModule handle = nullptr;

@@ -16,24 +16,26 @@ static const char *typeOfLogits(int32_t dtype) {
                              : "";
 }
 
-const Kernel *DeviceModel::sampleKernel(const char *which,
-                                        int32_t dtype) const {
-  std::string name = text("moe_sample_", which, "_", typeOfLogits(dtype));
-  for (const Kernel &kernel : kernels)
-    if (kernel.name == name)
-      return &kernel;
-  return nullptr;
+DeviceModel::SampleKernels DeviceModel::sampleKernels(int32_t dtype) const {
+  auto find = [&](const char *which) -> const Kernel * {
+    std::string name = text("moe_sample_", which, "_", typeOfLogits(dtype));
+    for (const Kernel &kernel : kernels)
+      if (kernel.name == name)
+        return &kernel;
+    return nullptr;
+  };
+  return {find("parts"), find("choose")};
 }
 
 bool DeviceModel::canSample(int32_t dtype) const {
-  return sampleKernel("parts", dtype) && sampleKernel("choose", dtype);
+  SampleKernels own = sampleKernels(dtype);
+  return own.parts && own.choose;
 }
 
-Status DeviceModel::launchSample(const LogitRows &logits,
+Status DeviceModel::launchSample(const SampleKernels &own,
+                                 const LogitRows &logits,
                                  const TokenChoice &choice, CuPointer scratch,
                                  CuPointer slots) {
-  const Kernel &parts = *sampleKernel("parts", logits.dtype);
-  const Kernel &choose = *sampleKernel("choose", logits.dtype);
   LogitRows rows = logits;
   int64_t topK = choice.topK;
   // Eight bytes each, as all arguments have.
@@ -43,17 +45,19 @@ Status DeviceModel::launchSample(const LogitRows &logits,
   void *arguments[] = {&rows.data, &rows.stride, &rows.width, &rows.sequences,
                        &scratch,   &topK,        &inverse,    &slots};
   uint64_t most = blocksFor(device->info().multiprocessors, 0);
-  Status status = queue.add(parts, most, arguments);
+  Status status = queue.add(*own.parts, most, arguments);
   if (!status.ok())
     return status;
-  return queue.add(
-      choose, std::min(most, static_cast<uint64_t>(rows.sequences)), arguments);
+  return queue.add(*own.choose,
+                   std::min(most, static_cast<uint64_t>(rows.sequences)),
+                   arguments);
 }
 
 Status DeviceModel::sample(const LogitRows &logits, const TokenChoice &choice,
                            int64_t *tokens, Recorder *trace) {
   std::lock_guard<std::mutex> lock(mutex);
-  if (!canSample(logits.dtype))
+  SampleKernels own = sampleKernels(logits.dtype);
+  if (!own.parts || !own.choose)
     return {Code::Internal, "the model cannot choose tokens on the device"};
   auto sequences = static_cast<uint64_t>(logits.sequences);
   uint64_t parts =
@@ -74,7 +78,7 @@ Status DeviceModel::sample(const LogitRows &logits, const TokenChoice &choice,
     auto at = [](CuPointer place) { return reinterpret_cast<void *>(place); };
     status = copyBytes(Up, at(*slots), tokens, sequences * 8);
     if (status.ok())
-      status = launchSample(logits, choice, *scratch, *slots);
+      status = launchSample(own, logits, choice, *scratch, *slots);
     if (status.ok())
       status = copyBytes(Down, tokens, at(*slots), sequences * 8);
     memory.give(*slots);

@@ -210,9 +210,8 @@ Result<int64_t> LanguageModel::nextToken(Random &random) {
                                (all->shape[1] - 1) * vocabulary + v);
     token = chooseToken(row, vocabulary, options.temperature, options.topK,
                         uniform);
-    if (token < 0)
-      return {Code::ModelFailed,
-              text("the model's logit of token ", -1 - token, " is NaN")};
+    if (Status status = checkChosen(token); !status.ok())
+      return status;
   }
   if (token >= vocabulary)
     return {Code::Unsupported,
