@@ -1,9 +1,9 @@
 #include "tools/moe-cuda-check/CaseFile.h"
 
 #include "runtime/Core/File.h"
+#include "runtime/Core/Tensor.h"
 #include "runtime/Core/Text.h"
 
-#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <sstream>
@@ -132,32 +132,13 @@ struct Reader {
 } // namespace
 
 size_t moe::check::sizeOf(Element element) {
-  return element == Element::F32 || element == Element::I32 ? 4 : 2;
-}
-
-/// Of 16 bits with 10 behind the point.
-static double halfOf(uint16_t bits) {
-  int exponent = bits >> 10 & 31, fraction = bits & 1023;
-  double size = exponent == 31 ? (fraction ? NAN : INFINITY)
-                : exponent     ? std::ldexp(1024 + fraction, exponent - 25)
-                               : std::ldexp(fraction, -24);
-  return bits >> 15 ? -size : size;
+  return rt::elementSize(static_cast<int32_t>(element));
 }
 
 double moe::check::numberAt(const std::string &bytes, Element element,
                             size_t i) {
-  uint32_t bits = 0;
-  size_t size = sizeOf(element);
-  std::memcpy(&bits, bytes.data() + i * size, size);
-  if (element == Element::I32)
-    return static_cast<int32_t>(bits);
-  if (element == Element::F16)
-    return halfOf(static_cast<uint16_t>(bits));
-  if (element == Element::BF16)
-    bits <<= 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
+  return rt::elementAsDouble(bytes.data(), static_cast<int32_t>(element),
+                             static_cast<int64_t>(i));
 }
 
 const std::string *moe::check::ptxFor(const CaseFile &test,

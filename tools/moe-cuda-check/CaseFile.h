@@ -3,6 +3,7 @@
 #define MOE_TOOLS_MOECUDACHECK_CASEFILE_H
 
 #include "runtime/Device/TensorMap.h"
+#include "runtime/moe_runtime.h"
 
 #include <map>
 #include <string>
@@ -24,7 +25,12 @@ struct Launch {
 };
 
 /// What a buffer consists of.
-enum class Element { F32, BF16, F16, I32 };
+enum class Element : int32_t {
+  F32 = MOE_F32,
+  BF16 = MOE_BF16,
+  F16 = MOE_F16,
+  I32 = MOE_I32
+};
 size_t sizeOf(Element element);
 /// Number `i` of some bytes.
 double numberAt(const std::string &bytes, Element element, size_t i);
